@@ -1,0 +1,84 @@
+"""What a warm-up did, in numbers: plain data that is saved as JSON; tables and pages are views on it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StratumReport:
+    """One stratum: requests of one protocol, signature and batch size.
+
+    ``share`` is its part of the traffic (0 to 1). ``first_ms`` and ``steady_ms`` are None until a call succeeded.
+    ``latencies_ms`` holds every successful call in order. ``error`` is the last failure, in one line.
+    """
+
+    protocol: str
+    signature: str
+    batch: int
+    share: float
+    calls: int
+    seconds: float
+    first_ms: float | None
+    steady_ms: float | None
+    converged: bool
+    failures: int
+    error: str | None
+    latencies_ms: tuple[float, ...] = ()
+
+    @property
+    def warmed(self) -> bool:
+        """Return whether at least one request of the stratum was answered."""
+        return self.first_ms is not None
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupReport:
+    """The result of one replay of a sample set over one transport."""
+
+    model: str
+    transport: str
+    seconds: float
+    strata: tuple[StratumReport, ...]
+    note: str | None = None
+
+    @property
+    def calls(self) -> int:
+        """Return the number of requests sent, failed ones included."""
+        return sum(s.calls for s in self.strata)
+
+    @property
+    def converged(self) -> bool:
+        """Return whether every stratum became steady."""
+        return all(s.converged for s in self.strata)
+
+    @property
+    def coverage(self) -> float:
+        """Return the share of the traffic (0 to 1) whose signature was warmed."""
+        return sum(s.share for s in self.strata if s.warmed)
+
+    @property
+    def failed(self) -> tuple[StratumReport, ...]:
+        """Return the strata in which no request succeeded although some were sent."""
+        return tuple(s for s in self.strata if s.failures and not s.warmed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-compatible data; ``schema`` tells its version."""
+        head: dict[str, Any] = {"schema": SCHEMA, "model": self.model, "transport": self.transport, "seconds": self.seconds}
+        head |= {"calls": self.calls, "converged": self.converged, "coverage": self.coverage, "note": self.note}
+        return head | {"strata": [asdict(s) for s in self.strata]}
+
+    def to_json(self) -> str:
+        """Return the report as a JSON document."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> WarmupReport:
+        """Read what :meth:`to_json` wrote."""
+        data = json.loads(text)
+        strata = tuple(StratumReport(**{**s, "latencies_ms": tuple(s["latencies_ms"])}) for s in data["strata"])
+        return cls(data["model"], data["transport"], data["seconds"], strata, data.get("note"))

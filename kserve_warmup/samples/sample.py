@@ -1,0 +1,104 @@
+"""One real request, and the stratum of traffic that it stands for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+from kserve_warmup.errors import SampleError
+
+Protocol = Literal["v1", "v2", "v2-binary", "grpc", "openai"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+MODEL_PLACEHOLDER = "{model}"
+"""Stands in a path for the model's name, so that a set recorded on one model warms another."""
+
+DEFAULT_PATHS: dict[Protocol, str] = {
+    "v1": "/v1/models/{model}:predict",
+    "v2": "/v2/models/{model}/infer",
+    "v2-binary": "/v2/models/{model}/infer",
+    "grpc": "/inference.GRPCInferenceService/ModelInfer",
+    "openai": "/openai/v1/chat/completions",
+}
+
+HEADER_ALLOW_LIST = frozenset({"content-type", "accept", "inference-header-content-length"})
+"""The only headers a sample keeps: what a server needs to read the body, and nothing about who sent it."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TensorSpec:
+    """An input as one row of a request has it.
+
+    ``datatype`` is an Open Inference Protocol type (``FP32``, ``BYTES`` …); ``shape`` leaves the batch dimension out
+    when the signature is batched, and is the full shape otherwise.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What the requests of one stratum have in common: input names, types and shapes, whatever their batch size.
+
+    ``inputs`` are ordered by name. ``batched`` says whether a leading dimension, shared by all inputs, was taken off.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    batched: bool = True
+
+    def full_shape(self, spec: TensorSpec, batch: int) -> tuple[int, ...]:
+        """Return the shape on the wire of ``spec`` in a request of ``batch`` rows."""
+        return (batch, *spec.shape) if self.batched else spec.shape
+
+    def __str__(self) -> str:
+        """Return a short form for tables and logs, such as ``image:FP32[64]``."""
+        return " ".join(f"{i.name}:{i.datatype}[{','.join(map(str, i.shape))}]" for i in self.inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A request as it came over the wire.
+
+    ``body`` is the request's body, byte for byte: JSON for ``v1``, ``v2`` and ``openai``, JSON followed by raw tensors
+    for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``. ``headers`` have lower-case names, allow-listed
+    ones only. ``weight`` is the share (0 to 1) of the traffic that the sample stands for.
+    """
+
+    protocol: Protocol
+    body: bytes = field(repr=False)
+    signature: Signature
+    batch: int
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a protocol that nothing can send."""
+        if self.protocol not in PROTOCOLS:
+            msg = f"unknown protocol {self.protocol!r}: use one of {', '.join(PROTOCOLS)}"
+            raise SampleError(msg)
+
+    @property
+    def id(self) -> str:
+        """Return the hex digest (128 bits) of everything that is sent; equal requests have equal ids."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.protocol, self.path, *(f"{k}:{v}" for k, v in sorted(self.headers.items()))):
+            digest.update(part.encode() + b"\0")
+        digest.update(self.body)
+        return digest.hexdigest()
+
+    @property
+    def stratum(self) -> tuple[Protocol, Signature, int]:
+        """Return the key of the sample's stratum: protocol, signature and batch size."""
+        return (self.protocol, self.signature, self.batch)
+
+    def with_weight(self, weight: float) -> Sample:
+        """Return the same request standing for another share of the traffic."""
+        return replace(self, weight=weight)
+
+    def path_for(self, model: str) -> str:
+        """Return the path to send to, with the placeholder replaced by ``model``."""
+        return self.path.replace(MODEL_PLACEHOLDER, model)

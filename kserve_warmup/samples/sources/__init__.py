@@ -1,0 +1,1 @@
+"""One module for each format that recorded traffic comes in."""

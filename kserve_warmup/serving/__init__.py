@@ -1,0 +1,1 @@
+"""What hooks into ``kserve.ModelServer``."""
