@@ -1,0 +1,108 @@
+"""Open Inference Protocol v2 over gRPC: serialised ``ModelInferRequest`` messages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, to_dtype, reshape, to_raw
+
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    BYTES: "bytes_contents",
+}
+
+
+def messages() -> Any:
+    """Return the module of generated messages, KServe's or tritonclient's, whichever this process already has.
+
+    The two cannot live in one process: both define ``inference.ModelInferRequest``, in files of different names, and
+    the second import fails with "duplicate symbol 'inference.ServerLiveRequest'" (kserve 0.21, tritonclient 2.73,
+    protobuf 6.33, either order). On the wire they are the same. KServe's is imported here, late, as it takes a second.
+    """
+    loaded = sys.modules.get("tritonclient.grpc.service_pb2")
+    if loaded is not None:
+        return loaded
+    from kserve.protocol.grpc import grpc_predict_v2_pb2  # noqa: PLC0415  (slow, and not every command needs it)
+
+    return grpc_predict_v2_pb2
+
+
+def parse(body: bytes) -> Any:
+    """Return the ``ModelInferRequest`` of ``body``, checked for what every use needs.
+
+    Raises:
+        SampleError: it is not such a message, has no inputs, or an input has no name, an unknown type or a bad shape.
+    """
+    from google.protobuf.message import DecodeError  # noqa: PLC0415  (comes with the messages)
+
+    try:
+        request = messages().ModelInferRequest.FromString(body)
+    except DecodeError:
+        msg = "the body is not a serialised ModelInferRequest"
+        raise SampleError(msg) from None
+    names = [item.name for item in request.inputs]
+    if not names or not all(names) or len(set(names)) != len(names):
+        msg = "a ModelInferRequest needs inputs, each with a name of its own"
+        raise SampleError(msg)
+    for item in request.inputs:
+        to_dtype(item.datatype)
+        if any(size < 0 for size in item.shape):
+            raise SampleError(f"input {item.name!r}: the shape is a list of sizes, not {list(item.shape)}")
+    if len(request.raw_input_contents) not in (0, len(names)):
+        msg = f"there are {len(names)} inputs, but {len(request.raw_input_contents)} raw_input_contents"
+        raise SampleError(msg)
+    return request
+
+
+def decode(body: bytes) -> Iterator[Tensor]:
+    """Yield the tensors of a ``ModelInferRequest``, from raw or typed contents."""
+    request = parse(body)
+    for index, item in enumerate(request.inputs):
+        if request.raw_input_contents:
+            yield from_raw(item.name, item.datatype, list(item.shape), request.raw_input_contents[index])
+        else:
+            yield _typed(item)
+
+
+def encode(tensors: Sequence[Tensor], request_id: str | None) -> bytes:
+    """Return a ``ModelInferRequest`` with raw contents and an empty ``model_name``, which the transport fills in."""
+    message = messages().ModelInferRequest(id=request_id or "")
+    for tensor in tensors:
+        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
+        message.raw_input_contents.append(to_raw(tensor))
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def _typed(item: Any) -> Tensor:
+    dtype = to_dtype(item.datatype)
+    field = _CONTENTS.get(item.datatype)
+    if field is None:
+        raise SampleError(f"input {item.name!r}: {item.datatype} is carried by raw_input_contents only")
+    values = list(getattr(item.contents, field))
+    try:
+        if item.datatype == BYTES:
+            return Tensor(item.name, BYTES, bytes_array(values, item.shape))
+        if (
+            dtype.kind in "iu"
+            and values
+            and not np.iinfo(dtype).min <= min(values) <= max(values) <= np.iinfo(dtype).max
+        ):
+            raise SampleError(f"an integer does not fit {dtype}")  # noqa: TRY301  (one place names the input)
+        return Tensor(item.name, item.datatype, reshape(np.array(values, dtype=dtype), list(item.shape)))
+    except SampleError as error:
+        raise SampleError(f"input {item.name!r}: {error}") from None

@@ -1,0 +1,166 @@
+"""KServe v1 bodies: ``{"instances": [...]}`` or ``{"inputs": ...}``, JSON without declared types."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples._json import json_object, json_values, text
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array
+from kserve_warmup.samples.sample import Signature, TensorSpec
+
+UNTYPED = "JSON"
+"""Stands for the datatype of an input that no tensor can hold: mixed types, nulls, nested objects."""
+
+RAGGED = -1
+"""Stands in a shape for a dimension whose rows differ in length."""
+
+_KINDS: dict[frozenset[type], str] = {
+    frozenset([bool]): "BOOL",
+    frozenset([int]): "INT64",
+    frozenset([float]): "FP64",
+    frozenset([int, float]): "FP64",
+    frozenset([str]): BYTES,
+    frozenset([bytes]): BYTES,
+    frozenset([str, bytes]): BYTES,
+    frozenset(): "FP64",
+}
+_NUMPY = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64}
+
+
+def decode(body: bytes) -> tuple[Tensor, ...]:
+    """Return the tensors of a v1 body: one an instance key, or one named after the list when instances are not objects.
+
+    Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
+    """
+    return tuple(_tensor(name, value) for name, value in _columns(*_payload(body)).items())
+
+
+def signature(body: bytes) -> tuple[Signature, int]:
+    """Return the signature and the number of instances; rows that no tensor can hold still get a signature.
+
+    Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
+    """
+    key, payload = _payload(body)
+    try:
+        columns = _columns(key, payload)
+    except SampleError:
+        return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
+    facts = {name: _shape(value) for name, value in columns.items()}
+    batches = {shape[0] if shape else 0 for shape, _ in facts.values()}
+    batched = len(batches) == 1 and min(batches) > 0
+    specs = [
+        TensorSpec(name, _KINDS.get(kinds, UNTYPED), shape[1:] if batched else shape)
+        for name, (shape, kinds) in sorted(facts.items())
+    ]
+    return Signature(tuple(specs), batched), batches.pop() if batched else 1
+
+
+def encode(tensors: Sequence[Tensor]) -> bytes:
+    """Return a v1 body; BYTES that are not UTF-8 are written as ``{"b64": …}``.
+
+    JSON tells no widths: what was not INT64, FP64, BOOL or BYTES comes back as the wider of these.
+    """
+    if any(t.data.ndim == 0 for t in tensors):
+        msg = "v1 has no scalars: give every input a leading batch dimension"
+        raise SampleError(msg)
+    if len(tensors) == 1 and tensors[0].name in ("instances", "inputs"):
+        return orjson.dumps({tensors[0].name: json_values(tensors[0], _text_or_b64)})
+    if len({len(t.data) for t in tensors}) != 1:
+        msg = "v1 instances need the same number of rows in every input"
+        raise SampleError(msg)
+    columns = [json_values(t, _text_or_b64) for t in tensors]
+    names = [t.name for t in tensors]
+    return orjson.dumps({"instances": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]})
+
+
+def _payload(body: bytes) -> tuple[str, Any]:
+    document = json_object(body, "v1")
+    key = "instances" if "instances" in document else "inputs"
+    payload = document.get(key)
+    if not isinstance(payload, (list, dict)) or (key == "instances" and isinstance(payload, dict)) or payload == {}:
+        msg = 'a v1 body is {"instances": [...]} or {"inputs": ...}: this one has neither list'
+        raise SampleError(msg)
+    return key, payload
+
+
+def _columns(key: str, payload: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    if isinstance(payload, dict):
+        return {name: _unwrap(value) for name, value in payload.items()}
+    rows = [_unwrap(row) for row in payload]
+    if not rows or not all(isinstance(row, dict) for row in rows):
+        return {key: rows}
+    if any(row.keys() != rows[0].keys() for row in rows):
+        msg = "v1 instances differ in their keys: no tensor can hold them"
+        raise SampleError(msg)
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _unwrap(value: Any) -> Any:
+    """Replace each ``{"b64": …}`` object by its bytes."""
+    if isinstance(value, list):
+        plain = not value or type(value[0]) not in (list, dict)  # a leaf row: nothing to look for, and rows are long
+        return value if plain and dict not in set(map(type, value)) else [_unwrap(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() != {"b64"} or not isinstance(value["b64"], str):
+        return {name: _unwrap(item) for name, item in value.items()}
+    try:
+        return base64.b64decode(value["b64"], validate=True)
+    except (binascii.Error, ValueError):
+        msg = 'a {"b64": ...} value is not base64'
+        raise SampleError(msg) from None
+
+
+def _shape(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
+    """Return the shape of nested lists, RAGGED where they are uneven, and the types of their leaves."""
+    if not isinstance(value, list):
+        return (), frozenset([type(value)])
+    kinds = set(map(type, value))
+    if list not in kinds:
+        return (len(value),), frozenset(kinds)
+    children = [_shape(item) for item in value]
+    depths = {len(shape) for shape, _ in children}
+    leaves = frozenset().union(*(leaf for _, leaf in children))
+    if len(depths) > 1:  # a number beside a list: not even the rank is one
+        return (len(value),), leaves | {list}
+    dims = zip(*(shape for shape, _ in children), strict=True)
+    return (len(value), *(sizes[0] if len(set(sizes)) == 1 else RAGGED for sizes in dims)), leaves
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    shape, kinds = _shape(value)
+    datatype = _KINDS.get(kinds)
+    if datatype is None or RAGGED in shape:
+        what = "rows of uneven length" if datatype else "values of mixed types"
+        raise SampleError(f"input {name!r} has {what}: no tensor can hold them")
+    if datatype == BYTES:
+        values = [v if isinstance(v, bytes) else text(v, name) for v in _leaves(value)]
+        return Tensor(name, datatype, bytes_array(values, shape))
+    try:
+        return Tensor(name, datatype, np.array(value, dtype=_NUMPY[datatype]))
+    except OverflowError:
+        raise SampleError(f"input {name!r} has an integer beyond 64 bits") from None
+    except ValueError as error:
+        raise SampleError(f"input {name!r}: {error}") from None
+
+
+def _leaves(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        return [value]
+    if list not in set(map(type, value)):
+        return value
+    return [leaf for item in value for leaf in _leaves(item)]
+
+
+def _text_or_b64(value: bytes, _: str) -> Any:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode()}

@@ -1,0 +1,165 @@
+"""Open Inference Protocol types, their numpy equivalents, and tensors as raw little-endian bytes."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from kserve_warmup.errors import SampleError
+
+Array = npt.NDArray[Any]
+
+BYTES = "BYTES"
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    BYTES: np.dtype(np.object_),
+}
+"""Every Open Inference Protocol type and the numpy dtype that holds it; ``BYTES`` is an object array of ``bytes``."""
+
+_DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
+_LENGTH = struct.Struct("<I")
+
+
+def to_dtype(datatype: str) -> np.dtype[Any]:
+    """Return the numpy dtype of an Open Inference Protocol type.
+
+    Raises:
+        SampleError: the protocol has no such type.
+    """
+    try:
+        return DTYPES[datatype]
+    except (KeyError, TypeError):
+        raise SampleError(f"unknown datatype {datatype!r}: use one of {', '.join(DTYPES)}") from None
+
+
+def datatype_of(dtype: npt.DTypeLike) -> str:
+    """Return the Open Inference Protocol type of a numpy dtype; text and bytes dtypes are ``BYTES``.
+
+    Raises:
+        SampleError: no type of the protocol can hold it, such as complex numbers or dates.
+    """
+    native = np.dtype(dtype).newbyteorder("=")
+    if native.kind in "SU":
+        return BYTES
+    if native not in _DATATYPES:
+        raise SampleError(
+            f"numpy type {native} has no Open Inference Protocol type: convert it to a number or text first"
+        )
+    return _DATATYPES[native]
+
+
+def element_size(datatype: str) -> int | None:
+    """Return the bytes that one element takes in raw form; None for ``BYTES``, whose elements differ in length."""
+    dtype = to_dtype(datatype)
+    return None if datatype == BYTES else dtype.itemsize
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """One input of a request.
+
+    ``datatype`` is an Open Inference Protocol type and ``data`` an array of :data:`DTYPES`' dtype for it, with the full
+    shape that is on the wire, batch included. A ``BYTES`` tensor is an object array whose elements are ``bytes``.
+    """
+
+    name: str
+    datatype: str
+    data: Array
+
+    def __post_init__(self) -> None:
+        """Refuse data that is not what ``datatype`` says."""
+        expected = to_dtype(self.datatype)
+        if self.data.dtype != expected:
+            raise SampleError(
+                f"input {self.name!r}: {self.datatype} needs a numpy array of {expected}, not {self.data.dtype}"
+            )
+
+
+def bytes_array(values: Sequence[bytes], shape: Sequence[int]) -> Array:
+    """Return ``values`` as a ``BYTES`` array of ``shape``."""
+    array = np.empty(len(values), dtype=np.object_)
+    array[:] = values
+    return reshape(array, shape)
+
+
+def reshape(array: Array, shape: Sequence[int]) -> Array:
+    """Return ``array`` in ``shape``; the element count must fit.
+
+    Raises:
+        SampleError: it does not, or numpy cannot hold so many dimensions.
+    """
+    if (count := math.prod(shape)) != array.size:
+        raise SampleError(f"shape {list(shape)} needs {count} elements, but there are {array.size}")
+    try:
+        return array.reshape(tuple(shape))
+    except (ValueError, OverflowError):
+        raise SampleError(f"shape {list(shape)} is beyond what an array can have") from None
+
+
+def to_raw(tensor: Tensor) -> bytes:
+    """Return a tensor's elements in row-major order, little-endian; each ``BYTES`` element follows its u32 length.
+
+    This is the layout of v2 binary data, gRPC ``raw_input_contents`` and Triton's ``input_data_file``.
+    """
+    if tensor.datatype != BYTES:
+        data = tensor.data
+        return (data if data.dtype.isbuiltin != 1 else data.astype(data.dtype.newbyteorder("<"), copy=False)).tobytes()
+    parts: list[bytes] = []
+    for element in tensor.data.flat:
+        if not isinstance(element, bytes):
+            raise SampleError(f"input {tensor.name!r}: BYTES elements must be bytes, not {type(element).__name__}")
+        parts += (_LENGTH.pack(len(element)), element)
+    return b"".join(parts)
+
+
+def from_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memoryview) -> Tensor:
+    """Return the tensor that :func:`to_raw` wrote; its array may be read-only and share memory with ``raw``.
+
+    Raises:
+        SampleError: an unknown type, or ``raw`` is longer or shorter than ``shape`` needs.
+    """
+    dtype = to_dtype(datatype)
+    if datatype == BYTES:
+        return Tensor(name, datatype, bytes_array(_split_bytes(name, math.prod(shape), memoryview(raw)), shape))
+    if len(raw) != (needed := math.prod(shape) * dtype.itemsize):
+        msg = f"input {name!r}: {datatype} {list(shape)} needs {needed} bytes, but there are {len(raw)}"
+        raise SampleError(msg)
+    if datatype == "BOOL":  # servers take any byte but 0 as true; numpy would keep it as an invalid bool
+        return Tensor(name, datatype, reshape(np.frombuffer(raw, np.uint8) != 0, shape))
+    wire = dtype if dtype.isbuiltin != 1 else dtype.newbyteorder("<")
+    return Tensor(name, datatype, reshape(np.frombuffer(raw, wire).astype(dtype, copy=False), shape))
+
+
+def _split_bytes(name: str, count: int, raw: memoryview) -> list[bytes]:
+    values: list[bytes] = []
+    position = 0
+    while position < len(raw):
+        start = position + _LENGTH.size
+        if start > len(raw):
+            break
+        position = start + _LENGTH.unpack_from(raw, position)[0]
+        values.append(bytes(raw[start:position]))
+    if position != len(raw) or len(values) != count:
+        msg = f"input {name!r}: {len(raw)} bytes are not {count} BYTES elements, each a u32 length and its bytes"
+        raise SampleError(msg)
+    return values
