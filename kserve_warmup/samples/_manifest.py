@@ -1,0 +1,109 @@
+"""The manifest of a sample set: what it must look like, checked the same way before writing and after reading."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples._v1 import RAGGED, UNTYPED
+from kserve_warmup.samples.datatypes import DTYPES
+from kserve_warmup.samples.sample import Protocol, Sample, Signature, TensorSpec
+from kserve_warmup.samples.wire import keep_headers, keep_path
+
+SUFFIXES: dict[Protocol, str] = {"v1": ".json", "v2": ".json", "openai": ".json", "v2-binary": ".bin", "grpc": ".pb"}
+
+BODY_NAME = re.compile(r"[0-9a-f]{32}\.(?:json|bin|pb)")
+"""The name of a body file: the sample's id, and a suffix that tells how to look at it."""
+
+_NUMBERS = re.compile(r"\[\n\s+(-?\d+(?:,\n\s+-?\d+)*)\n\s+\]")
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    # Nothing is converted, and a misspelt field is an error: people edit manifests by hand.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Input(_Part):
+    """One input of a signature."""
+
+    name: Annotated[str, Field(min_length=1)]
+    datatype: Literal[tuple([*DTYPES, UNTYPED])]  # type: ignore[valid-type]  # noqa: C409  (Literal takes a tuple)
+    shape: tuple[Annotated[int, Field(ge=RAGGED)], ...]
+
+
+class Inputs(_Part):
+    """A signature."""
+
+    batched: bool
+    inputs: tuple[Input, ...]
+
+
+class Entry(_Part):
+    """One sample; ``body`` is a file's path inside the set's folder and ``size`` its bytes."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    protocol: Protocol
+    path: str
+    headers: dict[str, str]
+    body: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
+    signature: Inputs
+    batch: Annotated[int, Field(ge=1)]
+    weight: _Share
+
+    def sample(self, body: bytes) -> Sample:
+        """Return the sample with its body.
+
+        Raises:
+            SampleError: a header is not allow-listed, the path is none, or something was changed after recording.
+        """
+        if keep_headers(self.headers) != self.headers or keep_path(self.path) != self.path:
+            msg = f"sample {self.id}: it has a path or headers that a sample must not keep; sample the traffic anew"
+            raise SampleError(msg)
+        inputs = tuple(TensorSpec(i.name, i.datatype, i.shape) for i in self.signature.inputs)
+        signature = Signature(inputs, self.signature.batched)
+        sample = Sample(self.protocol, body, signature, self.batch, self.path, dict(self.headers), self.weight)
+        if sample.id != self.id:
+            raise SampleError(f"sample {self.id}: its path, headers or body were changed after it was recorded")
+        return sample
+
+
+class Manifest(_Part):
+    """The file ``manifest.json``."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    version: Annotated[Literal[1], Field(alias="schema")] = 1
+    model: str
+    source: str
+    created: str
+    selection: dict[str, JsonValue]
+    coverage: _Share
+    samples: tuple[Entry, ...]
+
+    @classmethod
+    def parse(cls, text: bytes, where: str) -> Manifest:
+        """Return the manifest in ``text``; ``where`` names the file in errors."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise SampleError(f"{where}: {first_problem(error)}") from None
+
+    def text(self) -> str:
+        """Return the manifest as JSON that people can review: indented, with shapes on one line."""
+        text = self.model_dump_json(indent=2, by_alias=True)
+        # A line break inside a JSON string is escaped, so this only meets arrays.
+        return _NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text) + "\n"
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, in one line: where, what, and how many more there are."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    where = ".".join(map(str, problems[0]["loc"])) or "manifest"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return " ".join(f"{where}: {problems[0]['msg']}{more}".split())

@@ -1,0 +1,214 @@
+"""Sample sets on disk: a folder with a manifest and the request bodies, written at once and checked when opened."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples._manifest import BODY_NAME, SUFFIXES, Entry, Input, Inputs, Manifest, first_problem
+from kserve_warmup.samples.sample import Sample
+
+MANIFEST = "manifest.json"
+BODIES = "bodies"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class SampleSet:
+    """Requests that stand for a model's traffic.
+
+    Attributes:
+        model: name of the model that the traffic was recorded on.
+        samples: in descending weight; equal requests are one sample with the sum of their weights.
+        source: where the traffic came from, for people.
+        coverage: share (0 to 1) of the traffic whose stratum has a sample.
+        selection: how the samples were chosen, JSON-compatible.
+        created: when, as ISO 8601 in UTC.
+    """
+
+    model: str
+    samples: tuple[Sample, ...]
+    source: str = ""
+    coverage: float = 1.0
+    selection: dict[str, Any] = field(default_factory=dict)
+    created: str = field(default_factory=_now)
+
+    def __post_init__(self) -> None:
+        """Bring the samples into their order, equal ones together."""
+        merged: dict[str, Sample] = {}
+        for sample in self.samples:
+            earlier = merged.get(sample.id)
+            merged[sample.id] = sample if earlier is None else sample.with_weight(earlier.weight + sample.weight)
+        ordered = sorted(merged.items(), key=lambda item: (-item[1].weight, item[0]))
+        object.__setattr__(self, "samples", tuple(sample for _, sample in ordered))
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Iterate the samples in descending weight."""
+        return iter(self.samples)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.samples)
+
+    @classmethod
+    def open(cls, path: str | Path) -> SampleSet:
+        """Return the sample set in a folder; a mounted ConfigMap will do, with the body files beside the manifest.
+
+        Raises:
+            SampleError: the folder is no sample set, or one that is incomplete, was changed, or points outside itself.
+        """
+        folder = Path(path)
+        manifest = Manifest.parse(_read_inside(folder, MANIFEST), str(folder / MANIFEST))
+        try:
+            samples = tuple(_load(folder, entry) for entry in manifest.samples)
+        except SampleError as error:
+            raise SampleError(f"{folder / MANIFEST}: {error}") from None
+        if len({s.id for s in samples}) != len(samples):
+            raise SampleError(f"{folder / MANIFEST}: the same sample stands in it twice; remove one")
+        model, source, selection = manifest.model, manifest.source, dict(manifest.selection)
+        return cls(model, samples, source, manifest.coverage, selection, manifest.created)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the set to a folder and return it; a set that is already there is replaced.
+
+        At any moment the folder holds the whole old set or the whole new one. A new folder appears by one rename. In an
+        existing one the new bodies, whose names depend on their content, come first, then the manifest in one rename,
+        and last the old bodies go.
+
+        Raises:
+            SampleError: a sample cannot be stored, the folder holds something else, or it cannot be written.
+        """
+        folder = Path(path)
+        manifest = self._manifest()  # what is wrong with the set shows before anything is written
+        try:
+            if folder.is_dir() and any(folder.iterdir()):
+                self._replace(folder.resolve(), manifest)
+            else:
+                self._create(folder.resolve(), manifest)
+        except OSError as error:
+            raise SampleError(f"cannot write the sample set {folder}: {error.strerror or error}") from error
+        return folder
+
+    def _manifest(self) -> Manifest:
+        try:
+            entries = tuple(_entry(sample) for sample in self.samples)
+            coverage = min(1.0, self.coverage)  # a sum of shares may end a rounding error above 1
+            return Manifest(
+                model=self.model,
+                source=self.source,
+                created=self.created,
+                selection=self.selection,
+                coverage=coverage,
+                samples=entries,
+            )
+        except ValidationError as error:
+            raise SampleError(f"the sample set cannot be stored: {first_problem(error)}") from None
+
+    def _create(self, folder: Path, manifest: Manifest) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = folder.parent / f".{folder.name}.{secrets.token_hex(4)}.tmp"
+        try:
+            temporary.mkdir()
+            self._write(temporary, manifest)
+            temporary.rename(folder)  # onto nothing or an empty folder
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    def _replace(self, folder: Path, manifest: Manifest) -> None:
+        if not (folder / MANIFEST).is_file() or b'"samples"' not in (folder / MANIFEST).read_bytes():
+            raise SampleError(f"{folder} is not empty and holds no sample set: choose another folder or empty it")
+        bodies = folder / BODIES
+        if bodies.is_symlink() or (bodies.exists() and not bodies.is_dir()):
+            raise SampleError(f"{bodies} is not a folder: remove it")
+        self._write(folder, manifest)
+        current = {PurePosixPath(entry.body).name for entry in manifest.samples}
+        for file in bodies.iterdir():
+            if BODY_NAME.fullmatch(file.name) and file.name not in current:
+                file.unlink()
+
+    def _write(self, folder: Path, manifest: Manifest) -> None:
+        (folder / BODIES).mkdir(exist_ok=True)
+        for entry, sample in zip(manifest.samples, self.samples, strict=True):
+            _write_file(folder / entry.body, sample.body)
+        _write_file(folder / MANIFEST, manifest.text().encode())
+
+
+def _entry(sample: Sample) -> Entry:
+    inputs = tuple(Input(name=i.name, datatype=i.datatype, shape=i.shape) for i in sample.signature.inputs)
+    entry = Entry(
+        id=sample.id,
+        protocol=sample.protocol,
+        path=sample.path,
+        headers=dict(sorted(sample.headers.items())),
+        body=f"{BODIES}/{sample.id}{SUFFIXES[sample.protocol]}",
+        sha256=hashlib.sha256(sample.body).hexdigest(),
+        size=len(sample.body),
+        signature=Inputs(batched=sample.signature.batched, inputs=inputs),
+        batch=sample.batch,
+        weight=min(1.0, sample.weight),
+    )
+    entry.sample(sample.body)  # what could not be opened again is not written
+    return entry
+
+
+def _load(folder: Path, entry: Entry) -> Sample:
+    name = entry.body
+    if not _exists(folder / name):  # a ConfigMap has no folders: its files lie beside the manifest
+        name = PurePosixPath(name).name
+    body = _read_inside(folder, name, entry.size)
+    if hashlib.sha256(body).hexdigest() != entry.sha256:
+        msg = f"{entry.body} is not what was recorded (sha256 differs): was it edited, or its line ends converted?"
+        raise SampleError(msg)
+    return entry.sample(body)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _read_inside(folder: Path, name: str, size: int | None = None) -> bytes:
+    """Return the content of a file that lies inside ``folder``, symbolic links followed."""
+    try:
+        root = folder.resolve()
+        file = (root / name).resolve()
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or root not in file.parents:
+            raise SampleError(f"{name!r} leads out of the sample set's folder")
+        if not file.is_file():
+            raise SampleError(
+                f"{folder / name} is missing: is {folder} a sample set ('kserve-warmup sample' makes one)?"
+            )
+        if size is not None and file.stat().st_size != size:
+            raise SampleError(f"{name} has {file.stat().st_size} bytes instead of {size}: copy the set again")
+        return file.read_bytes()
+    except (OSError, ValueError, RuntimeError) as error:  # no permission, too long a name, a NUL, a loop of links
+        raise SampleError(f"cannot read {name!r} in {folder}: {error}") from None
+
+
+def _write_file(file: Path, content: bytes) -> None:
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
