@@ -1,0 +1,58 @@
+"""How a latency, a ratio or a share is written, the same in the terminal and on the page."""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+NOTHING = "\N{EN DASH}"
+"""Stands where there is no figure: a stratum none of whose requests succeeded."""
+
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def number(value: float | None, decimals: int = 2) -> str:
+    """Return a figure for a column, with a fixed number of decimals so that the points of a column stand in line."""
+    return NOTHING if value is None else f"{value:,.{decimals}f}"
+
+
+def ratio(first_ms: float | None, steady_ms: float | None) -> float | None:
+    """Return first divided by steady, or None when either is missing or steady is nothing."""
+    return first_ms / steady_ms if first_ms is not None and steady_ms else None
+
+
+def times(value: float) -> str:
+    """Return a ratio for running text with three significant digits, such as 1.04 or 2,310 times."""
+    return f"{_significant(value)}{TIMES}"
+
+
+def duration(ms: float) -> str:
+    """Return a latency for running text with three significant digits: ``41.2 µs``, ``3.2 ms``, ``1.5 s``."""
+    unit, scale = ("s", 1e3) if ms >= 1000 else ("ms", 1.0) if ms >= 1 else ("µs", 1e-3)  # noqa: PLR2004 ms in a second
+    return f"{_significant(ms / scale)} {unit}"
+
+
+def share(value: float) -> str:
+    """Return a share (0 to 1) in percent; a share that is neither nothing nor all is never rounded to look so."""
+    if 0 < value < 0.001:  # noqa: PLR2004 one decimal is shown
+        return "<0.1%"
+    if 0.999 < value < 1 - 1e-9:  # noqa: PLR2004 sums of shares miss 1 by rounding
+        return ">99.9%"
+    return f"{100 * value:.1f}%".replace(".0%", "%")
+
+
+def stratum(protocol: str, signature: str, batch: int) -> str:
+    """Return what a person calls a stratum: protocol, signature and batch size."""
+    return f"{protocol} {signature} {TIMES} {batch}"
+
+
+def count(value: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun: ``1 call``, ``1,200 calls``, ``2 strata``."""
+    return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+def _significant(value: float) -> str:
+    if value <= 0:
+        return f"{value:g}"
+    text = f"{value:,.{max(0, 2 - floor(log10(value)))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

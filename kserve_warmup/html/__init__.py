@@ -1,0 +1,11 @@
+"""Reports as one HTML file each, which opens offline: no script, no network, nothing but HTML, CSS and SVG.
+
+``chart`` turns latencies into shapes, ``warmup`` and ``demo`` say what stands on a page, the templates in
+``kserve_warmup/templates`` say how it looks, ``page`` brings them together. A further report is one more view and one
+more template on the same macros.
+"""
+
+from kserve_warmup.html.demo import render_demo
+from kserve_warmup.html.warmup import render_report
+
+__all__ = ["render_demo", "render_report"]
