@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal, get_args
 
+from kserve_warmup.measure import Latencies
+
 SCHEMA = 1
 
 Server = Literal["kserve", "triton"]
@@ -15,33 +17,17 @@ SERVERS: tuple[Server, ...] = get_args(Server)
 SCENARIOS: tuple[Scenario, ...] = get_args(Scenario)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+@dataclass(frozen=True)
+class Start(Latencies):
     """One fresh server process, seen by a warm client: requests at one steady pace from the moment it said ready.
 
     ``latencies_ms`` holds every request's latency in the order sent; the first is the one that a user meets.
     ``ready_seconds`` is the time from starting the process to the model's ready endpoint answering 200. ``warmup`` is
-    the server's own ``WarmupReport.to_dict()``, or None where there is none (cold servers; Triton keeps no such report).
+    the server's own ``WarmupReport.to_dict()``, or None: cold servers and Triton have none.
     """
 
-    latencies_ms: tuple[float, ...]
     ready_seconds: float
     warmup: dict[str, Any] | None = None
-
-    @property
-    def first_ms(self) -> float:
-        """Return the first request's latency."""
-        return self.latencies_ms[0]
-
-    @property
-    def steady_ms(self) -> float:
-        """Return the median of the later half."""
-        return median(self.latencies_ms[len(self.latencies_ms) // 2 :])
-
-    @property
-    def ratio(self) -> float:
-        """Return first divided by steady; 1 is a server that was warm."""
-        return self.first_ms / self.steady_ms
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data, the derived figures included."""

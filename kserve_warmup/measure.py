@@ -1,0 +1,238 @@
+"""First against steady, from outside: what the first user of a fresh server meets, and what the later ones do.
+
+The method, which is the same for every server: a client that is itself warm waits for the model's ready endpoint, then
+sends real requests with one and the same pause before each, each on a new connection. After a pause any request is
+slower than in a tight loop, so only requests with the same pause before them are compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from statistics import median
+from urllib.parse import urlsplit
+
+from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.samples.sample import Protocol, Sample
+
+PACE_SECONDS = 0.3
+"""The pause before each request, and the least time between two looks at the ready endpoint."""
+
+CLIENT_WARMUP_REQUESTS = 30
+GRPC_PACKAGE = "/inference.GRPCInferenceService"
+READY_PATHS: dict[Protocol, str] = {
+    "v1": "/v1/models/{model}",
+    "v2": "/v2/models/{model}/ready",
+    "v2-binary": "/v2/models/{model}/ready",
+    "grpc": f"{GRPC_PACKAGE}/ModelReady",
+}
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """The latencies of one measurement in milliseconds, in the order sent."""
+
+    latencies_ms: tuple[float, ...]
+
+    @property
+    def first_ms(self) -> float:
+        """Return the first request's latency: the one that the first user meets."""
+        return self.latencies_ms[0]
+
+    @property
+    def steady_ms(self) -> float:
+        """Return the median of the later half."""
+        return median(self.latencies_ms[len(self.latencies_ms) // 2 :])
+
+    @property
+    def ratio(self) -> float:
+        """Return first divided by steady; about 1 when the server was warm."""
+        return self.first_ms / self.steady_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model on a running server.
+
+    ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port`` or ``grpc://host:port`` for gRPC, whose
+    connections are not encrypted.
+    """
+
+    url: str
+    model: str
+
+
+def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PACE_SECONDS) -> Latencies:
+    """Send ``n`` requests to a server that has just become ready, and return how long each took.
+
+    Args:
+        samples: what to send, in this order, beginning anew when there are fewer than ``n``.
+        target: where to; all samples must be of a protocol that its URL speaks.
+        n: how many requests to send.
+        pace: seconds to wait before each request, the first one included.
+
+    Raises:
+        WarmupFailedError: a request failed; a latency of an error would be no measurement.
+        WarmupError: there is nothing to send, or the URL does not fit the protocol.
+    """
+    if not samples or n < 1:
+        msg = "there is nothing to measure with: give at least one sample and one request"
+        raise WarmupError(msg)
+    for protocol in {s.protocol for s in samples}:
+        warm_client(protocol)
+    latencies = []
+    for index in range(n):
+        send = _prepare(samples[index % len(samples)], target)
+        time.sleep(pace)
+        latencies.append(_timed(send, index, target))
+    return Latencies(tuple(latencies))
+
+
+def wait_ready(
+    target: Target, protocol: Protocol = "v2", timeout: float = 120.0, alive: Callable[[], None] | None = None
+) -> None:
+    """Wait until the model's own ready endpoint says so, asking it no more often than every 0.3 s.
+
+    Args:
+        target: the model; its URL speaks ``protocol``.
+        protocol: whose ready endpoint to ask: v1, v2 or gRPC.
+        timeout: seconds after which to give up.
+        alive: called before each question; it raises when the server's process has ended.
+
+    Raises:
+        WarmupFailedError: the model was not ready in time.
+    """
+    deadline = time.monotonic() + timeout
+    answer = "no answer yet"
+    while time.monotonic() < deadline:
+        if alive:
+            alive()
+        try:
+            if _is_ready(target, protocol):
+                return
+            answer = "not ready"
+        except (WarmupFailedError, OSError, http.client.HTTPException) as error:
+            answer = str(error) or type(error).__name__
+        time.sleep(PACE_SECONDS)
+    raise WarmupFailedError(f"{target.model} at {target.url} was not ready after {timeout:g} s: {answer}")
+
+
+def warm_client(protocol: Protocol) -> None:
+    """Send some requests to a throwaway server in this process, so that the client's own first call is not measured."""
+    with _echo_server(protocol) as url:
+        target = Target(url, "echo")
+        path = READY_PATHS.get(protocol, "/").format(model="echo")
+        for _ in range(CLIENT_WARMUP_REQUESTS):
+            _call(protocol, target, path, b"", {})
+
+
+def _timed(send: Callable[[], bytes], index: int, target: Target) -> float:
+    begin = time.perf_counter_ns()
+    try:
+        send()
+    except (WarmupFailedError, OSError, http.client.HTTPException) as error:
+        raise WarmupFailedError(f"request {index + 1} to {target.model} at {target.url} failed: {error}") from error
+    return (time.perf_counter_ns() - begin) / 1e6
+
+
+def _prepare(sample: Sample, target: Target) -> Callable[[], bytes]:
+    path, body = sample.path_for(target.model), sample.body
+    if sample.protocol == "grpc":
+        # In a serialised message the last value of a field counts, so this names the model without parsing the rest.
+        body += _grpc_string_field_1(target.model)
+    return lambda: _call(sample.protocol, target, path, body, sample.headers)
+
+
+def _is_ready(target: Target, protocol: Protocol) -> bool:
+    path = READY_PATHS.get(protocol, "")
+    if not path:
+        raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
+    if protocol == "grpc":
+        answer = _grpc_call(target, path, _grpc_string_field_1(target.model))
+        return answer == b"\x08\x01"  # ModelReadyResponse with field 1, ``ready``, true
+    status, _ = _http_call(target, "GET", path.format(model=target.model), None, {})
+    return status == HTTPStatus.OK
+
+
+def _call(protocol: Protocol, target: Target, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    if protocol == "grpc":
+        return _grpc_call(target, path, body)
+    status, answer = _http_call(target, "POST", path, body, headers)
+    if status != HTTPStatus.OK:
+        raise WarmupFailedError(f"HTTP {status}: {answer[:300].decode(errors='replace')}")
+    return answer
+
+
+def _http_call(
+    target: Target, method: str, path: str, body: bytes | None, headers: dict[str, str]
+) -> tuple[int, bytes]:
+    where = urlsplit(target.url)
+    if where.scheme not in ("http", "https") or not where.hostname:
+        raise WarmupError(f"{target.url!r} is not an HTTP address: give one such as http://localhost:8080")
+    kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
+    with contextlib.closing(kind(where.hostname, where.port, timeout=120)) as connection:
+        connection.request(method, where.path.rstrip("/") + path, body, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def _grpc_call(target: Target, path: str, body: bytes) -> bytes:
+    import grpc  # noqa: PLC0415  (only where gRPC is spoken)
+
+    # without a pool of its own the channel would find the last one's connection again
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(target.url.removeprefix("grpc://"), options=options) as channel:
+        try:
+            answer: bytes = channel.unary_unary(path)(body, timeout=120, wait_for_ready=False)
+        except grpc.RpcError as error:
+            raise WarmupFailedError(f"gRPC {error.code().name}: {error.details()}") from error
+        return answer
+
+
+def _grpc_string_field_1(text: str) -> bytes:
+    value, length = text.encode(), bytearray()
+    rest = len(value)
+    while rest > 0x7F:  # noqa: PLR2004  (a varint carries seven bits a byte)
+        length.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return b"\x0a" + bytes([*length, rest]) + value
+
+
+@contextlib.contextmanager
+def _echo_server(protocol: Protocol) -> Iterator[str]:
+    if protocol == "grpc":
+        import grpc  # noqa: PLC0415
+
+        class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untyped
+            def service(self, _: object) -> object:
+                return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+
+        server = grpc.server(ThreadPoolExecutor(1), handlers=[Echo()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield f"127.0.0.1:{port}"
+        server.stop(None)
+        return
+    with http.server.HTTPServer(("127.0.0.1", 0), _Echo) as web:
+        thread = threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{web.server_port}"
+        web.shutdown()
+
+
+class _Echo(http.server.BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
+        """Say nothing."""
