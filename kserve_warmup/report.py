@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 SCHEMA = 1
@@ -66,6 +66,32 @@ class WarmupReport:
         """Return the strata in which no request succeeded although some were sent."""
         return tuple(s for s in self.strata if s.failures and not s.warmed)
 
+    def summary(self) -> str:
+        """Return one line for a log."""
+        line = f"{self.calls} calls over {self.transport} in {self.seconds:.1f} s, {self.coverage:.0%} of the traffic"
+        unsteady = [f"{s.protocol} {s.signature} batch {s.batch}" for s in self.strata if not s.converged]
+        if not unsteady:
+            return f"warm: {line}, all {len(self.strata)} strata steady"
+        return f"{line}; {len(unsteady)} of {len(self.strata)} strata NOT steady: {', '.join(unsteady[:5])}"
+
+    def then(self, later: WarmupReport) -> WarmupReport:
+        """Return one report of this replay and a ``later`` one of the same model over another transport.
+
+        A stratum of both has the first latency of this and the steady latency of the later one.
+        """
+        transports = [t for t in (self.transport, later.transport) if t != "none"]
+        strata = {(s.protocol, s.signature, s.batch): s for s in self.strata}
+        for after in later.strata:
+            key = (after.protocol, after.signature, after.batch)
+            strata[key] = _joined(strata[key], after) if key in strata else after
+        return WarmupReport(
+            self.model,
+            ", ".join(dict.fromkeys(transports)) or "none",
+            self.seconds + later.seconds,
+            tuple(strata.values()),
+            self.note or later.note,
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-compatible data; ``schema`` tells its version."""
         head: dict[str, Any] = {"schema": SCHEMA, "model": self.model, "transport": self.transport, "seconds": self.seconds}
@@ -82,3 +108,16 @@ class WarmupReport:
         data = json.loads(text)
         strata = tuple(StratumReport(**{**s, "latencies_ms": tuple(s["latencies_ms"])}) for s in data["strata"])
         return cls(data["model"], data["transport"], data["seconds"], strata, data.get("note"))
+
+
+def _joined(before: StratumReport, after: StratumReport) -> StratumReport:
+    return replace(
+        after,
+        calls=before.calls + after.calls,
+        seconds=before.seconds + after.seconds,
+        first_ms=after.first_ms if before.first_ms is None else before.first_ms,
+        steady_ms=before.steady_ms if after.steady_ms is None else after.steady_ms,
+        failures=before.failures + after.failures,
+        error=after.error or before.error,
+        latencies_ms=before.latencies_ms + after.latencies_ms,
+    )

@@ -1,0 +1,51 @@
+"""``kserve-warmup serve``: a KServe server for a WarmupModel, the entry point of a standard image."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from kserve_warmup.errors import WarmupError, WarmupFailedError
+
+
+def run(
+    target: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="The model: a class, or an instance of one.")],
+    model_name: Annotated[
+        str | None, typer.Option("--model_name", "--model-name", help="Name on the endpoint's path. Default: the class's.")
+    ] = None,
+) -> None:
+    """Load, warm and serve a model. KServe's own options (--http_port, --grpc_port, --workers …) work as always."""
+    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does
+    model = _model(target, model_name)
+
+    import kserve
+
+    if not model.ready and not model.load():
+        raise WarmupFailedError(f"{target}: load() did not make the model ready: return True, or set self.ready = True")
+    kserve.ModelServer().start([model])
+
+
+def _model(target: str, name: str | None) -> Any:
+    """Import ``target`` and make the model."""
+    from kserve_warmup.model import WarmupModel
+
+    module_name, _, attribute = target.partition(":")
+    if not attribute:
+        raise WarmupError(f"{target!r} names no class: write MODULE:CLASS, such as predictor:Digits")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != module_name.partition(".")[0] and error.name != module_name:
+            raise  # the module is there, and something that it imports is not
+        raise WarmupError(f"no module {module_name!r} in {os.getcwd()} or on PYTHONPATH") from error  # noqa: PTH109
+    except AttributeError as error:
+        raise WarmupError(f"module {module_name!r} has no {attribute!r}") from error
+    if isinstance(found, WarmupModel):
+        return found
+    if not (isinstance(found, type) and issubclass(found, WarmupModel)):
+        raise WarmupError(f"{target} is not a WarmupModel: derive it from kserve_warmup.WarmupModel")
+    return found(name or attribute.lower())

@@ -1,0 +1,41 @@
+"""Requests made up from what a model declares: the fallback when no real ones were recorded."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from kserve_warmup.samples.sample import Protocol, Sample
+from kserve_warmup.samples.wire import Tensor, encode, request
+
+_PROTOCOLS: tuple[Protocol, ...] = ("v2", "v2-binary", "grpc")
+
+
+def synthesise(model: Any) -> tuple[Sample, ...]:
+    """Make one request a protocol from ``model.get_input_types()``; nothing if it declares none.
+
+    Free dimensions become 1. Numbers are zeros, which any vocabulary and any one-hot index accepts; texts are empty.
+    """
+    if inspect.iscoroutinefunction(model.get_input_types):
+        return ()
+    tensors = [_tensor(declared) for declared in model.get_input_types() or ()]
+    if not tensors:
+        return ()
+    weight = 1 / len(_PROTOCOLS)
+    return tuple(
+        request(protocol, body, headers=headers, weight=weight)
+        for protocol in _PROTOCOLS
+        for body, headers in (encode(protocol, tensors),)
+    )
+
+
+def _tensor(declared: dict[str, Any]) -> Tensor:
+    from kserve_warmup.samples.datatypes import to_dtype
+
+    shape = tuple(max(1, int(size)) for size in declared["shape"])
+    datatype = declared["datatype"]
+    if datatype == "BYTES":
+        return Tensor(declared["name"], datatype, np.full(shape, b"", dtype=object))
+    return Tensor(declared["name"], datatype, np.zeros(shape, dtype=to_dtype(datatype)))

@@ -1,0 +1,187 @@
+"""Where the warm-up meets ``kserve.ModelServer``: before the HTTP port opens, in every process that serves.
+
+Two methods are wrapped when this module is imported, so in spawned workers too, which import the model's class to
+unpickle it. ``RESTServer.create_application`` runs in each serving process: there the application gets a lifespan that
+warms, and uvicorn opens the port only when it is through. ``ModelServer._serve`` is the last step before the ports
+open, in the process that serves gRPC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import kserve.model_server
+from kserve.model import InferenceModel
+from kserve.protocol.rest.server import RESTServer
+
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.lifecycle import Phase
+from kserve_warmup.serving.signals import ends_at_once
+
+if TYPE_CHECKING:
+    from kserve.model_repository import ModelRepository
+
+    from kserve_warmup.model import WarmupModel
+
+logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
+
+_warming: ContextVar[bool] = ContextVar("kserve_warmup_warming", default=False)
+
+
+class _Serving:
+    """What this process serves: set once its server starts."""
+
+    server: Any = None
+    loop: asyncio.AbstractEventLoop | None = None
+
+
+def warming_in_this_context() -> bool:
+    """Return whether the caller is a warm-up request, which passes the gate that it is there to open."""
+    return _warming.get()
+
+
+def install() -> None:
+    """Hook into KServe; done once, at import."""
+    create_application, serve = RESTServer.create_application, kserve.ModelServer._serve  # noqa: SLF001
+
+    @functools.wraps(create_application)
+    def created(self: RESTServer) -> None:
+        create_application(self)
+        _add_lifespan(kserve.model_server.app, self.dataplane.model_registry)
+
+    @functools.wraps(serve)
+    async def served(self: kserve.ModelServer) -> None:
+        _Serving.server = self
+        for model in _warmup_models(self.registered_models):
+            model._lifecycle.served = True  # noqa: SLF001
+        if self.workers > 1:
+            _Serving.loop = asyncio.get_running_loop()
+            await asyncio.gather(serve(self), _warm_parent(self))
+        else:
+            await serve(self)
+
+    RESTServer.create_application = created
+    kserve.ModelServer._serve = served  # noqa: SLF001
+
+
+def _add_lifespan(app: Any, registry: ModelRepository) -> None:
+    inner = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        async with inner(app) as state:
+            await _warm_application(app, registry)
+            yield state
+
+    app.router.lifespan_context = lifespan
+
+
+async def _warm_application(app: Any, registry: ModelRepository) -> None:
+    """Warm what ``app`` serves, from within its own process and loop."""
+    server, _Serving.loop = _Serving.server, asyncio.get_running_loop()
+    with ends_at_once():
+        for model in _warmup_models(registry):
+            await _or_exit(_warm(model, app, server))
+
+
+async def _warm_parent(server: Any) -> None:
+    """Warm the process that has spawned the workers: it answers gRPC, and has no lifespan."""
+    for model in _warmup_models(server.registered_models):
+        await _or_exit(_warm(model, None, server))
+
+
+async def _warm(model: WarmupModel, app: Any, server: Any) -> None:
+    """Bring one registered model from wherever it is to warm: load, model path, REST, gRPC."""
+    state = model._lifecycle  # noqa: SLF001
+    if state.phase is Phase.COLD and state.load_wanted:
+        # In a thread: a user's load may run a loop of its own, and the parent kills a worker that misses its pings.
+        await asyncio.to_thread(model.load)
+    state.served = True
+    if not state.loaded:
+        return
+    grpc_server = server if server is not None and server.enable_grpc else None
+    await model._warm_on_loop(app, grpc_server)  # noqa: SLF001
+
+
+async def _or_exit(work: Any) -> None:
+    """Await ``work``; a model that cannot be warmed ends the process with one clear line and code 1.
+
+    uvicorn turns an exception here into an "unsupported lifespan" and serves on, and the gRPC server beside it would
+    keep the process alive without HTTP.
+    """
+    try:
+        await work
+    except Exception as error:
+        line = str(error) if isinstance(error, WarmupError) else f"loading failed: {type(error).__name__}: {error}"
+        logger.critical("%s", line, exc_info=not isinstance(error, WarmupError))
+        rest = getattr(_Serving.server, "_rest_multiprocess_server", None)
+        if rest is not None:
+            await rest.terminate_all()
+        sys.stderr.write(f"kserve-warmup: {line}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+        os._exit(1)
+
+
+def warm_later(model: WarmupModel) -> None:
+    """Warm a model that was loaded again while its server runs, on the server's loop."""
+    if _Serving.loop is not None:
+        asyncio.run_coroutine_threadsafe(model._warm_on_loop(None, None), _Serving.loop)  # noqa: SLF001
+
+
+def _warmup_models(registry: ModelRepository) -> Iterable[WarmupModel]:
+    """Return each WarmupModel once, whatever names it is registered under."""
+    from kserve_warmup.model import WarmupModel
+
+    return {id(m): m for m in registry.get_models().values() if isinstance(m, WarmupModel)}.values()
+
+
+@contextmanager
+def warming() -> Iterator[None]:
+    """Mark the requests made in this block as warm-up requests."""
+    token = _warming.set(True)
+    try:
+        yield
+    finally:
+        _warming.reset(token)
+
+
+class _WarmView(InferenceModel):  # type: ignore[misc]
+    """A model under a name that nobody can guess, open while the model itself is still closed.
+
+    gRPC has no way to tell the server's own requests from others before the gate: its handlers run in a context of
+    their own.
+    """
+
+    def __init__(self, model: WarmupModel, name: str) -> None:
+        super().__init__(name)
+        self._model = model
+        self.ready = True
+
+    async def __call__(self, body: Any, headers: Any = None, verb: Any = None) -> Any:
+        body.model_name = self._model.name
+        return await self._model(body, headers)
+
+
+@asynccontextmanager
+async def own_grpc_name(model: WarmupModel, server: Any) -> AsyncIterator[tuple[str, str]]:
+    """Yield the address of this process's gRPC server, and a name that reaches ``model`` there although not ready."""
+    models = server.registered_models.get_models()
+    name = f"{model.name}.warmup-{secrets.token_hex(16)}"
+    models[name] = _WarmView(model, name)
+    try:
+        yield f"127.0.0.1:{server.grpc_port}", name
+    finally:
+        models.pop(name, None)
+
+
+install()

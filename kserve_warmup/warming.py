@@ -1,0 +1,196 @@
+"""How one model is warmed: which samples, over which paths, within which budget, and what happens when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kserve_warmup.errors import SampleError, WarmupFailedError
+from kserve_warmup.replay import Transport, replay
+from kserve_warmup.report import WarmupReport
+from kserve_warmup.samples import Sample, SampleSet
+from kserve_warmup.samples.synthesise import synthesise
+from kserve_warmup.serving import metrics
+from kserve_warmup.serving.logs import requests_quiet
+from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.transports.asgi import AsgiTransport
+from kserve_warmup.transports.grpc import GrpcTransport
+from kserve_warmup.transports.in_process import InProcessTransport, ThreadTransport
+
+if TYPE_CHECKING:
+    from kserve_warmup.model import WarmupModel
+
+logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
+
+DEFAULT_SAMPLES = Path("/mnt/models/warmup")
+"""Beside the artifact that KServe's storage initialiser has fetched."""
+
+MODEL_PATH_SHARE = 0.75
+"""Share of the budget that the model's own path may spend: a rest is kept for the wire."""
+
+
+class Warmup:
+    """The warm-up of one model in one process: its samples, its budget, its report so far."""
+
+    def __init__(self, model: WarmupModel) -> None:
+        """Read the settings and the samples.
+
+        Raises:
+            WarmupError: the sample set cannot be used, or is missing and the settings ask to fail then.
+        """
+        self.model = model
+        self.settings = model.warmup_settings or WarmupSettings()
+        self.synthetic = False
+        self.samples = self._samples() if self.settings.enabled else ()
+        self.report = WarmupReport(model.name, "none", 0.0, ())
+
+    def _samples(self) -> tuple[Sample, ...]:
+        folder = find_samples(self.settings.samples, self.model.name)
+        if folder is not None:
+            return tuple(SampleSet.open(folder))
+        self.synthetic = True
+        samples = synthesise(self.model)
+        if samples:
+            logger.warning(
+                "%s: no sample set, so %d requests were made up from get_input_types(). They warm the shapes declared "
+                "there and nothing else: record real ones with 'kserve-warmup sample' and set KSERVE_WARMUP_SAMPLES",
+                self.model.name,
+                len(samples),
+            )
+            return samples
+        message = (
+            f"{self.model.name}: no sample set and no get_input_types(), so nothing can be warmed: record requests with "
+            "'kserve-warmup sample' and set KSERVE_WARMUP_SAMPLES"
+        )
+        if self.settings.on_missing_samples == "fail":
+            raise SampleError(message)
+        if self.settings.on_missing_samples == "warn":
+            logger.warning("%s; it is served COLD", message)
+        return ()
+
+    async def over(self, transport: Transport, samples: Iterable[Sample], share: float = 1.0) -> None:
+        """Replay ``samples`` over ``transport`` with ``share`` of what is left of the budget."""
+        chosen = tuple(samples)
+        left = self.settings.max_seconds - self.report.seconds
+        if not chosen or left <= 0:
+            return
+        with metrics.request_histograms_untouched(self.model.name), requests_quiet():
+            report = await replay(
+                chosen, transport, self.settings, self.model.name, deadline=time.monotonic() + left * share
+            )
+        self._check(report)
+        self.report = self.report.then(report)
+
+    def _check(self, report: WarmupReport) -> None:
+        failed = report.failed
+        if not failed:
+            return
+        message = (
+            f"{self.model.name}: {len(failed)} of {len(report.strata)} strata cannot be warmed over {report.transport}, "
+            f"first {failed[0].protocol} {failed[0].signature} batch {failed[0].batch}: {failed[0].error}"
+        )
+        if self.settings.on_failure == "fail" and not self.synthetic:
+            raise WarmupFailedError(
+                f"{message}. Mend or remove the sample, or set KSERVE_WARMUP_ON_FAILURE=serve to serve it cold"
+            )
+        logger.error("%s; these requests are served COLD", message)
+
+    def finish(self) -> None:
+        """Publish the report."""
+        if not self.samples:
+            return
+        # The warm-up's garbage would otherwise be collected during a user's first requests.
+        gc.collect()
+        metrics.publish(self.report)
+        if self.settings.report is not None:
+            self.settings.report.write_text(self.report.to_json())
+        log = logger.info if self.report.converged else logger.warning
+        log("%s: %s", self.model.name, self.report.summary())
+
+    @property
+    def sendable(self) -> tuple[Sample, ...]:
+        """The samples without those whose every attempt failed on an earlier path."""
+        failed = {(s.protocol, s.signature, s.batch) for s in self.report.failed}
+        return tuple(s for s in self.samples if (s.protocol, str(s.signature), s.batch) not in failed)
+
+    async def model_path_on_loop(self) -> None:
+        """Warm the model's own path on the running loop."""
+        await self.over(InProcessTransport(self.model), self._for_model(), MODEL_PATH_SHARE)
+
+    def model_path_in_thread(self) -> None:
+        """Warm the model's own path from a thread, so that a hang can be cut, and a loop may run in this one."""
+        transport = ThreadTransport(self.model)
+        try:
+            _run_in_thread(self.over(transport, self._for_model(), MODEL_PATH_SHARE))
+        finally:
+            transport.close()
+
+    async def rest(self, app: Any) -> None:
+        """Warm the REST path of ``app`` on the running loop."""
+        transport = AsgiTransport(app, self.model.name)
+        try:
+            await self.over(transport, (s for s in self.sendable if s.protocol != "grpc"))
+        finally:
+            await transport.close()
+
+    async def grpc(self, address: str, name: str) -> None:
+        """Warm the gRPC server at ``address``, where the model has ``name``."""
+        samples = [s for s in self.sendable if s.protocol == "grpc"]
+        if not samples:
+            return
+        transport = GrpcTransport(address, name)
+        try:
+            await asyncio.wait_for(transport.ready(), self.settings.request_timeout)
+            await self.over(transport, samples)
+        finally:
+            await transport.close()
+
+    def _for_model(self) -> tuple[Sample, ...]:
+        return tuple(s for s in self.samples if s.protocol != "openai")
+
+
+def find_samples(configured: Path | None, model: str) -> Path | None:
+    """Return the folder of ``model``'s sample set, None when none is configured and none lies beside the artifact.
+
+    Raises:
+        SampleError: a folder is configured and holds no sample set.
+    """
+    root = configured or DEFAULT_SAMPLES
+    for folder in (root / model, root):
+        if (folder / "manifest.json").is_file():
+            return folder
+    if configured is None:
+        return None
+    raise SampleError(
+        f"{configured} holds no sample set (no manifest.json there or in {model}/): "
+        "make one with 'kserve-warmup sample', or unset KSERVE_WARMUP_SAMPLES"
+    )
+
+
+def _run_in_thread(work: Any) -> None:
+    """Run a coroutine to its end in a loop of its own, whether or not this thread has one.
+
+    ``asyncio.run`` on the main thread would leave it without a loop, and ``ModelServer.start`` fails then.
+    """
+    outcome: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(work)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            outcome.append(error)
+
+    thread = threading.Thread(
+        target=contextvars.copy_context().run, args=(run,), name="kserve-warmup-replay", daemon=True
+    )
+    thread.start()
+    thread.join()
+    if outcome:
+        raise outcome[0]

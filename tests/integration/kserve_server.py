@@ -1,0 +1,113 @@
+"""Real KServe servers in fresh processes, on ports that the kernel chose."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+class KServeServer:
+    """``python predictors.py CLASS`` with its own ports; ends only the process group that it started."""
+
+    def __init__(self, target, tmp_path, *, workers=1, samples=None, command=None, prefix=(), **env):
+        self.http, self.grpc = free_ports(2)
+        self.log_path = tmp_path / f"server-{self.http}.log"
+        command = command or [sys.executable, str(HERE / "predictors.py"), target]
+        options = ["--http_port", self.http, "--grpc_port", self.grpc, "--workers", workers]
+        environment = {**os.environ, **{f"KSERVE_WARMUP_{k.upper()}": str(v) for k, v in env.items() if k.islower()}}
+        environment |= {k: str(v) for k, v in env.items() if not k.islower()}
+        if samples:
+            environment["KSERVE_WARMUP_SAMPLES"] = str(samples)
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*prefix, *command, *map(str, options)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=HERE,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self):
+        return self.log_path.read_text(errors="replace")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+    def get(self, path):
+        """Return status and body; None when nothing listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return None
+
+    def post(self, path, body, headers=None):
+        headers = {"content-type": "application/json"} if headers is None else headers
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, response.read(), dict(response.headers)
+        except urllib.error.HTTPError as error:
+            return error.code, error.read(), dict(error.headers)
+
+    def predict(self, model="model", rows=1):
+        """Return (calls before this one, pid) of the process that answered a v1 request."""
+        status, body, _ = self.post(f"/v1/models/{model}:predict", v1_body(rows))
+        assert status == 200, body
+        return json.loads(body)["predictions"][0]
+
+    def wait_ready(self, model="model", seconds=90):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the server ended with {self.process.returncode}:\n{self.log[-3000:]}")
+            if (answer := self.get(f"/v2/models/{model}/ready")) and answer[0] == 200:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not ready within {seconds} s:\n{self.log[-3000:]}")
+
+    def wait_for_log(self, text, seconds=60):
+        deadline = time.monotonic() + seconds
+        while text not in self.log:
+            assert time.monotonic() < deadline, f"{text!r} not in the log:\n{self.log[-3000:]}"
+            assert self.process.poll() is None or text in self.log, self.log[-3000:]
+            time.sleep(0.05)
+
+
+def v1_body(rows=1):
+    return json.dumps({"instances": [[0.5, float(row)] for row in range(rows)]}).encode()

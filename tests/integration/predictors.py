@@ -1,0 +1,144 @@
+"""Small models whose answers tell how warm they were: how often this process had predicted before."""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+
+import kserve
+import numpy as np
+from kserve import InferOutput, InferResponse
+
+from kserve_warmup import WarmupModel
+
+_calls = 0
+
+
+def answer(payload):
+    """Count the call; answer in the protocol of the request."""
+    global _calls
+    _calls += 1
+    values = [_calls - 1, os.getpid()]
+    if isinstance(payload, dict):
+        return {"predictions": [values for _ in payload["instances"]]}
+    output = InferOutput("calls", [2], "INT64")
+    output.set_data_from_numpy(np.array(values, dtype=np.int64), binary_data=False)
+    return InferResponse(response_id=payload.id or "none", model_name=payload.model_name, infer_outputs=[output])
+
+
+class OwnLoad(WarmupModel):
+    """A model as people have them: load() sets ready."""
+
+    def load(self):
+        self.session = threading.Lock()  # cannot be pickled, as ONNX Runtime's and torch's sessions cannot
+        self.ready = True
+        return self.ready
+
+    def predict(self, payload, headers=None):
+        with self.session:
+            return answer(payload)
+
+
+class LoadModel(WarmupModel):
+    def load_model(self):
+        self.session = threading.Lock()
+
+    predict = OwnLoad.predict
+
+
+class LoadsInInit(WarmupModel):
+    def __init__(self, name):
+        super().__init__(name)
+        self.load()
+        self.scale = 1  # made after load(): the warm-up must not run before this line
+
+    def load(self):
+        self.ready = True
+        return True
+
+    def predict(self, payload, headers=None):
+        assert self.scale
+        return answer(payload)
+
+
+class LazyAsyncClient(WarmupModel):
+    """Creates a loop-bound thing on first use, as people create httpx and aiohttp clients."""
+
+    client = None
+
+    async def predict(self, payload, headers=None):
+        if self.client is None:
+            self.client = asyncio.get_running_loop()
+        assert self.client is asyncio.get_running_loop(), "the client belongs to another event loop"
+        return answer(payload)
+
+
+class AsyncLoadModel(LazyAsyncClient):
+    async def load_model(self):
+        self.client = asyncio.get_running_loop()
+
+
+class Generator(WarmupModel):
+    async def predict(self, payload, headers=None):
+        values = answer(payload)["predictions"][0]
+
+        async def stream():
+            yield f'{{"predictions": [{values}]}}'
+
+        return stream()
+
+
+class ResponseHeaders(WarmupModel):
+    def __init__(self, name):
+        super().__init__(name, return_response_headers=True)
+
+    def predict(self, payload, headers=None, response_headers=None):
+        response_headers["x-warm"] = headers.get("x-kserve-warmup", "false")
+        return answer(payload)
+
+
+class SlowLoad(OwnLoad):
+    def load(self):
+        print("loading", os.getpid(), flush=True)
+        time.sleep(float(os.environ.get("LOAD_SECONDS", "20")))
+        return super().load()
+
+
+class SlowPredict(OwnLoad):
+    def predict(self, payload, headers=None):
+        print("predicting", flush=True)
+        time.sleep(0.3)
+        return super().predict(payload, headers)
+
+
+class Hangs(OwnLoad):
+    def predict(self, payload, headers=None):
+        if len(payload["instances"]) > 1:
+            time.sleep(3600)
+        return super().predict(payload, headers)
+
+
+class Fails(OwnLoad):
+    def predict(self, payload, headers=None):
+        raise ValueError("this model has no weights")
+
+
+class Plain(kserve.Model):
+    """The same without warm-up, as a control."""
+
+    load = OwnLoad.__dict__["load"].__wrapped__
+
+    def predict(self, payload, headers=None):
+        with self.session:
+            return answer(payload)
+
+
+if __name__ == "__main__":
+    models = []
+    for number, name in enumerate(sys.argv[1].split(",")):
+        model = globals()[name](name.lower() if number or "," in sys.argv[1] else "model")
+        if not model.ready:
+            model.load()
+        models.append(model)
+    kserve.ModelServer().start(models)
