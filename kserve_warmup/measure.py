@@ -89,9 +89,11 @@ def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PAC
         warm_client(protocol)
     latencies = []
     for index in range(n):
-        send = _prepare(samples[index % len(samples)], target)
+        call = _prepare(samples[index % len(samples)], target)
         time.sleep(pace)
-        latencies.append(_timed(send, index, target))
+        begin = time.perf_counter_ns()
+        _one_line_errors(call, target)
+        latencies.append((time.perf_counter_ns() - begin) / 1e6)
     return Latencies(tuple(latencies))
 
 
@@ -124,6 +126,15 @@ def wait_ready(
     raise WarmupFailedError(f"{target.model} at {target.url} was not ready after {timeout:g} s: {answer}")
 
 
+def send(sample: Sample, target: Target) -> bytes:
+    """Send one request on a new connection and return the body of the answer.
+
+    Raises:
+        WarmupFailedError: the server refused it or is not there.
+    """
+    return _one_line_errors(_prepare(sample, target), target)
+
+
 def warm_client(protocol: Protocol) -> None:
     """Send some requests to a throwaway server in this process, so that the client's own first call is not measured."""
     with _echo_server(protocol) as url:
@@ -133,13 +144,12 @@ def warm_client(protocol: Protocol) -> None:
             _call(protocol, target, path, b"", {})
 
 
-def _timed(send: Callable[[], bytes], index: int, target: Target) -> float:
-    begin = time.perf_counter_ns()
+def _one_line_errors(call: Callable[[], bytes], target: Target) -> bytes:
     try:
-        send()
+        return call()
     except (WarmupFailedError, OSError, http.client.HTTPException) as error:
-        raise WarmupFailedError(f"request {index + 1} to {target.model} at {target.url} failed: {error}") from error
-    return (time.perf_counter_ns() - begin) / 1e6
+        reason = str(error) or type(error).__name__
+        raise WarmupFailedError(f"a request to {target.model} at {target.url} failed: {reason}") from error
 
 
 def _prepare(sample: Sample, target: Target) -> Callable[[], bytes]:

@@ -1,6 +1,6 @@
-"""The demo's models as KServe predictors: ``python -m kserve_warmup.demo.predictors REPOSITORY NAME… --http_port=8080``.
+"""The demo's models as KServe predictors: ``python -m kserve_warmup.demo.predictors REPOSITORY NAME…``.
 
-A predictor loads the same ``core.py`` that Triton's ``model.py`` loads, so that both servers run one and the same model.
+A predictor loads the same ``core.py`` that Triton's ``model.py`` loads: both servers run one and the same model.
 """
 
 from __future__ import annotations
