@@ -1,0 +1,107 @@
+"""JSON lines: a request body on each line, or an envelope that keeps a request exactly.
+
+An envelope is ``{"protocol": …, "path": …, "headers": {…}, "body": "…"}``, or ``"body_b64"`` for a body that is not
+UTF-8; all but the body may be left out. This is also the format in which kserve-warmup itself records requests.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.sample import PROTOCOLS, Sample
+from kserve_warmup.samples.sources import kserve_logger
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions, opened
+from kserve_warmup.samples.wire import detect, request
+
+
+def sniff(head: bytes) -> bool:
+    """Return whether a file begins with a JSON object that has a line of its own."""
+    line, end, _ = head.lstrip().partition(b"\n")
+    if not line.startswith(b"{"):
+        return False
+    try:
+        return isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return not end and len(line) > 1  # the line is longer than the head, or the only one and broken
+
+
+def read(path: Path, _: ReadOptions) -> Iterator[Sample | BadRecord]:
+    """Yield the request of each line."""
+    number = 0
+    try:
+        with opened(path) as stream:
+            for number, line in enumerate(stream, 1):
+                if body := line.strip():
+                    yield from _line(body, f"{path}:{number}")
+    except UNREADABLE as error:
+        yield BadRecord(f"{path}:{number + 1}", f"cannot be read any further: {error}")
+
+
+def write_jsonl(stream: IO[bytes], samples: Iterable[Sample]) -> int:
+    """Write samples as envelopes, one a line; return how many."""
+    count = 0
+    for count, sample in enumerate(samples, 1):  # noqa: B007
+        stream.write(envelope(sample))
+    return count
+
+
+def envelope(sample: Sample) -> bytes:
+    """Return the line, with its end, that keeps a sample's request exactly."""
+    record: dict[str, Any] = {"protocol": sample.protocol, "path": sample.path, "headers": sample.headers}
+    try:
+        record["body"] = sample.body.decode()
+    except UnicodeDecodeError:
+        record["body_b64"] = base64.b64encode(sample.body).decode()
+    return orjson.dumps(record) + b"\n"
+
+
+def _line(line: bytes, where: str) -> Iterator[Sample | BadRecord]:
+    try:
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            record = json.loads(line)  # NaN, which servers accept as well
+    except (ValueError, RecursionError) as error:
+        yield BadRecord(where, f"not JSON: {error}")
+        return
+    try:
+        if kserve_logger.is_record(record):
+            yield from kserve_logger.requests(record)
+        else:
+            yield _sample(record, line)
+    except SampleError as error:
+        yield BadRecord(where, str(error))
+
+
+def _sample(record: Any, line: bytes) -> Sample:
+    if not isinstance(record, dict) or ("body" not in record and "body_b64" not in record):
+        return request(detect(line), line)
+    body, headers = _body(record), record.get("headers") or {}
+    path, protocol = record.get("path"), record.get("protocol")
+    if not isinstance(headers, dict) or not (path is None or isinstance(path, str)):
+        msg = "an envelope's headers are an object and its path is a string"
+        raise SampleError(msg)
+    if protocol is None:
+        protocol = detect(body, headers)
+    if protocol not in PROTOCOLS:
+        raise SampleError(f"unknown protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
+    return request(protocol, body, path=path, headers=headers)
+
+
+def _body(record: dict[str, Any]) -> bytes:
+    try:
+        if "body_b64" in record:
+            return base64.b64decode(record["body_b64"], validate=True)
+        body = record["body"]
+        return body.encode() if isinstance(body, str) else orjson.dumps(body)
+    except (binascii.Error, ValueError, TypeError):
+        msg = "an envelope's body is a string or JSON, and body_b64 is base64"
+        raise SampleError(msg) from None

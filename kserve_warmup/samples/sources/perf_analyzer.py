@@ -1,0 +1,127 @@
+"""The JSON that perf_analyzer takes as ``--input-data``: entries of input values, which become v2 binary requests.
+
+``{"data": [{"IN": {"content": […], "shape": […]}, "TEXT": ["…"], "RAW": {"b64": "…", "shape": […]}}, …]}``; a list
+among the entries is a sequence. The format has neither types nor, for batching models, the batch dimension: types not
+given in the options are taken from the values (INT64, FP32, BOOL, BYTES).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape
+from kserve_warmup.samples.sample import Sample, TensorSpec
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions, opened
+from kserve_warmup.samples.sources.rows import as_request, typed
+
+_FIRST_KEY = re.compile(rb'\s*\{\s*"(?:data|validation_data)"\s*:\s*\[')
+_KINDS = {bool: "BOOL", int: "INT64", float: "FP32", str: BYTES}
+
+
+def sniff(head: bytes) -> bool:
+    """Return whether a file begins like perf_analyzer's input data."""
+    return bool(_FIRST_KEY.match(head))
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[Sample | BadRecord]:
+    """Yield a request for each entry, or for each batch of consecutive entries of equal shapes."""
+    try:
+        with opened(path) as stream:
+            content = orjson.loads(stream.read())
+    except orjson.JSONDecodeError as error:
+        yield BadRecord(str(path), f"not JSON: {error}")
+        return
+    except UNREADABLE as error:
+        yield BadRecord(str(path), f"cannot be read: {error}")
+        return
+    data = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(data, list):
+        yield BadRecord(str(path), 'no list "data", as perf_analyzer\'s input data has')
+        return
+    entries: list[list[Tensor]] = []
+    for number, entry in enumerate(_flat(data), 1):
+        try:
+            entries.append(_entry(entry, options))
+        except SampleError as error:  # noqa: PERF203  (one bad entry must not hide the others)
+            yield BadRecord(f"{path}: entry {number}", str(error))
+    for size in options.batch_sizes:
+        yield from _batches(entries, size)
+
+
+def _flat(data: list[Any]) -> Iterator[Any]:
+    for item in data:
+        if isinstance(item, list):
+            yield from item
+        else:
+            yield item
+
+
+def _batches(entries: list[list[Tensor]], size: int) -> Iterator[Sample]:
+    """Yield requests of ``size`` entries, of one each without a batch dimension when it is 0."""
+    alike: dict[tuple[tuple[str, str, tuple[int, ...]], ...], list[list[Tensor]]] = {}
+    for entry in entries:
+        alike.setdefault(tuple((t.name, t.datatype, t.data.shape) for t in entry), []).append(entry)
+    for group in alike.values():
+        if size == 0:
+            yield from map(as_request, group)
+            continue
+        rows = iter(group)
+        while len(batch := list(islice(rows, size))) == size:
+            columns = zip(*batch, strict=True)
+            yield as_request([Tensor(c[0].name, c[0].datatype, np.stack([t.data for t in c])) for c in columns])
+
+
+def _entry(entry: Any, options: ReadOptions) -> list[Tensor]:
+    if not isinstance(entry, dict) or not entry:
+        msg = "an entry is an object of inputs"
+        raise SampleError(msg)
+    return [_tensor(name, value, options.inputs.get(name)) for name, value in entry.items()]
+
+
+def _tensor(name: str, value: Any, spec: TensorSpec | None) -> Tensor:
+    content, shape = value, list(spec.shape) if spec and spec.shape else None
+    if isinstance(value, dict):
+        content, shape = value.get("content", value), value.get("shape", shape)
+    if shape is not None and (not isinstance(shape, list) or any(type(d) is not int or d < 0 for d in shape)):
+        raise SampleError(f"input {name!r}: the shape is a list of sizes, not {shape!r}")
+    if isinstance(content, dict):
+        if spec is None or shape is None:
+            raise SampleError(f"input {name!r} is raw: tell its type with --input '{name}:FP32[2,3]' (type and shape)")
+        return from_raw(name, spec.datatype, shape, _raw(name, content))
+    values, nested = _values(name, content)
+    kinds = {_KINDS.get(type(v)) for v in values}
+    datatype = spec.datatype if spec else (kinds.pop() if len(kinds) == 1 else "FP32")
+    if kinds - {"INT64", "FP32"} and not spec:
+        raise SampleError(f"input {name!r} mixes types: give numbers, booleans or text")
+    array = bytes_array(values, (len(values),)) if datatype == BYTES else np.array(values)
+    return typed(name, reshape(array, nested if shape is None else shape), datatype)
+
+
+def _raw(name: str, content: dict[str, Any]) -> bytes:
+    try:
+        return base64.b64decode(content["b64"], validate=True)
+    except (KeyError, TypeError, binascii.Error, ValueError):
+        raise SampleError(f"input {name!r} has neither a list of values nor b64") from None
+
+
+def _values(name: str, content: Any) -> tuple[list[Any], list[int]]:
+    """Return the leaves of nested lists and the shape of the nesting."""
+    if not isinstance(content, list):
+        content = [content]
+    shape = [len(content)]
+    while content and all(isinstance(item, list) for item in content):
+        if len({len(item) for item in content}) != 1:
+            raise SampleError(f"input {name!r} has rows of uneven length")
+        shape.append(len(content[0]))
+        content = [leaf for item in content for leaf in item]
+    return content, shape
