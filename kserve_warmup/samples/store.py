@@ -93,6 +93,7 @@ class SampleSet:
         """
         folder = Path(path)
         manifest = self._manifest()  # what is wrong with the set shows before anything is written
+        check_target(folder)
         try:
             if folder.is_dir() and any(folder.iterdir()):
                 self._replace(folder.resolve(), manifest)
@@ -129,8 +130,6 @@ class SampleSet:
             raise
 
     def _replace(self, folder: Path, manifest: Manifest) -> None:
-        if not (folder / MANIFEST).is_file() or b'"samples"' not in (folder / MANIFEST).read_bytes():
-            raise SampleError(f"{folder} is not empty and holds no sample set: choose another folder or empty it")
         bodies = folder / BODIES
         if bodies.is_symlink() or (bodies.exists() and not bodies.is_dir()):
             raise SampleError(f"{bodies} is not a folder: remove it")
@@ -145,6 +144,25 @@ class SampleSet:
         for entry, sample in zip(manifest.samples, self.samples, strict=True):
             _write_file(folder / entry.body, sample.body)
         _write_file(folder / MANIFEST, manifest.text().encode())
+
+
+def check_target(path: str | Path) -> None:
+    """Refuse a folder that :meth:`SampleSet.save` would refuse; nothing is written.
+
+    Raises:
+        SampleError: there is something else than a folder, or a folder that holds something else than a sample set.
+    """
+    folder = Path(path)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise SampleError(f"{folder} is a file: choose another name for the sample set's folder")
+        if not folder.exists() or not any(folder.iterdir()):
+            return
+        manifest = folder / MANIFEST
+        if not manifest.is_file() or b'"samples"' not in manifest.read_bytes():
+            raise SampleError(f"{folder} is not empty and holds no sample set: choose another folder or empty it")
+    except OSError as error:
+        raise SampleError(f"cannot use {folder}: {error.strerror or error}") from None
 
 
 def _entry(sample: Sample) -> Entry:

@@ -1,0 +1,66 @@
+"""``kserve-warmup inspect``: what a sample set holds and covers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kserve_warmup.figures import count, share
+from kserve_warmup.samples.store import SampleSet
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sample set.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Show what a sample set holds, stratum by stratum, and how much of the traffic it covers."""
+    samples = SampleSet.open(folder)
+    if as_json:
+        sys.stdout.write(json.dumps(summary(samples), indent=2) + "\n")
+    else:
+        print_set(samples)
+
+
+def summary(samples: SampleSet) -> dict[str, Any]:
+    """Return a set's facts as JSON-compatible data, its strata in descending share; ``bytes`` are of all its bodies."""
+    head = {"model": samples.model, "source": samples.source, "created": samples.created, "coverage": samples.coverage}
+    totals = {"samples": len(samples), "bytes": sum(len(s.body) for s in samples)}
+    return head | {"selection": samples.selection} | totals | {"strata": strata(samples)}
+
+
+def strata(samples: SampleSet) -> list[dict[str, Any]]:
+    """Return a row for each stratum in descending share: how many samples and bytes it has."""
+    rows: dict[Any, dict[str, Any]] = {}
+    for sample in samples:
+        head = {"protocol": sample.protocol, "signature": str(sample.signature), "batch": sample.batch}
+        row = rows.setdefault(sample.stratum, {**head, "samples": 0, "bytes": 0, "share": 0.0})
+        row["samples"] += 1
+        row["bytes"] += len(sample.body)
+        row["share"] += sample.weight
+    return sorted(rows.values(), key=lambda row: -row["share"])
+
+
+def print_set(samples: SampleSet) -> None:
+    """Print a set for a person."""
+    console = Console()
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for heading in ("protocol", "signature", "batch", "samples", "bytes", "share"):
+        fixed = heading != "signature"
+        right = heading in ("batch", "samples", "bytes", "share")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
+    for row in strata(samples):
+        figures = (f"{row['batch']:,}", f"{row['samples']:,}", f"{row['bytes']:,}", share(row["share"]))
+        table.add_row(row["protocol"], escape(row["signature"]), *figures)
+    covered = f"{share(samples.coverage)} of the traffic covered"
+    console.print(f"{samples.model}: {count(len(samples), 'sample')}, {covered}", highlight=False, markup=False)
+    source = f"from {samples.source}, {samples.created}" if samples.source else samples.created
+    console.print(source, highlight=False, markup=False, soft_wrap=True)
+    console.print(table)
