@@ -1,8 +1,10 @@
-"""How a latency, a ratio or a share is written, the same in the terminal and on the page."""
+"""How a latency, a share or a stratum is written, the same in the terminal and on the page."""
 
 from __future__ import annotations
 
 from math import floor, log10
+
+from kserve_warmup.report import StratumReport
 
 NOTHING = "\N{EN DASH}"
 """Stands where there is no figure: a stratum none of whose requests succeeded."""
@@ -41,14 +43,27 @@ def share(value: float) -> str:
     return f"{100 * value:.1f}%".replace(".0%", "%")
 
 
-def stratum(protocol: str, signature: str, batch: int) -> str:
-    """Return what a person calls a stratum: protocol, signature and batch size."""
-    return f"{protocol} {signature} {TIMES} {batch}"
-
-
 def count(value: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: ``1 call``, ``1,200 calls``, ``2 strata``."""
     return f"{value:,} {noun if value == 1 else plural or noun + 's'}"
+
+
+def stratum(s: StratumReport) -> str:
+    """Return what a person calls a stratum: protocol, signature and batch size."""
+    return f"{s.protocol} {s.signature} {TIMES} {s.batch}"
+
+
+def why(s: StratumReport) -> str:
+    """Return in one sentence why a stratum is not steady."""
+    error = f": {s.error}" if s.error else ""
+    failed = f"{s.failures:,} of {count(s.calls, 'request')} failed{error}"
+    if s.calls == 0:
+        return "Not reached: the warm-up ended before its turn"
+    if not s.warmed:
+        return f"No answer: {failed}"
+    if s.failures:
+        return f"Not settled after {count(s.calls, 'call')}: {failed}"
+    return f"Still moving after {count(s.calls, 'call')}, when its calls or the time ran out"
 
 
 def _significant(value: float) -> str:

@@ -61,11 +61,10 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What counts as steady: its top, height and middle in percent of the plot."""
+    """What counts as steady: its top and height in percent of the plot."""
 
     top: float
     height: float
-    middle: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def latency_chart(
     description: str,
     curves: Sequence[Curve],
     *,
-    band: tuple[float, float, float] | None = None,
+    band: tuple[float, float] | None = None,
     scale: LogScale | None = None,
 ) -> Chart:
     """Lay out curves over the number of the call, on a logarithmic latency axis.
@@ -123,7 +122,7 @@ def latency_chart(
         title: The chart's accessible name.
         description: What the chart shows, in words and figures.
         curves: At least one curve of at least one call.
-        band: Lowest, middle and highest latency (ms) that counts as steady.
+        band: Lowest and highest latency (ms) that counts as steady.
         scale: The latency axis; by default the one that fits the curves. Charts to be compared share one.
     """
     y = scale or LogScale.around([v for c in curves for v in c.latencies_ms] + list(band or ()))
@@ -131,7 +130,7 @@ def latency_chart(
     return Chart(
         title,
         description,
-        tuple(Tick(_across(n, calls), f"{n:,}") for n in _call_ticks(calls)),
+        tuple(Tick(_across(n, calls), "call 1" if n == 1 else f"{n:,}") for n in _call_ticks(calls)),
         tuple(Tick(100 - y.at(v), duration(v)) for v in y.ticks()),
         tuple(_line(c, y, calls) for c in curves),
         _band(band, y) if band else None,
@@ -174,9 +173,9 @@ def _line(curve: Curve, y: LogScale, calls: int) -> Line:
     return Line(curve.kind, path, points[0], points[-1])
 
 
-def _band(band: tuple[float, float, float], y: LogScale) -> Band:
-    low, middle, high = (100 - y.at(v) for v in band)
-    return Band(high, low - high, middle)
+def _band(band: tuple[float, float], y: LogScale) -> Band:
+    low, high = (100 - y.at(v) for v in band)
+    return Band(high, low - high)
 
 
 def _across(call: int, calls: int) -> float:

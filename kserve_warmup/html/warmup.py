@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.figures import count, duration, stratum
+from kserve_warmup.figures import count, duration, stratum, why
 from kserve_warmup.html.chart import Chart, Curve, latency_chart
 from kserve_warmup.html.page import render
 from kserve_warmup.report import StratumReport, WarmupReport
@@ -39,27 +39,7 @@ def render_report(*reports: WarmupReport) -> str:
 def section(report: WarmupReport) -> Section:
     """Return what a page shows of ``report``; the demo's page shows it too."""
     charts = tuple(_chart(s) for s in report.strata if s.latencies_ms)
-    return Section(report, charts, tuple((_name(s), why(s)) for s in report.strata if not s.converged))
-
-
-def why(s: StratumReport) -> str:
-    """Return in one sentence why a stratum is not steady."""
-    error = f": {s.error}" if s.error else ""
-    if s.calls == 0:
-        return f"Not reached: the warm-up ended before its turn{error}"
-    if not s.warmed:
-        return f"No answer: {_failed(s)}{error}"
-    if s.failures:
-        return f"Not settled after {count(s.calls, 'call')}: {_failed(s)}{error}"
-    return f"Still moving after {count(s.calls, 'call')}, when its calls or the time ran out"
-
-
-def _name(s: StratumReport) -> str:
-    return stratum(s.protocol, s.signature, s.batch)
-
-
-def _failed(s: StratumReport) -> str:
-    return f"{s.failures:,} of {count(s.calls, 'request')} failed"
+    return Section(report, charts, tuple((stratum(s), why(s)) for s in report.strata if not s.converged))
 
 
 def _verdict(reports: tuple[WarmupReport, ...]) -> str:
@@ -79,5 +59,5 @@ def _chart(s: StratumReport) -> Chart:
         words += f" Steady at {duration(steady)}, declared after call {calls:,}; the band is ±{BAND:.0%}."
     else:
         words += f" The last took {duration(s.latencies_ms[-1])}; not steady."
-    band = (steady * (1 - BAND), steady, steady * (1 + BAND)) if steady else None
-    return latency_chart(_name(s), words, [Curve("calls", s.latencies_ms)], band=band)
+    band = (steady * (1 - BAND), steady * (1 + BAND)) if steady else None
+    return latency_chart(stratum(s), words, [Curve("calls", s.latencies_ms)], band=band)
