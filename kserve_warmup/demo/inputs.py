@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -15,6 +16,7 @@ CHUNK, CONTEXT = 512, 64
 """silero-vad hears 512 new samples at a time, with the 64 before them."""
 
 
+@cache
 def digits(*, held_out: bool = True) -> tuple[Array, Array]:
     """Return images of handwritten digits and their labels, from scikit-learn's copy of the UCI set.
 
