@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import kserve
 from kserve.errors import ModelNotReady
@@ -18,6 +18,19 @@ from kserve_warmup.serving import hooks
 from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.warming import Warmup
+
+
+class StillWarmingError(ModelNotReady):  # type: ignore[misc]
+    """A request met a model whose load or warm-up is under way: HTTP 503, gRPC UNAVAILABLE.
+
+    KServe's gRPC interceptor reads ``reason``, which its own ModelNotReady lacks (interceptors.py:88 of 0.21), and
+    would answer UNKNOWN.
+    """
+
+    def __init__(self, model: str) -> None:
+        """Name the model."""
+        super().__init__(model, "It is loading or warming up.")
+        self.reason = str(self)
 
 
 class WarmupModel(kserve.Model):  # type: ignore[misc]
@@ -34,15 +47,15 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         warmup_settings: Settings for this class or instance; None reads the environment when the model is loaded.
     """
 
-    warmup_settings: ClassVar[WarmupSettings | None] = None
+    warmup_settings: WarmupSettings | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Put the warm-up around a subclass's own ``load`` and ``__init__``."""
         super().__init_subclass__(**kwargs)
         if "load" in cls.__dict__:
-            cls.load = _loading(cls.__dict__["load"])  # type: ignore[method-assign]
+            setattr(cls, "load", _loading(cls.__dict__["load"]))  # noqa: B010 - mypy takes an assignment for an override
         if "__init__" in cls.__dict__:
-            cls.__init__ = _constructing(cls.__dict__["__init__"])  # type: ignore[misc]
+            setattr(cls, "__init__", _constructing(cls.__dict__["__init__"]))  # noqa: B010
 
     @property
     def _lifecycle(self) -> Lifecycle:
@@ -81,7 +94,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         """Load and warm the model; return whether it is ready.
 
         Raises:
-            ModelNotReady: a load is already under way; a request that arrives meanwhile gets 503 or UNAVAILABLE.
+            StillWarmingError: a load is already under way; a request that arrives meanwhile gets 503 or UNAVAILABLE.
             WarmupError: the model cannot be warmed, and the settings say not to serve it cold.
         """
         return self._load(WarmupModel._load_model)
@@ -102,7 +115,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
             return bool(load(self))
         with state.exclusive() as entered, ends_at_once():
             if not entered:
-                raise ModelNotReady(self.name)
+                raise StillWarmingError(self.name)
             return self._load_exclusively(load)
 
     def _load_exclusively(self, load: Any) -> bool:
@@ -190,7 +203,9 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
 def _loading(load: Any) -> Any:
     """Wrap a subclass's ``load``: the outermost call warms."""
     if inspect.iscoroutinefunction(load):
-        raise WarmupError(f"{load.__qualname__} is async, but KServe calls load() without await: use async load_model()")
+        raise WarmupError(
+            f"{load.__qualname__} is async, but KServe calls load() without await: use async load_model()"
+        )
 
     @functools.wraps(load)
     def wrapper(self: WarmupModel, *args: Any, **kwargs: Any) -> bool:
@@ -210,7 +225,12 @@ def _constructing(init: Any) -> Any:
             init(self, *args, **kwargs)
         finally:
             state.constructing -= 1
-        if not state.constructing and state.load_wanted and state.phase is Phase.LOADED and not self._needs_serving_loop():
+        if (
+            not state.constructing
+            and state.load_wanted
+            and state.phase is Phase.LOADED
+            and not self._needs_serving_loop()
+        ):
             with state.exclusive(), ends_at_once():
                 self._warm_here()
 

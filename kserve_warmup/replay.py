@@ -69,7 +69,7 @@ class _Stratum:
 
     def report(self, key: Sample) -> StratumReport:
         first = self.latencies[0] * 1000 if self.latencies else None
-        steady = self.detector.steady_latency * 1000 if self.latencies else None
+        steady = self.detector.steady_latency
         return StratumReport(
             protocol=key.protocol,
             signature=str(key.signature),
@@ -78,7 +78,7 @@ class _Stratum:
             calls=self.calls,
             seconds=self.seconds,
             first_ms=first,
-            steady_ms=steady,
+            steady_ms=None if steady is None else 1000 * steady,
             converged=self.detector.steady,
             failures=self.failures,
             error=self.error,
@@ -103,7 +103,7 @@ async def replay(
     Args:
         samples: What to send; their weights are shares of the traffic.
         transport: How to send it.
-        settings: ``max_calls`` a stratum, ``request_timeout``, ``tolerance``; ``max_seconds`` unless a deadline is given.
+        settings: ``max_calls`` a stratum, ``request_timeout``, ``tolerance``; ``max_seconds`` without a deadline.
         model: The model's name, for the report.
         deadline: When to stop, on the clock of ``time.monotonic()``.
         on_call: Called after each request, for progress.

@@ -1,4 +1,4 @@
-"""What an operator may set: environment variables with the prefix ``KSERVE_WARMUP_``, or the same names as arguments."""
+"""What an operator may set: in the environment, prefixed ``KSERVE_WARMUP_``, or as arguments of the same names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ class WarmupSettings(BaseSettings):
         "Unset: 'warmup' beside the model's artifact, in /mnt/models.",
     )
     max_seconds: float = Field(default=60.0, gt=0, description="The whole warm-up of one model ends after this long.")
-    max_calls: int = Field(default=500, gt=0, description="Calls that one stratum may take before it counts as not steady.")
+    max_calls: int = Field(
+        default=500, gt=0, description="Calls that one stratum may take before it counts as not steady."
+    )
     request_timeout: float = Field(default=30.0, gt=0, description="Seconds after which one request counts as hung.")
     tolerance: float = Field(default=0.10, gt=0, lt=1, description="Steady means within this share of the plateau.")
     on_failure: Literal["fail", "serve"] = Field(

@@ -66,8 +66,8 @@ class Warmup:
             )
             return samples
         message = (
-            f"{self.model.name}: no sample set and no get_input_types(), so nothing can be warmed: record requests with "
-            "'kserve-warmup sample' and set KSERVE_WARMUP_SAMPLES"
+            f"{self.model.name}: no sample set and no get_input_types(), so nothing can be warmed: record requests "
+            "with 'kserve-warmup sample' and set KSERVE_WARMUP_SAMPLES"
         )
         if self.settings.on_missing_samples == "fail":
             raise SampleError(message)
@@ -92,9 +92,10 @@ class Warmup:
         failed = report.failed
         if not failed:
             return
+        first = failed[0]
         message = (
             f"{self.model.name}: {len(failed)} of {len(report.strata)} strata cannot be warmed over {report.transport}, "
-            f"first {failed[0].protocol} {failed[0].signature} batch {failed[0].batch}: {failed[0].error}"
+            f"first {first.protocol} {first.signature} batch {first.batch}: {first.error}"
         )
         if self.settings.on_failure == "fail" and not self.synthetic:
             raise WarmupFailedError(

@@ -65,7 +65,11 @@ def install() -> None:
             model._lifecycle.served = True  # noqa: SLF001
         if self.workers > 1:
             _Serving.loop = asyncio.get_running_loop()
-            await asyncio.gather(serve(self), _warm_parent(self))
+            warming_up = asyncio.create_task(_warm_parent(self))
+            try:
+                await serve(self)
+            finally:
+                warming_up.cancel()
         else:
             await serve(self)
 
@@ -90,13 +94,13 @@ async def _warm_application(app: Any, registry: ModelRepository) -> None:
     server, _Serving.loop = _Serving.server, asyncio.get_running_loop()
     with ends_at_once():
         for model in _warmup_models(registry):
-            await _or_exit(_warm(model, app, server))
+            await _or_exit(_warm(model, app, server), server)
 
 
 async def _warm_parent(server: Any) -> None:
     """Warm the process that has spawned the workers: it answers gRPC, and has no lifespan."""
     for model in _warmup_models(server.registered_models):
-        await _or_exit(_warm(model, None, server))
+        await _or_exit(_warm(model, None, server), server)
 
 
 async def _warm(model: WarmupModel, app: Any, server: Any) -> None:
@@ -112,7 +116,7 @@ async def _warm(model: WarmupModel, app: Any, server: Any) -> None:
     await model._warm_on_loop(app, grpc_server)  # noqa: SLF001
 
 
-async def _or_exit(work: Any) -> None:
+async def _or_exit(work: Any, server: Any) -> None:
     """Await ``work``; a model that cannot be warmed ends the process with one clear line and code 1.
 
     uvicorn turns an exception here into an "unsupported lifespan" and serves on, and the gRPC server beside it would
@@ -121,9 +125,11 @@ async def _or_exit(work: Any) -> None:
     try:
         await work
     except Exception as error:
+        if server is not None and not server.registered_models.get_models():
+            return  # ModelServer.stop has unloaded everything: the failure is the shutdown's
         line = str(error) if isinstance(error, WarmupError) else f"loading failed: {type(error).__name__}: {error}"
         logger.critical("%s", line, exc_info=not isinstance(error, WarmupError))
-        rest = getattr(_Serving.server, "_rest_multiprocess_server", None)
+        rest = getattr(server, "_rest_multiprocess_server", None)
         if rest is not None:
             await rest.terminate_all()
         sys.stderr.write(f"kserve-warmup: {line}\n")
@@ -167,7 +173,7 @@ class _WarmView(InferenceModel):  # type: ignore[misc]
         self._model = model
         self.ready = True
 
-    async def __call__(self, body: Any, headers: Any = None, verb: Any = None) -> Any:
+    async def __call__(self, body: Any, headers: Any = None, *_: Any) -> Any:
         body.model_name = self._model.name
         return await self._model(body, headers)
 

@@ -39,7 +39,7 @@ def ends_at_once() -> Iterator[None]:
 
 @contextmanager
 def _ended_by_a_thread() -> Iterator[None]:
-    """Exit from a thread that reads the wake-up file, which C code writes even while the main thread is in a library."""
+    """Exit from a thread that reads the wake-up file: C code writes it even while the main thread is in a library."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     threading.Thread(target=_exit_on_sigterm, args=(reader,), name="kserve-warmup-sigterm", daemon=True).start()

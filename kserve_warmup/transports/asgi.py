@@ -21,7 +21,7 @@ class AsgiTransport:
         """Take the application, and the model's name for the paths."""
         self._model = model
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=None)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     async def send(self, sample: Sample) -> float:
         """Post ``sample`` and return the seconds until its answer was complete."""

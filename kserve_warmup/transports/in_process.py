@@ -84,7 +84,9 @@ class InProcessTransport:
             return self._dataplane.decode(sample.body, headers, "v2", name)  # type: ignore[no-any-return]
         if sample.protocol == "v1":
             return self._dataplane.decode(sample.body, headers)  # type: ignore[no-any-return]
-        raise RequestFailedError(f"{sample.protocol} requests do not go through a kserve.Model: send them over the wire")
+        raise RequestFailedError(
+            f"{sample.protocol} requests do not go through a kserve.Model: send them over the wire"
+        )
 
 
 class ThreadTransport:

@@ -112,6 +112,17 @@ class SlowPredict(OwnLoad):
         return super().predict(payload, headers)
 
 
+class SlowAsyncPredict(OwnLoad):
+    async def predict(self, payload, headers=None):
+        await asyncio.sleep(0.3)
+        return answer(payload)
+
+
+class Declared(OwnLoad):
+    def get_input_types(self):
+        return [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+
+
 class Hangs(OwnLoad):
     def predict(self, payload, headers=None):
         if len(payload["instances"]) > 1:
