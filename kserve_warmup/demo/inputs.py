@@ -26,7 +26,7 @@ def digits(*, held_out: bool = True) -> tuple[Array, Array]:
     Returns:
         float32 of shape (rows, 64) with grey values from 0 to 16, and int64 of shape (rows,).
     """
-    from sklearn.datasets import load_digits  # noqa: PLC0415  (an extra, and slow)
+    from sklearn.datasets import load_digits
 
     data = load_digits()
     rows = slice(TRAINING_ROWS, None) if held_out else slice(TRAINING_ROWS)

@@ -43,17 +43,17 @@ MODELS: dict[str, Model] = {
             "digits_mlp",
             "A neural network in JAX; XLA compiles it anew for every batch size.",
             "held-out handwritten digits of scikit-learn, 1 to 8 in a request",
-            200,
+            150,
             {1: 0.6, 2: 0.14, 3: 0.04, 4: 0.1, 5: 0.02, 6: 0.02, 7: 0.01, 8: 0.07},
-            {"v2": 0.7, "v2-binary": 0.15, "grpc": 0.15},
+            {"v2": 0.9, "grpc": 0.1},
         ),
         Model(
             "digits_knn",
             "A nearest-neighbour classifier in numba, which compiles at the first call and for every data type.",
             "held-out handwritten digits of scikit-learn, 1 to 8 in a request",
-            200,
+            150,
             {1: 0.7, 2: 0.1, 4: 0.1, 8: 0.1},
-            {"v2": 0.6, "v2-binary": 0.2, "grpc": 0.1, "v1": 0.1},
+            {"v2": 0.8, "v1": 0.1, "v2-binary": 0.1},
         ),
         Model(
             "silero_vad",
@@ -67,9 +67,9 @@ MODELS: dict[str, Model] = {
             "digits_forest",
             "A random forest: it compiles nothing, so warm-up barely helps. The control.",
             "held-out handwritten digits of scikit-learn, 1 to 8 in a request",
-            100,
+            80,
             {1: 0.8, 2: 0.1, 4: 0.05, 8: 0.05},
-            {"v2": 0.8, "v2-binary": 0.2},
+            {"v2": 1.0},
         ),
     )
 }

@@ -23,8 +23,8 @@ def train(images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[st
         images: float32 of shape (rows, 64), grey values from 0 to 16.
         labels: integers of shape (rows,), 0 to 9.
     """
-    import jax  # noqa: PLC0415  (an extra, and slow)
-    from jax import numpy as jnp  # noqa: PLC0415
+    import jax
+    from jax import numpy as jnp
 
     def loss(weights: Any, image: Any, label: Any) -> Any:
         hidden = jax.nn.relu(image / 16 @ weights["w1"] + weights["b1"])

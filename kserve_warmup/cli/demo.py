@@ -1,0 +1,75 @@
+"""``kserve-warmup demo``: the main job end to end on real models and both real servers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+def run(
+    models: Annotated[
+        str | None, typer.Option(help="Which of its models, with commas between; all when left out.")
+    ] = None,
+    starts: Annotated[int, typer.Option(min=1, help="Fresh processes for each figure; their median is shown.")] = 1,
+    requests: Annotated[int, typer.Option(min=2, help="Requests to send to each process.")] = 12,
+    out: Annotated[Path, typer.Option(help="Folder for recordings, sample sets, result and report.")] = Path(
+        "out/demo"
+    ),
+    repository: Annotated[Path, typer.Option(help="The demo's model repository.")] = Path("model_repository"),
+    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the table.")] = False,
+) -> None:
+    """Measure the first request against the steady ones: KServe and Triton, cold and warm, on real models."""
+    from kserve_warmup.demo.run import Options
+    from kserve_warmup.demo.run import run as run_demo
+    from kserve_warmup.html import render_demo
+    from kserve_warmup.terminal import demo_table
+
+    options = Options(repository.resolve(), out.resolve(), starts=starts, requests=requests)
+    if models is not None:
+        options = options.only(name.strip() for name in models.split(","))
+    notes = Console(stderr=True)
+    with _progress(notes, options.steps) as tell:
+        result = run_demo(options, tell)
+    _write(out / "result.json", result.to_json() + "\n")
+    _write(out / "report.html", render_demo(result))
+    if json:
+        typer.echo(result.to_json())
+    else:
+        Console().print(demo_table(result))
+    notes.print(f"Measured in {result.seconds:.0f} s. Report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+@contextlib.contextmanager
+def _progress(console: Console, steps: int) -> Iterator[Callable[[str], None]]:
+    """Yield what is told of each step as it begins: a bar on a terminal, a plain line with the time elsewhere."""
+    if not console.is_terminal:
+        begin = time.monotonic()
+        yield lambda step: console.print(f"{time.monotonic() - begin:5.0f} s  {step}", highlight=False, markup=False)
+        return
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=steps)
+        begun = 0
+
+        def tell(step: str) -> None:
+            nonlocal begun
+            progress.update(task, completed=begun, description=step)
+            begun += 1
+
+        yield tell
+        progress.update(task, completed=steps, description="done")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,186 @@
+"""The demo's order of events: record, sample, then each server cold and warm, a fresh process each time."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+from kserve_warmup.demo.fetch import fetch
+from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult, ModelFacts, Scenario, Start
+from kserve_warmup.demo.result import Server as ServerName
+from kserve_warmup.demo.servers import Server, kserve_server, triton_server
+from kserve_warmup.demo.traffic import MODELS, Recording, record
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
+from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.triton.server import find_tritonserver
+
+PACKAGES = {"jax": "jax", "numba": "numba", "sklearn": "scikit-learn", "onnxruntime": "onnxruntime"}
+PROTOCOL = "v2"
+"""What the measured requests are written in: the protocol that both servers and most clients speak."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run.
+
+    ``starts`` is the number of fresh processes a cell, ``requests`` how many each is sent.
+    """
+
+    repository: Path
+    out: Path
+    models: tuple[str, ...] = tuple(MODELS)
+    starts: int = 1
+    requests: int = 12
+
+    def only(self, names: Iterable[str]) -> Options:
+        """Return the same options for these models."""
+        return replace(self, models=tuple(names))
+
+    @property
+    def steps(self) -> int:
+        """Return how often :func:`run` tells of a step."""
+        return 1 + len(self.models) * (1 + len(SERVERS) * len(SCENARIOS) * self.starts)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model's recording, its sample set, and its Triton repositories without and with warm-up."""
+
+    recording: Recording
+    samples: SampleSet
+    folder: Path
+
+    def triton(self, scenario: Scenario) -> Path:
+        """Return the Triton repository of a scenario."""
+        return self.folder / f"triton-{scenario}"
+
+
+def run(options: Options, tell: Tell) -> DemoResult:
+    """Run the demo and return what it measured; ``tell`` hears of each step as it begins.
+
+    Raises:
+        WarmupError: something that the demo needs is missing, or a name or number is wrong.
+        WarmupFailedError: a server ended or failed to answer.
+    """
+    begin = time.monotonic()
+    check(options)
+    fetch(options.repository)
+    tell("recording requests")
+    recordings = _record(options)
+    prepared, cells = {}, []
+    for model in options.models:
+        tell(f"{model}: sampling, generating Triton warm-up")
+        prepared[model] = _prepare(options, model, recordings[model])
+        for server in SERVERS:
+            for scenario in SCENARIOS:
+                starts = []
+                for _ in range(options.starts):
+                    tell(f"{model}: {server}, {scenario}")
+                    starts.append(_start(options, model, prepared[model], server, scenario))
+                cells.append(Cell(model, server, scenario, PROTOCOL, tuple(starts)))
+    return DemoResult(
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        versions=_versions(),
+        pace_seconds=PACE_SECONDS,
+        seconds=time.monotonic() - begin,
+        models=tuple(_facts(model, p) for model, p in prepared.items()),
+        cells=tuple(cells),
+    )
+
+
+def check(options: Options) -> None:
+    """Find out what is missing before anything runs.
+
+    Raises:
+        WarmupError: a model is unknown, a package or the Triton server is missing, or there is no repository.
+    """
+    if unknown := [name for name in options.models if name not in MODELS]:
+        raise WarmupError(f"unknown demo model {unknown[0]!r}: use {', '.join(MODELS)}")
+    if not options.models or options.starts < 1 or options.requests < 1:
+        msg = "the demo needs at least one model, one start and one request"
+        raise WarmupError(msg)
+    if missing := [name for name in options.models if not (options.repository / name / "config.pbtxt").is_file()]:
+        raise WarmupError(
+            f"{options.repository / missing[0]} is no Triton model: run the demo in a checkout, or give --repository"
+        )
+    if absent := [package for module, package in PACKAGES.items() if not importlib.util.find_spec(module)]:
+        raise WarmupError(f"the demo's models need {', '.join(absent)}: pip install 'kserve-warmup[demo]'")
+    find_tritonserver()
+
+
+def _record(options: Options) -> dict[str, Recording]:
+    with kserve_server(options.repository, options.models) as server:
+        recordings = {}
+        for model in options.models:
+            wait_ready(Target(server.http_url, model), alive=server.alive)
+            recordings[model] = record(MODELS[model], server, options.out / model / "traffic.jsonl")
+        return recordings
+
+
+def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
+    folder = options.out / model
+    samples, _ = sample_traffic(read([recording.traffic]), model, source="the demo's clients")
+    samples.save(folder / "samples")
+    prepared = Prepared(recording, samples, folder)
+    for scenario in SCENARIOS:
+        repository = prepared.triton(scenario)
+        shutil.rmtree(repository, ignore_errors=True)
+        shutil.copytree(options.repository / model, repository / model, ignore=shutil.ignore_patterns("__pycache__"))
+        what = ["--remove"] if scenario == "cold" else ["--samples", str(folder / "samples")]
+        _command("triton", str(repository), "--model", model, *what)
+    return prepared
+
+
+def _start(options: Options, model: str, prepared: Prepared, server: ServerName, scenario: Scenario) -> Start:
+    samples = prepared.folder / "samples" if scenario == "warm" else None
+    running: contextlib.AbstractContextManager[Server] = (
+        kserve_server(options.repository, [model], samples)
+        if server == "kserve"
+        else triton_server(prepared.triton(scenario))
+    )
+    with running as process:
+        target = Target(process.http_url, model)
+        wait_ready(target, PROTOCOL, alive=process.alive)
+        ready = time.monotonic() - process.started
+        latencies = measure(prepared.recording.measured, target, options.requests)
+        return Start(latencies.latencies_ms, ready, process.report())
+
+
+def _command(*arguments: str) -> None:
+    """Run one of this project's own commands, as a user would."""
+    command = [sys.executable, "-m", "kserve_warmup", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip()
+        raise WarmupError(f"kserve-warmup {' '.join(arguments)} failed: {reason.removeprefix('kserve-warmup: ')}")
+
+
+def _facts(model: str, prepared: Prepared) -> ModelFacts:
+    spec, samples = MODELS[model], prepared.samples
+    strata = len({sample.stratum for sample in samples})
+    requests = prepared.recording.requests
+    return ModelFacts(model, spec.description, spec.inputs, requests, len(samples), strata, samples.coverage)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("kserve-warmup", "kserve", "jax", "numba", "scikit-learn", "onnxruntime"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
