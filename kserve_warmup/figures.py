@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import floor, log10
 
-from kserve_warmup.report import StratumReport
+from kserve_warmup.report import StratumReport, WarmupReport
 
 NOTHING = "\N{EN DASH}"
 """Stands where there is no figure: a stratum none of whose requests succeeded."""
@@ -51,6 +51,13 @@ def count(value: int, noun: str, plural: str | None = None) -> str:
 def stratum(s: StratumReport) -> str:
     """Return what a person calls a stratum: protocol, signature and batch size."""
     return f"{s.protocol} {s.signature} {TIMES} {s.batch}"
+
+
+def state(report: WarmupReport) -> str:
+    """Return ``steady``, ``not steady`` or, when there was no sample to send, ``nothing warmed``."""
+    if not report.strata:
+        return "nothing warmed"
+    return "steady" if report.converged else "not steady"
 
 
 def why(s: StratumReport) -> str:

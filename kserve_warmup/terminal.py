@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult
-from kserve_warmup.figures import count, number, ratio, share, stratum, why
+from kserve_warmup.figures import count, number, ratio, share, state, stratum, why
 from kserve_warmup.report import WarmupReport
 
 
@@ -16,17 +16,19 @@ def report_table(report: WarmupReport) -> Table:
 
     Under the table stands what is not steady, and why.
     """
-    steady = "steady" if report.converged else "[bold red]not steady[/]"
+    colour = "green" if state(report) == "steady" else "bold red"
     spent = f"{count(report.calls, 'call')} in {number(report.seconds)} s, {share(report.coverage)} of the traffic"
-    table = _table(f"[bold]{escape(report.model)}[/] over {escape(report.transport)}: {steady}, {spent}")
+    table = _table(
+        f"[bold]{escape(report.model)}[/] over {escape(report.transport)}: [{colour}]{state(report)}[/], {spent}"
+    )
     table.add_column("stratum", ratio=1, overflow="fold")
     for heading in ("share", "calls", "first\nms", "steady\nms", "first\n÷ steady"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("steady", no_wrap=True)
     for s in report.strata:
         figures = (number(s.first_ms), number(s.steady_ms), number(ratio(s.first_ms, s.steady_ms)))
-        state = "[green]yes[/]" if s.converged else "[red]no[/]"
-        table.add_row(escape(stratum(s)), share(s.share), f"{s.calls:,}", *figures, state)
+        steady = "[green]yes[/]" if s.converged else "[red]no[/]"
+        table.add_row(escape(stratum(s)), share(s.share), f"{s.calls:,}", *figures, steady)
     problems = [f"[red]{escape(stratum(s))}[/]\n  {escape(why(s))}" for s in report.strata if not s.converged]
     table.caption = "\n".join(problems) or None
     return table

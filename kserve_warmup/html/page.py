@@ -22,7 +22,7 @@ def _environment() -> Environment:
     )
     for function in (figures.number, figures.times, figures.duration, figures.share, figures.count):
         environment.filters[function.__name__] = function
-    environment.globals["ratio"] = figures.ratio
+    environment.globals |= {"ratio": figures.ratio, "state": figures.state}
     return environment
 
 

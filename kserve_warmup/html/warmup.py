@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.figures import count, duration, stratum, why
+from kserve_warmup.figures import count, duration, state, stratum, why
 from kserve_warmup.html.chart import Chart, Curve, latency_chart
 from kserve_warmup.html.page import render
 from kserve_warmup.report import StratumReport, WarmupReport
@@ -46,8 +46,8 @@ def _verdict(reports: tuple[WarmupReport, ...]) -> str:
     if len(reports) == 1:
         (report,) = reports
         spent = f"{count(report.calls, 'call')} in {duration(1000 * report.seconds)}"
-        return f"{report.model}: {'steady' if report.converged else 'not steady'} after {spent}"
-    steady = sum(r.converged for r in reports)
+        return f"{report.model}: {state(report)} after {spent}"
+    steady = sum(state(r) == "steady" for r in reports)
     return f"{steady} of {len(reports)} warm-ups steady" if steady < len(reports) else f"All {steady} warm-ups steady"
 
 

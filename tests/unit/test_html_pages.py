@@ -193,6 +193,14 @@ def test_nothing_to_show_is_said_in_one_line(demo: DemoResult) -> None:
         render_demo(replace(demo, cells=()))
 
 
+def test_a_warmup_without_samples_is_not_called_steady(reports: list[WarmupReport]) -> None:
+    empty = replace(reports[0], strata=(), seconds=0.0, note="no sample set")
+    words = text(parsed(render_report(empty)))
+    assert "digits-jax: nothing warmed after 0 calls" in words
+    assert "no sample set" in words
+    assert "1 of 2 warm-ups steady" in text(parsed(render_report(reports[0], empty)))
+
+
 def test_a_name_that_a_template_misses_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="verdict"):
         render("warmup.html.j2", title="t", sections=[])

@@ -39,6 +39,7 @@ def test_the_report_table_says_what_is_not_steady_and_why() -> None:
 def test_a_steady_report_has_nothing_under_its_table() -> None:
     steady = replace(REPORT, strata=REPORT.strata[:1])
     assert report_table(steady).caption is None
+    assert "nothing warmed, 0 calls" in shown(report_table(replace(REPORT, strata=())))
 
 
 def test_names_with_brackets_are_text_and_not_markup() -> None:
