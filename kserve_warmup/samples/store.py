@@ -106,13 +106,12 @@ class SampleSet:
     def _manifest(self) -> Manifest:
         try:
             entries = tuple(_entry(sample) for sample in self.samples)
-            coverage = min(1.0, self.coverage)  # a sum of shares may end a rounding error above 1
             return Manifest(
                 model=self.model,
                 source=self.source,
                 created=self.created,
                 selection=self.selection,
-                coverage=coverage,
+                coverage=_share(self.coverage),
                 samples=entries,
             )
         except ValidationError as error:
@@ -177,10 +176,15 @@ def _entry(sample: Sample) -> Entry:
         size=len(sample.body),
         signature=Inputs(batched=sample.signature.batched, inputs=inputs),
         batch=sample.batch,
-        weight=min(1.0, sample.weight),
+        weight=_share(sample.weight),
     )
     entry.sample(sample.body)  # what could not be opened again is not written
     return entry
+
+
+def _share(value: float) -> float:
+    """Return a share without the rounding error by which a sum of shares may end above 1."""
+    return 1.0 if 1 < value < 1 + 1e-9 else value
 
 
 def _load(folder: Path, entry: Entry) -> Sample:

@@ -6,11 +6,16 @@ import json
 import math
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from kserve_warmup.samples import Sample
 from kserve_warmup.samples.datatypes import DTYPES, Tensor, bytes_array, from_raw
 from kserve_warmup.samples.wire import request
+
+# Machines that run tests are busy: how long an example takes says nothing about the code.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 NAMES = st.text(min_size=1, max_size=8).filter(lambda name: name not in ("instances", "inputs"))
 SHAPES = st.lists(st.integers(0, 4), max_size=4)
