@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, to_dtype, reshape, to_raw
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape, to_dtype, to_raw
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -37,7 +37,7 @@ def messages() -> Any:
     loaded = sys.modules.get("tritonclient.grpc.service_pb2")
     if loaded is not None:
         return loaded
-    from kserve.protocol.grpc import grpc_predict_v2_pb2  # noqa: PLC0415  (slow, and not every command needs it)
+    from kserve.protocol.grpc import grpc_predict_v2_pb2
 
     return grpc_predict_v2_pb2
 
@@ -48,7 +48,7 @@ def parse(body: bytes) -> Any:
     Raises:
         SampleError: it is not such a message, has no inputs, or an input has no name, an unknown type or a bad shape.
     """
-    from google.protobuf.message import DecodeError  # noqa: PLC0415  (comes with the messages)
+    from google.protobuf.message import DecodeError
 
     try:
         request = messages().ModelInferRequest.FromString(body)

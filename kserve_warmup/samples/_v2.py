@@ -11,7 +11,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples._json import json_object, json_values, text
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, to_dtype, reshape, to_raw
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape, to_dtype, to_raw
 
 LENGTH_HEADER = "inference-header-content-length"
 """Tells how many bytes of a binary body are JSON."""

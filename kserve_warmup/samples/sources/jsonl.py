@@ -23,14 +23,25 @@ from kserve_warmup.samples.wire import detect, request
 
 
 def sniff(head: bytes) -> bool:
-    """Return whether a file begins with a JSON object that has a line of its own."""
-    line, end, _ = head.lstrip().partition(b"\n")
-    if not line.startswith(b"{"):
-        return False
+    """Return whether a file has JSON objects that have a line of their own; some lines may be broken."""
+    lines = head.split(b"\n")
+    return any(line.startswith(b"{") and _whole(line) for line in lines) or (len(lines) == 1 and _cut_off(head))
+
+
+def _whole(line: bytes) -> bool:
     try:
         return isinstance(orjson.loads(line), dict)
     except orjson.JSONDecodeError:
-        return not end and len(line) > 1  # the line is longer than the head, or the only one and broken
+        return False
+
+
+def _cut_off(line: bytes) -> bool:
+    """Return whether a line begins an object that does not end in it, rather than having something behind its end."""
+    try:
+        json.JSONDecoder().raw_decode(line.decode("latin-1"))
+    except (ValueError, RecursionError):
+        return line.startswith(b"{")
+    return False
 
 
 def read(path: Path, _: ReadOptions) -> Iterator[Sample | BadRecord]:

@@ -104,7 +104,11 @@ def _tensor(name: str, value: Any, spec: TensorSpec | None) -> Tensor:
     if kinds - {"INT64", "FP32"} and not spec:
         raise SampleError(f"input {name!r} mixes types: give numbers, booleans or text")
     array = bytes_array(values, (len(values),)) if datatype == BYTES else np.array(values)
-    return typed(name, reshape(array, nested if shape is None else shape), datatype)
+    try:
+        shaped = reshape(array, nested if shape is None else shape)
+    except SampleError as error:
+        raise SampleError(f"input {name!r}: {error}") from None
+    return typed(name, shaped, datatype)
 
 
 def _raw(name: str, content: dict[str, Any]) -> bytes:

@@ -1,0 +1,97 @@
+"""``kserve-warmup sample`` and ``inspect`` as a person meets them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kserve_warmup.samples import SampleSet
+
+
+@pytest.fixture(scope="module")
+def traffic(tmp_path_factory) -> Path:
+    """80 requests of one row, 20 of four, and a broken line."""
+    lines = [json.dumps({"instances": [[number, 2.5]] * (4 if number % 5 == 0 else 1)}) for number in range(100)]
+    file = tmp_path_factory.mktemp("traffic") / "day.jsonl"
+    file.write_text("\n".join([*lines, '{"instances": [[1']))
+    return file
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    call = [sys.executable, "-m", "kserve_warmup", *map(str, arguments)]
+    return subprocess.run(call, capture_output=True, text=True, check=False)
+
+
+def test_traffic_becomes_a_set_and_inspect_shows_it(traffic, tmp_path):
+    done = command("sample", traffic, "--out", tmp_path / "set", "--model", "iris")
+    assert done.returncode == 0, done.stderr
+    assert f"{traffic}:101: not JSON" in done.stderr
+    assert "6 of 100 requests" in done.stdout
+    assert len(SampleSet.open(tmp_path / "set")) == 6
+    shown = command("inspect", tmp_path / "set")
+    assert shown.returncode == 0, shown.stderr
+    for part in ("iris: 6 samples", "100% of the traffic", "instances:FP64[2]", "80%", "20%", str(traffic)):
+        assert part in " ".join(shown.stdout.split())
+    facts = json.loads(command("inspect", tmp_path / "set", "--json").stdout)
+    assert [(s["protocol"], s["batch"], s["samples"], round(s["share"], 9)) for s in facts["strata"]] == [
+        ("v1", 1, 3, 0.8),
+        ("v1", 4, 3, 0.2),
+    ]
+
+
+def test_json_says_all_that_was_done(traffic, tmp_path):
+    done = command(
+        "sample", traffic, "--out", tmp_path / "set", "--model", "m", "--per-stratum", 1, "--max-samples", 1, "--json"
+    )
+    result = json.loads(done.stdout)
+    assert (result["requests"], result["bad"], result["samples"], result["coverage"]) == (100, 1, 1, 0.8)
+    assert result["bad_examples"][0]["where"] == f"{traffic}:101"
+
+
+def test_bare_tensors_take_types_and_batch_sizes_from_the_options(tmp_path):
+    np.savez(tmp_path / "rows.npz", image=np.arange(8).reshape(4, 2))
+    options = ("--batch-sizes", "1,4", "--input", "image:FP32[2]")
+    done = command("sample", tmp_path / "rows.npz", "--out", tmp_path / "set", "--model", "m", *options)
+    assert done.returncode == 0, done.stderr
+    strata = {(str(s.signature), s.batch) for s in SampleSet.open(tmp_path / "set")}
+    assert strata == {("image:FP32[2]", 1), ("image:FP32[2]", 4)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--max-bad", "0"), "--max-bad 0"),
+        (("--format", "xml"), "unknown format"),
+        (("--batch-sizes", "many"), "--batch-sizes 'many'"),
+        (("--batch-sizes", "-1"), "batch sizes [-1]"),
+        (("--input", "image"), "--input 'image'"),
+        (("--input", "image:FP8[1]"), "unknown datatype 'FP8'"),
+        (("--per-stratum", "0"), "per-stratum"),
+    ],
+)
+def test_unusable_options_exit_with_2_and_write_nothing(traffic, tmp_path, options, message):
+    done = command("sample", traffic, "--out", tmp_path / "set", "--model", "m", *options)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unusable_input_exits_with_2_and_one_line(traffic, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("mine")
+    for arguments in (
+        ("sample", tmp_path / "nowhere", "--out", tmp_path / "set", "--model", "m"),
+        ("sample", traffic, "--out", tmp_path / "taken", "--model", "m"),
+        ("inspect", tmp_path / "nowhere"),
+        ("inspect", tmp_path / "taken"),
+    ):
+        done = command(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert done.stderr.startswith("kserve-warmup: ")
