@@ -50,7 +50,7 @@ def parse(text: bytes) -> ModelConfig:
     Raises:
         TritonConfigError: It is no config, with the line where reading stopped.
     """
-    from google.protobuf import text_format  # noqa: PLC0415 (protobuf's parser is needed by this command alone)
+    from google.protobuf import text_format
 
     message = new_config()
     try:

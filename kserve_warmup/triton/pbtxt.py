@@ -7,6 +7,7 @@ byte, and the file must mean the same as before in everything but ``model_warmup
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -14,25 +15,31 @@ from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton._tokens import line_of, tokens
 from kserve_warmup.triton.model_config import parse
 
-_BEGIN = "# >>> kserve-warmup {key}: generated from real requests, edits in here are lost >>>"
+_BEGIN = "# >>> kserve-warmup {key}.{digest}: generated from real requests, edits in here are lost >>>"
 _END = "# <<< kserve-warmup <<<"
-_BEGIN_LINE = re.compile(rb"# >>> kserve-warmup ([0-9a-z]+): .*")
+_BEGIN_LINE = re.compile(rb"# >>> kserve-warmup ([0-9a-f]+)\.([0-9a-f]+): .*")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """The generated part of a file: bytes ``start`` to ``end``, the line ends around it included.
 
-    ``key`` is what the generator was given, in short: see :func:`merge`.
+    ``key`` stands for what the generator was given, see :func:`merge`, and ``digest`` for what was written.
     """
 
     start: int
     end: int
     key: str
+    digest: str
 
     def inside(self, text: bytes) -> bytes:
         """Return the span's own text, markers included."""
         return text[self.start : self.end]
+
+    def edited(self, text: bytes) -> bool:
+        """Return whether somebody changed the part after it was generated; converted line ends do not count."""
+        lines = self.inside(text).replace(b"\r\n", b"\n").strip(b"\n").split(b"\n")
+        return _digest(lines[1:-1]) != self.digest
 
     def outside(self, text: bytes) -> bytes:
         """Return ``text`` as it is without the span; what was written after the span never joins the line before it."""
@@ -59,7 +66,7 @@ def own_span(text: bytes) -> Span | None:
         if token.depth or not first:
             raise _damaged(text, token.start)
         if match:
-            begin = (token.start, match[1].decode())
+            begin = (token.start, match[1].decode(), match[2].decode())
         else:
             end = token.end
     if begin is None:
@@ -67,7 +74,7 @@ def own_span(text: bytes) -> Span | None:
     if end is None:
         raise _damaged(text, begin[0])
     start, stop = _line_ends(text, begin[0], end)
-    return Span(start, stop, begin[1])
+    return Span(start, stop, *begin[1:])
 
 
 def _damaged(text: bytes, position: int) -> TritonConfigError:
@@ -82,6 +89,10 @@ def _line_ends(text: bytes, begin: int, end: int) -> tuple[int, int]:
     eol = _eol(text[begin:end])
     start = begin - len(eol) if text[:begin].endswith(eol) else begin
     return start, end + 1 if text[end : end + 1] == b"\n" else end
+
+
+def _digest(lines: list[bytes]) -> str:
+    return hashlib.blake2b(b"\n".join(lines), digest_size=8).hexdigest()
 
 
 def _eol(text: bytes) -> bytes:
@@ -104,8 +115,9 @@ def merge(text: bytes, blocks: str, key: str) -> bytes:
     """
     base, span = remove(text), own_span(text)
     eol = _eol(span.inside(text) if span else text)
-    lines = [_BEGIN.format(key=key), *blocks.strip("\n").split("\n"), _END]
-    part = eol + eol.join(line.encode("ascii") for line in lines) + eol
+    lines = blocks.strip("\n").encode("ascii").split(b"\n")
+    head = _BEGIN.format(key=key, digest=_digest(lines)).encode()
+    part = eol + eol.join([head, *lines, _END.encode()]) + eol
     merged = text + part if span is None else text[: span.start] + part + text[span.end :]
     if remove(merged) != base:
         msg = "the generated part would not be found again in this file; nothing was written"

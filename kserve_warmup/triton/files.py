@@ -1,0 +1,96 @@
+"""A model's generated files on disk: written so that a kill at any moment leaves a model that loads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.triton.encode import OWN_FILE
+
+WARMUP = "warmup"
+CONFIG = "config.pbtxt"
+
+_TEMPORARY = re.compile(r"\.kserve-warmup-[0-9a-f]{16}\.tmp")
+_CHUNK = 1 << 20
+
+
+def read_config(folder: Path) -> bytes | None:
+    """Return the bytes of a model's ``config.pbtxt``, or None when it has none.
+
+    Raises:
+        TritonConfigError: It, or the ``warmup`` folder, is a link: writing would change something elsewhere.
+    """
+    for path in (folder / CONFIG, folder / WARMUP):
+        if path.is_symlink():
+            raise TritonConfigError(
+                f"{path} is a link: name the repository that it leads to, or put a copy in its place"
+            )
+    try:
+        return (folder / CONFIG).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise TritonConfigError(f"cannot read {folder / CONFIG}: {error.strerror}") from None
+
+
+def own_files(folder: Path) -> set[str]:
+    """Return the names in a model's ``warmup`` folder that the generator owns, what a killed run left included."""
+    try:
+        names = os.listdir(folder / WARMUP)
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    return {n for n in names if OWN_FILE.fullmatch(n) or _TEMPORARY.fullmatch(n)}
+
+
+def is_whole(folder: Path, name: str) -> bool:
+    """Return whether a data file is there with the content that its name tells."""
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with (folder / WARMUP / name).open("rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError:
+        return False
+    return name == f"kserve-warmup-{digest.hexdigest()}.bin"
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` in one step: readers see the old file or the new one, after a crash too.
+
+    The old file's permissions stay.
+    """
+    temporary = path.with_name(f".kserve-warmup-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            stream.write(data)
+            with contextlib.suppress(FileNotFoundError):
+                os.fchmod(stream.fileno(), path.stat().st_mode & 0o7777)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def delete(folder: Path, names: Iterable[str]) -> None:
+    """Remove own data files, and the ``warmup`` folder when nothing else is in it."""
+    for name in sorted(names):
+        (folder / WARMUP / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it holds a user's files, or is not there
+        (folder / WARMUP).rmdir()

@@ -1,0 +1,238 @@
+"""What has to change in one model's folder, worked out and checked before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
+from kserve_warmup.samples._manifest import Entry
+from kserve_warmup.triton import files, pbtxt
+from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
+from kserve_warmup.triton.encode import OWN_FILE, BoundInput, encode_row, file_name
+from kserve_warmup.triton.model_config import parse
+from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
+from kserve_warmup.triton.rules import Model, check_warmup, read_model
+from kserve_warmup.triton.traffic import Traffic
+
+FORMAT = 1
+"""Raised when equal samples and options would give other blocks than before."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the person who runs the generator may choose."""
+
+    count: int = COUNT
+    batch_sizes: tuple[int, ...] = ()
+    max_blocks: int = MAX_BLOCKS
+    create: bool = False
+    templates: Templates = field(default_factory=Templates)
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that Triton would take for "none"."""
+        if self.count < 1 or self.max_blocks < 1 or any(size < 1 for size in self.batch_sizes):
+            msg = "--count, --max-blocks and --batch-sizes must be at least 1; Triton passes over a batch size of 0"
+            raise TritonConfigError(msg)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Return what tells these options from others, the template's text included."""
+        text = repr((FORMAT, self.count, self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
+        return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class ModelPlan:
+    """One model's folder as it is and as it is to be.
+
+    ``before`` is None when there is no ``config.pbtxt``. ``data`` tells how each data file is made, by its name; bytes
+    are not held. ``stale`` names own files that are no longer needed. ``reason`` is empty when nothing has to change.
+    """
+
+    name: str
+    folder: Path
+    before: bytes | None
+    after: bytes
+    reason: str
+    blocks: tuple[Block, ...] = ()
+    coverage: float = 0.0
+    data: Mapping[str, DataSource] = field(default_factory=dict)
+    stale: frozenset[str] = frozenset()
+    warning: str = ""
+
+    @property
+    def changed(self) -> bool:
+        """Return whether anything has to be written or removed."""
+        return bool(self.reason)
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a data file's bytes come from: fixed bytes, or an input of a recorded request."""
+
+    model: Model
+    traffic: Traffic | None = None
+    entry: Entry | None = None
+    bound: BoundInput | None = None
+    fixed: bytes = b""
+
+
+def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base: bytes | None = None) -> ModelPlan:
+    """Work out what the warm-up of one model needs.
+
+    Args:
+        name: The model's name.
+        folder: Its folder in the repository.
+        traffic: Its samples.
+        options: The person's choices.
+        base: A configuration to begin with where there is none.
+
+    Raises:
+        TritonConfigError: A rule of Triton's would be broken; nothing was written.
+        SampleError: The sample set cannot be used.
+    """
+    before = files.read_config(folder)
+    text = before if before is not None else base
+    if text is None:
+        hint = "write one, or let --create write a minimal one"
+        raise TritonConfigError(f"model {name}: {folder / files.CONFIG} is missing; {hint}")
+    try:
+        span = pbtxt.own_span(text)
+        key = _key(span.outside(text) if span else text, traffic, options)
+        present = files.own_files(folder)
+        reason = _reason(text if before is not None else None, span, key, folder)
+        if not reason:
+            stale = present - _referenced(text, span)
+            return ModelPlan(
+                name, folder, before, text, "old data files are left over" if stale else "", stale=frozenset(stale)
+            )
+        model = read_model(name, parse(text))
+        choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
+        require_blocks(model, choices)
+        blocks, data = _make_blocks(model, choices, traffic, options)
+        after = pbtxt.merge(text, options.templates.warmup(blocks), key)
+        _check(model, after, {i.file: i.size for b in blocks for i in b.inputs})
+    except (TritonConfigError, SampleError) as error:
+        prefix = f"model {name}: "
+        raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
+    total = sum(entry.weight for entry in traffic) or 1.0
+    coverage = min(1.0, sum(c.share for c in choices) / total)
+    stale = present - data.keys()
+    return ModelPlan(
+        name, folder, before, after, reason, blocks, coverage, data, frozenset(stale), _memory_warning(model, blocks)
+    )
+
+
+def plan_removal(name: str, folder: Path) -> ModelPlan:
+    """Work out how to take the generated part and the data files away again."""
+    before = files.read_config(folder)
+    stale = frozenset(files.own_files(folder))
+    if before is None:
+        return ModelPlan(name, folder, None, b"", "", stale=stale)
+    try:
+        after = pbtxt.remove(before)
+    except TritonConfigError as error:
+        raise TritonConfigError(f"model {name}: {error}") from None
+    return ModelPlan(name, folder, before, after, "warm-up is removed" if after != before or stale else "", stale=stale)
+
+
+def _key(base: bytes, traffic: Traffic, options: Options) -> str:
+    """Return what stands for everything that the blocks are made from; bodies are in it by the manifest's hashes."""
+    digest = hashlib.blake2b(base, digest_size=8)
+    digest.update(traffic.digest + options.digest)
+    return digest.hexdigest()
+
+
+def _reason(before: bytes | None, span: pbtxt.Span | None, key: str, folder: Path) -> str:
+    """Return why a model's warm-up is out of date, or nothing when it is not."""
+    if before is None:
+        return "there is no config.pbtxt"
+    if span is None:
+        return "it has no generated warm-up"
+    if span.key != key:
+        return "samples, options or configuration changed"
+    if span.edited(before):
+        return "the generated part was edited"
+    for name in sorted(_referenced(before, span)):
+        if not files.is_whole(folder, name):
+            return f"{files.WARMUP}/{name} is missing or was changed"
+    return ""
+
+
+def _referenced(text: bytes, span: pbtxt.Span | None) -> set[str]:
+    return set(OWN_FILE.findall(span.inside(text).decode("ascii", "replace"))) if span else set()
+
+
+def _make_blocks(
+    model: Model, choices: Sequence[Choice], traffic: Traffic, options: Options
+) -> tuple[tuple[Block, ...], dict[str, DataSource]]:
+    """Encode each chosen request once to learn its files' names and sizes; the bytes are dropped again."""
+    data: dict[str, DataSource] = {}
+    fixed = []
+    for control in model.controls:
+        name = file_name(control.data)
+        data[name] = DataSource(model, fixed=control.data)
+        fixed.append(BlockInput(control.name, control.data_type, (1,), name, len(control.data)))
+    inputs: dict[str, list[BlockInput]] = {}
+    for choice in choices:
+        if choice.entry.id in inputs:
+            continue
+        found = inputs[choice.entry.id] = []
+        for bound, raw in encode_entry(model, traffic, choice.entry, choice.inputs):
+            name = file_name(raw)
+            data[name] = DataSource(model, traffic, choice.entry, bound)
+            found.append(BlockInput(bound.name, bound.data_type, bound.dims, name, len(raw)))
+    blocks = []
+    for number, choice in enumerate(choices, 1):
+        own = inputs[choice.entry.id]
+        count = 1 if model.sequence else options.count
+        name = block_name(number, choice.batch_size, own)
+        blocks.append(Block(name, choice.batch_size, count, tuple([*own, *fixed]), _share(choice)))
+    return tuple(blocks), data
+
+
+def encode_entry(
+    model: Model, traffic: Traffic, entry: Entry, inputs: Sequence[BoundInput]
+) -> Iterator[tuple[BoundInput, bytes]]:
+    """Yield each input of a recorded request with its data file's bytes, one at a time."""
+    tensors = traffic.tensors(entry)
+    for bound in inputs:
+        try:
+            yield bound, encode_row(tensors[bound.source], bound, batching=model.max_batch_size > 0)
+        except (KeyError, WarmupError) as error:
+            raise model.fail(f"sample {entry.id[:8]}: {error}") from None
+
+
+def _share(choice: Choice) -> str:
+    return (
+        f"{choice.share:.1%} of the traffic"
+        if choice.share
+        else "a batch size that the batcher aims at, or was asked for"
+    )
+
+
+def _check(model: Model, text: bytes, sizes: Mapping[str, int]) -> None:
+    """Check the blocks as they came out of the templates, which a user may have replaced."""
+    span = pbtxt.own_span(text)
+    warmups = parse(span.inside(text)).model_warmup if span else []
+    if not warmups:
+        raise model.fail("the template model_warmup.pbtxt.j2 wrote no model_warmup")
+    for warmup in warmups:
+        check_warmup(model, warmup, sizes)
+
+
+_NOTICEABLE = 256 << 20
+
+
+def _memory_warning(model: Model, blocks: Sequence[Block]) -> str:
+    """Triton reads every request of every block and instance into memory before it runs the first."""
+    held = model.instances * sum(b.batch_size * sum(i.size for i in b.inputs) for b in blocks)
+    return (
+        f"loading holds {held >> 20} MiB of warm-up data; --batch-sizes or --max-blocks lowers it"
+        if held > _NOTICEABLE
+        else ""
+    )
