@@ -24,8 +24,8 @@ def ratio(first_ms: float | None, steady_ms: float | None) -> float | None:
 
 
 def times(value: float) -> str:
-    """Return a ratio for running text with three significant digits, such as 1.04 or 2,310 times."""
-    return f"{_significant(value)}{TIMES}"
+    """Return a ratio for running text: 0.92, 1.04, 42.5 or 2,310 times; more digits than these are noise."""
+    return f"{_significant(value, decimals=2)}{TIMES}"
 
 
 def duration(ms: float) -> str:
@@ -73,8 +73,8 @@ def why(s: StratumReport) -> str:
     return f"Still moving after {count(s.calls, 'call')}, when its calls or the time ran out"
 
 
-def _significant(value: float) -> str:
+def _significant(value: float, decimals: int = 9) -> str:
     if value <= 0:
         return f"{value:g}"
-    text = f"{value:,.{max(0, 2 - floor(log10(value)))}f}"
+    text = f"{value:,.{min(decimals, max(0, 2 - floor(log10(value))))}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -14,7 +14,8 @@ class StratumReport:
     """One stratum: requests of one protocol, signature and batch size.
 
     ``share`` is its part of the traffic (0 to 1). ``first_ms`` and ``steady_ms`` are None until a call succeeded.
-    ``latencies_ms`` holds every successful call in order. ``error`` is the last failure, in one line.
+    ``latencies_ms`` holds every successful call in order, ``changes`` how many of them came before each change of
+    transport. ``error`` is the last failure, in one line.
     """
 
     protocol: str
@@ -29,6 +30,7 @@ class StratumReport:
     failures: int
     error: str | None
     latencies_ms: tuple[float, ...] = ()
+    changes: tuple[int, ...] = ()
 
     @property
     def warmed(self) -> bool:
@@ -94,7 +96,12 @@ class WarmupReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-compatible data; ``schema`` tells its version."""
-        head: dict[str, Any] = {"schema": SCHEMA, "model": self.model, "transport": self.transport, "seconds": self.seconds}
+        head: dict[str, Any] = {
+            "schema": SCHEMA,
+            "model": self.model,
+            "transport": self.transport,
+            "seconds": self.seconds,
+        }
         head |= {"calls": self.calls, "converged": self.converged, "coverage": self.coverage, "note": self.note}
         return head | {"strata": [asdict(s) for s in self.strata]}
 
@@ -106,11 +113,18 @@ class WarmupReport:
     def from_json(cls, text: str) -> WarmupReport:
         """Read what :meth:`to_json` wrote."""
         data = json.loads(text)
-        strata = tuple(StratumReport(**{**s, "latencies_ms": tuple(s["latencies_ms"])}) for s in data["strata"])
+        strata = tuple(_stratum(s) for s in data["strata"])
         return cls(data["model"], data["transport"], data["seconds"], strata, data.get("note"))
 
 
+def _stratum(data: dict[str, Any]) -> StratumReport:
+    series = {name: tuple(data.get(name, ())) for name in ("latencies_ms", "changes")}
+    return StratumReport(**{**data, **series})
+
+
 def _joined(before: StratumReport, after: StratumReport) -> StratumReport:
+    done = len(before.latencies_ms)
+    change = (done,) if done and after.latencies_ms else ()
     return replace(
         after,
         calls=before.calls + after.calls,
@@ -120,4 +134,5 @@ def _joined(before: StratumReport, after: StratumReport) -> StratumReport:
         failures=before.failures + after.failures,
         error=after.error or before.error,
         latencies_ms=before.latencies_ms + after.latencies_ms,
+        changes=before.changes + change + tuple(done + later for later in after.changes),
     )

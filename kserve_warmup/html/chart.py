@@ -43,10 +43,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Latencies in milliseconds, in the order of the calls; ``kind`` is the CSS class: cold, warm or calls."""
+    """Latencies in milliseconds, in the order of the calls; ``kind`` is the CSS class: cold, warm or calls.
+
+    A dotted curve has a dot for each call and no line: hundreds of calls with spikes would make a black area.
+    """
 
     kind: str
     latencies_ms: tuple[float, ...]
+    dotted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Line:
     """A drawn curve: an SVG path in a plot of 1000 by 1000, and where its first and last call are."""
 
     kind: str
+    dotted: bool
     path: str
     first: Point
     last: Point
@@ -61,8 +66,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """What counts as steady: its top and height in percent of the plot."""
+    """What counts as steady, in percent of the plot: from ``left`` to the last call."""
 
+    left: float
     top: float
     height: float
 
@@ -76,6 +82,7 @@ class Chart:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...]
+    changes: tuple[float, ...]
     band: Band | None
 
 
@@ -114,6 +121,7 @@ def latency_chart(
     curves: Sequence[Curve],
     *,
     band: tuple[float, float] | None = None,
+    changes: Sequence[int] = (),
     scale: LogScale | None = None,
 ) -> Chart:
     """Lay out curves over the number of the call, on a logarithmic latency axis.
@@ -123,17 +131,20 @@ def latency_chart(
         description: What the chart shows, in words and figures.
         curves: At least one curve of at least one call.
         band: Lowest and highest latency (ms) that counts as steady.
+        changes: How many calls came before each change of what was called; the band begins after the last.
         scale: The latency axis; by default the one that fits the curves. Charts to be compared share one.
     """
     y = scale or LogScale.around([v for c in curves for v in c.latencies_ms] + list(band or ()))
     calls = max(len(c.latencies_ms) for c in curves)
+    between = tuple(_across(n + 0.5, calls) for n in changes)
     return Chart(
         title,
         description,
         tuple(Tick(_across(n, calls), "call 1" if n == 1 else f"{n:,}") for n in _call_ticks(calls)),
         tuple(Tick(100 - y.at(v), duration(v)) for v in y.ticks()),
         tuple(_line(c, y, calls) for c in curves),
-        _band(band, y) if band else None,
+        between,
+        _band(band, y, left=max(between, default=0.0)) if band else None,
     )
 
 
@@ -169,16 +180,18 @@ def comparison(title: str, description: str, rows: Sequence[tuple[str, float, fl
 
 def _line(curve: Curve, y: LogScale, calls: int) -> Line:
     points = [Point(_across(n, calls), 100 - y.at(v)) for n, v in enumerate(curve.latencies_ms, start=1)]
-    path = "M" + "L".join(f"{10 * p.x:.1f} {10 * p.y:.1f}" for p in points)
-    return Line(curve.kind, path, points[0], points[-1])
+    places = [f"{10 * p.x:.1f} {10 * p.y:.1f}" for p in points]
+    # A line of no length with a round end is a dot, whose size does not depend on how the plot is stretched.
+    path = "".join(f"M{place}h0" for place in places) if curve.dotted else "M" + "L".join(places)
+    return Line(curve.kind, curve.dotted, path, points[0], points[-1])
 
 
-def _band(band: tuple[float, float], y: LogScale) -> Band:
+def _band(band: tuple[float, float], y: LogScale, left: float) -> Band:
     low, high = (100 - y.at(v) for v in band)
-    return Band(high, low - high)
+    return Band(left, high, low - high)
 
 
-def _across(call: int, calls: int) -> float:
+def _across(call: float, calls: int) -> float:
     return 100 * (call - 1) / max(1, calls - 1)
 
 

@@ -59,5 +59,7 @@ def _chart(s: StratumReport) -> Chart:
         words += f" Steady at {duration(steady)}, declared after call {calls:,}; the band is ±{BAND:.0%}."
     else:
         words += f" The last took {duration(s.latencies_ms[-1])}; not steady."
+    if s.changes:
+        words += f" The transport changed after call {', '.join(f'{n:,}' for n in s.changes)}."
     band = (steady * (1 - BAND), steady * (1 + BAND)) if steady else None
-    return latency_chart(stratum(s), words, [Curve("calls", s.latencies_ms)], band=band)
+    return latency_chart(stratum(s), words, [Curve("calls", s.latencies_ms, dotted=True)], band=band, changes=s.changes)

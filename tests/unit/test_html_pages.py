@@ -139,6 +139,19 @@ def test_a_steady_stratum_shows_its_band_and_a_moving_one_none(reports: list[War
     assert 'class="steady"' not in without
 
 
+def test_a_warmup_over_two_transports_marks_where_it_went_on(reports: list[WarmupReport]) -> None:
+    before = replace(reports[0], strata=reports[0].strata[:1], transport="in_process")
+    after = replace(before, transport="asgi")
+    joined = WarmupReport.from_json(before.then(after).then(after).to_json())
+    assert joined.strata[0].changes == (46, 92)
+    page = render_report(joined)
+    assert "The transport changed after call 46, 92." in page
+    assert page.count('<line class="one"') == 2
+    (left,) = re.findall(r'class="band" x="([\d.]+)%"', page)
+    assert float(left) == pytest.approx(100 * 91.5 / 137, abs=0.01)
+    assert '<line class="one"' not in render_report(before)
+
+
 def test_the_demo_table_holds_the_figures_of_every_cell(demo: DemoResult) -> None:
     found = rows(render_demo(demo), "First and steady latency")
     expected = []
