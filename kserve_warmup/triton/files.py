@@ -42,7 +42,7 @@ def read_config(folder: Path) -> bytes | None:
 def own_files(folder: Path) -> set[str]:
     """Return the names in a model's ``warmup`` folder that the generator owns, what a killed run left included."""
     try:
-        names = os.listdir(folder / WARMUP)
+        names = {path.name for path in (folder / WARMUP).iterdir()}
     except (FileNotFoundError, NotADirectoryError):
         return set()
     return {n for n in names if OWN_FILE.fullmatch(n) or _TEMPORARY.fullmatch(n)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
 from kserve_warmup.samples._manifest import Entry
+from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
 from kserve_warmup.triton.encode import OWN_FILE, BoundInput, encode_row, file_name
@@ -191,7 +192,7 @@ def _make_blocks(
         own = inputs[choice.entry.id]
         count = 1 if model.sequence else options.count
         name = block_name(number, choice.batch_size, own)
-        blocks.append(Block(name, choice.batch_size, count, tuple([*own, *fixed]), _share(choice)))
+        blocks.append(Block(name, choice.batch_size, count, (*own, *fixed), _share(choice)))
     return tuple(blocks), data
 
 
@@ -201,10 +202,17 @@ def encode_entry(
     """Yield each input of a recorded request with its data file's bytes, one at a time."""
     tensors = traffic.tensors(entry)
     for bound in inputs:
-        try:
-            yield bound, encode_row(tensors[bound.source], bound, batching=model.max_batch_size > 0)
-        except (KeyError, WarmupError) as error:
-            raise model.fail(f"sample {entry.id[:8]}: {error}") from None
+        yield bound, _encode(model, tensors, entry, bound)
+
+
+def _encode(model: Model, tensors: Mapping[str, Tensor], entry: Entry, bound: BoundInput) -> bytes:
+    try:
+        return encode_row(tensors[bound.source], bound, batching=model.max_batch_size > 0)
+    except KeyError:
+        problem = f"its body has no input {bound.source!r}, which its manifest names"
+    except WarmupError as error:
+        problem = str(error)
+    raise model.fail(f"sample {entry.id[:8]}: {problem}")
 
 
 def _share(choice: Choice) -> str:

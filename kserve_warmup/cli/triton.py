@@ -1,0 +1,147 @@
+"""``kserve-warmup triton``: write model_warmup into the configurations of a Triton model repository."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS
+from kserve_warmup.triton.files import WARMUP
+from kserve_warmup.triton.plan import ModelPlan, Options
+from kserve_warmup.triton.prove import prove
+from kserve_warmup.triton.render import Templates
+from kserve_warmup.triton.repository import RepositoryPlan, apply, plan_repository, plan_repository_removal
+
+
+def run(
+    repository: Annotated[Path, typer.Argument(help="The Triton model repository.")],
+    *,
+    samples: Annotated[
+        Path | None, typer.Option(help="A sample set, or a folder of one such set per model name.", show_default=False)
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this model; may be repeated. Default: all with samples.", show_default=False),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 when something is out of date.")
+    ] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Take the generated warm-up away again.")] = False,
+    prove_url: Annotated[
+        str | None,
+        typer.Option(
+            "--prove",
+            metavar="URL",
+            help="Ask a freshly loaded server whether warm-up ran as written.",
+            show_default=False,
+        ),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How often each block runs.")] = COUNT,
+    batch_sizes: Annotated[
+        str, typer.Option(help="Such as 1,4,8; instead of the traffic's and the batcher's sizes.", show_default=False)
+    ] = "",
+    max_blocks: Annotated[int, typer.Option(min=1, help="Blocks a model gets at most.")] = MAX_BLOCKS,
+    templates: Annotated[
+        Path | None,
+        typer.Option(help="A folder of Jinja2 templates to use before the package's own.", show_default=False),
+    ] = None,
+    create: Annotated[bool, typer.Option("--create", help="Write a minimal config.pbtxt where there is none.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Write model_warmup blocks with real requests into config.pbtxt, and touch nothing else in it."""
+    if sum((check, diff, remove, prove_url is not None)) > 1 and not (
+        remove and (check or diff) and not (check and diff)
+    ):
+        msg = "--check, --diff, --remove and --prove are different jobs: give one"
+        raise TritonConfigError(msg)
+    models = model or []
+    if prove_url is not None:
+        _prove(repository, prove_url, models, as_json=as_json)
+        return
+    if remove:
+        plan = plan_repository_removal(repository, models)
+    elif samples is None:
+        msg = "--samples is missing: name the sample set that 'kserve-warmup sample' wrote"
+        raise TritonConfigError(msg)
+    else:
+        options = Options(count, _numbers(batch_sizes), max_blocks, create, Templates(templates))
+        plan = plan_repository(repository, samples, models, options)
+    if diff:
+        _print_diff(plan)
+        return
+    if not check:
+        for changed in plan.changed:
+            apply(changed)
+    _print(plan, check=check, as_json=as_json)
+    if check and plan.changed:
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
+    except ValueError:
+        raise TritonConfigError(f"--batch-sizes {text}: write whole numbers with commas, such as 1,4,8") from None
+
+
+def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> None:
+    proofs = prove(repository, url, models)
+    if as_json:
+        typer.echo(
+            json.dumps([{"model": p.model, "version": p.version, "counts": str(p.counts)} for p in proofs], indent=2)
+        )
+        return
+    for proof in proofs:
+        typer.echo(f"{proof.model} version {proof.version}: warm-up ran as written, {proof.counts}")
+
+
+def _print(plan: RepositoryPlan, *, check: bool, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps({"models": [_facts(m) for m in plan.models], "skipped": plan.skipped}, indent=2))
+        return
+    for model in plan.models:
+        typer.echo(f"{model.name}: {_line(model, check=check)}")
+        if model.warning:
+            typer.echo(f"kserve-warmup: {model.name}: {model.warning}", err=True)
+    for line in plan.skipped:
+        typer.echo(line)
+
+
+def _facts(plan: ModelPlan) -> dict[str, object]:
+    facts: dict[str, object] = {"model": plan.name, "changed": plan.changed, "reason": plan.reason}
+    blocks = [{"name": b.name, "batch_size": b.batch_size, "count": b.count} for b in plan.blocks]
+    return facts | {"blocks": blocks, "coverage": plan.coverage, "files": sorted(plan.data), "warning": plan.warning}
+
+
+def _line(plan: ModelPlan, *, check: bool) -> str:
+    if not plan.changed:
+        return "up to date"
+    if check:
+        return f"out of date, {plan.reason}"
+    if not plan.blocks:
+        return plan.reason
+    sizes = {i.file: i.size for block in plan.blocks for i in block.inputs}
+    what = f"{len(plan.blocks)} blocks and {len(sizes)} data files ({sum(sizes.values()):,} bytes)"
+    return f"wrote {what} for {plan.coverage:.1%} of the traffic"
+
+
+def _print_diff(plan: RepositoryPlan) -> None:
+    for model in plan.changed:
+        old, new = (
+            (text or b"").decode(errors="replace").splitlines(keepends=True) for text in (model.before, model.after)
+        )
+        path = f"{model.name}/config.pbtxt"
+        for line in difflib.unified_diff(old, new, f"a/{path}", f"b/{path}"):
+            typer.echo(line.rstrip("\n"))
+        sizes = {i.file: i.size for block in model.blocks for i in block.inputs}
+        for name, size in sorted(sizes.items()):
+            if not (model.folder / WARMUP / name).exists():
+                typer.echo(f"+++ {model.name}/warmup/{name} ({size:,} bytes)")
+        for name in sorted(model.stale):
+            typer.echo(f"--- {model.name}/warmup/{name}")

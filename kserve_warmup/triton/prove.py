@@ -1,0 +1,131 @@
+"""Proof that warm-up ran: a server's statistics right after a load against what the blocks must have produced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kserve_warmup.errors import TritonConfigError, WarmupFailedError
+from kserve_warmup.triton import files, pbtxt
+from kserve_warmup.triton.model_config import ModelConfig, new_config, parse
+from kserve_warmup.triton.repository import model_folders
+from kserve_warmup.triton.rules import is_ensemble
+
+TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What one version of a model has executed: requests' rows, calls of the backend, and calls by batch size."""
+
+    inferences: int
+    executions: int
+    batches: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        """Return the counts as a person reads them."""
+        sizes = ", ".join(f"{calls} of batch {size}" for size, calls in self.batches)
+        return f"{self.inferences} inferences in {self.executions} executions ({sizes or 'none'})"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A model version whose statistics are what its warm-up blocks must produce."""
+
+    model: str
+    version: str
+    counts: Counts
+
+
+def expected(config: ModelConfig, instances: int) -> Counts:
+    """Return what the ``model_warmup`` of a configuration produces at load: every block, on every instance.
+
+    A block of batch size 0 is passed over, and a count of 0 means 1.
+    """
+    batches: dict[int, int] = {}
+    for block in config.model_warmup:
+        if block.batch_size:
+            batches[block.batch_size] = batches.get(block.batch_size, 0) + max(1, block.count) * instances
+    inferences = sum(size * calls for size, calls in batches.items())
+    return Counts(inferences, sum(batches.values()), tuple(sorted(batches.items())))
+
+
+def instances_of(config: ModelConfig) -> int:
+    """Return the number of instances that a server's own, completed configuration runs."""
+    return sum(max(1, g.count) * max(1, len(g.gpus)) for g in config.instance_group if not g.passive) or 1
+
+
+def prove(repository: Path, url: str, models: Sequence[str]) -> list[Proof]:
+    """Compare a freshly loaded server with the repository that it loaded.
+
+    Args:
+        repository: The model repository.
+        url: The server's HTTP address.
+        models: The models to look at; all with a generated warm-up when empty.
+
+    Raises:
+        WarmupFailedError: A model is not loaded, was loaded from another configuration, or its statistics differ.
+        TritonConfigError: A named model has no warm-up at all.
+    """
+    import httpx
+
+    proofs: list[Proof] = []
+    with httpx.Client(base_url=url if "://" in url else f"http://{url}", timeout=TIMEOUT) as client:
+        for name, folder in model_folders(repository, models).items():
+            text = files.read_config(folder)
+            if text is None or not (models or pbtxt.own_span(text)):
+                continue
+            config = parse(text)
+            if not config.model_warmup or is_ensemble(config):
+                raise TritonConfigError(f"model {name}: it has no model_warmup to prove")
+            try:
+                proofs += _prove_model(client, name, config)
+            except httpx.HTTPError as error:
+                raise WarmupFailedError(
+                    f"model {name}: no answer from {url}: {error or type(error).__name__}"
+                ) from None
+    if not proofs:
+        raise TritonConfigError(f"no model of {repository} has a generated warm-up: run 'kserve-warmup triton' first")
+    return proofs
+
+
+def _prove_model(client: Any, name: str, config: ModelConfig) -> list[Proof]:
+    from google.protobuf import json_format
+
+    running = new_config()
+    json_format.ParseDict(_get(client, name, "config"), running, ignore_unknown_fields=True)
+    if list(running.model_warmup) != list(config.model_warmup):
+        raise WarmupFailedError(
+            f"model {name}: the server runs another model_warmup than config.pbtxt holds: reload it"
+        )
+    want = expected(running, instances_of(running))
+    proofs = []
+    for version in _get(client, name, "stats")["model_stats"]:
+        got = _counts(version)
+        if got != want:
+            hint = (
+                "requests came after the load" if got.inferences > want.inferences else "warm-up did not run as written"
+            )
+            where = f"model {name} version {version['version']}"
+            raise WarmupFailedError(f"{where}: {got}, but its blocks make {want}: {hint}; prove right after a load")
+        proofs.append(Proof(name, str(version["version"]), got))
+    return proofs
+
+
+def _get(client: Any, model: str, what: str) -> dict[str, Any]:
+    from urllib.parse import quote
+
+    response = client.get(f"/v2/models/{quote(model, safe='')}/{what}")
+    if response.status_code != 200:  # noqa: PLR2004
+        raise WarmupFailedError(
+            f"model {model}: the server has no {what} of it ({response.text.strip()[:200]}): load it first"
+        )
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def _counts(version: dict[str, Any]) -> Counts:
+    sizes = tuple(sorted((b["batch_size"], b["compute_infer"]["count"]) for b in version.get("batch_stats", ())))
+    return Counts(version.get("inference_count", 0), version.get("execution_count", 0), sizes)

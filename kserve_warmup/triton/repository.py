@@ -1,0 +1,160 @@
+"""A whole model repository: which samples belong to which model, and writing what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kserve_warmup.errors import TritonConfigError, WarmupError
+from kserve_warmup.samples.store import MANIFEST
+from kserve_warmup.triton import files
+from kserve_warmup.triton.create import minimal_config
+from kserve_warmup.triton.encode import file_name
+from kserve_warmup.triton.model_config import parse
+from kserve_warmup.triton.plan import DataSource, ModelPlan, Options, encode_entry, plan_model, plan_removal
+from kserve_warmup.triton.rules import is_ensemble
+from kserve_warmup.triton.traffic import Traffic
+
+
+@dataclass(frozen=True)
+class RepositoryPlan:
+    """What has to change in a repository; ``skipped`` says in a line each which models are left out, and why."""
+
+    models: tuple[ModelPlan, ...]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> tuple[ModelPlan, ...]:
+        """Return the models that are out of date."""
+        return tuple(plan for plan in self.models if plan.changed)
+
+
+def plan_repository(repository: Path, samples: Path, models: Sequence[str], options: Options) -> RepositoryPlan:
+    """Work out the warm-up of every model of a repository; nothing is written.
+
+    Args:
+        repository: The model repository.
+        samples: A sample set, or a folder of one set per model name.
+        models: The models to warm; all that have samples when empty.
+        options: The person's choices.
+
+    Raises:
+        TritonConfigError: A model cannot be warmed as asked.
+        SampleError: A sample set cannot be used.
+    """
+    folders = model_folders(repository, models)
+    sets = _sets(repository, samples, folders, named=bool(models))
+    plans: list[ModelPlan] = []
+    skipped: list[str] = []
+    for name, folder in folders.items():
+        if not models and _is_ensemble(folder):
+            skipped.append(f"{name}: skipped, an ensemble is warmed through its members")
+        elif name not in sets:
+            skipped.append(f"{name}: skipped, it has no samples")
+        else:
+            traffic = Traffic.open(sets[name])
+            create = options.create and not (folder / files.CONFIG).exists()
+            base = minimal_config(name, folder, traffic, options.templates) if create else None
+            plans.append(plan_model(name, folder, traffic, options, base))
+    if not plans:
+        raise TritonConfigError(f"no model of {repository} has samples in {samples}: {'; '.join(skipped[:3])}")
+    return RepositoryPlan(tuple(plans), tuple(skipped))
+
+
+def plan_repository_removal(repository: Path, models: Sequence[str]) -> RepositoryPlan:
+    """Work out how to take the generated warm-up out of a repository; nothing is written."""
+    return RepositoryPlan(tuple(plan_removal(n, f) for n, f in model_folders(repository, models).items()))
+
+
+def model_folders(repository: Path, models: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of a repository's models by name, in order; the named ones, or all.
+
+    Raises:
+        TritonConfigError: The repository is none, a name is not one, or there is no such model.
+    """
+    if not repository.is_dir():
+        raise TritonConfigError(f"{repository} is not a folder: name a Triton model repository")
+    if (repository / files.CONFIG).exists():
+        raise TritonConfigError(
+            f"{repository} is a model: name the repository, its parent folder, and --model {repository.name}"
+        )
+    for name in models:
+        if name in ("", ".", "..") or any(c in name for c in "/\\\0"):
+            raise TritonConfigError(f"--model {name!r} is not the name of a folder in {repository}")
+        if not (repository / name).is_dir():
+            raise TritonConfigError(f"model {name}: there is no folder {repository / name}")
+    found = models or [f.name for f in repository.iterdir() if f.is_dir() and not f.name.startswith(".")]
+    return {name: repository / name for name in sorted(set(found))}
+
+
+def _sets(repository: Path, samples: Path, folders: dict[str, Path], *, named: bool) -> dict[str, Path]:
+    """Return each model's sample set: the one set there is, or the folders with the models' names."""
+    if not samples.is_dir():
+        raise TritonConfigError(f"--samples {samples} is not a folder: 'kserve-warmup sample' makes one")
+    if not (samples / MANIFEST).exists():
+        sets = {name: samples / name for name in folders if (samples / name / MANIFEST).exists()}
+        lacking = sorted(folders.keys() - sets.keys()) if named else []
+        if lacking:
+            raise TritonConfigError(f"model {lacking[0]}: there is no sample set in {samples / lacking[0]}")
+        return sets
+    if named or len(folders) == 1:
+        return dict.fromkeys(folders, samples)
+    recorded = Traffic.open(samples).manifest.model
+    if recorded in folders:
+        return {recorded: samples}
+    raise TritonConfigError(
+        f"{samples} was recorded on {recorded!r}, which is not in {repository}: say which with --model"
+    )
+
+
+def _is_ensemble(folder: Path) -> bool:
+    text = files.read_config(folder)
+    if text is None or b"ensemble" not in text:  # parsing takes milliseconds, and repositories have many models
+        return False
+    try:
+        return is_ensemble(parse(text))
+    except TritonConfigError as error:
+        raise TritonConfigError(f"model {folder.name}: {error}") from None
+
+
+def apply(plan: ModelPlan) -> None:
+    """Write one model's warm-up: data files first, then the configuration in one step, then old data files go.
+
+    Raises:
+        TritonConfigError: A file cannot be written; the model loads as before.
+    """
+    try:
+        if plan.data:
+            (plan.folder / files.WARMUP).mkdir(exist_ok=True)
+            _write_data(plan)
+            files.sync_folder(plan.folder / files.WARMUP)
+        if plan.after != plan.before and plan.after:
+            files.write(plan.folder / files.CONFIG, plan.after)
+            files.sync_folder(plan.folder)
+        files.delete(plan.folder, plan.stale)
+    except OSError as error:
+        raise TritonConfigError(
+            f"model {plan.name}: cannot write {error.filename or plan.folder}: {error.strerror}"
+        ) from None
+
+
+def _write_data(plan: ModelPlan) -> None:
+    wanted = {name: source for name, source in plan.data.items() if not files.is_whole(plan.folder, name)}
+    by_entry: dict[str, list[tuple[str, DataSource]]] = {}
+    for name, source in wanted.items():
+        by_entry.setdefault(source.entry.id if source.entry else "", []).append((name, source))
+    for group in by_entry.values():
+        for name, data in _bytes(group):
+            if file_name(data) != name:
+                raise WarmupError(f"model {plan.name}: a sample changed while the generator ran; run it again")
+            files.write(plan.folder / files.WARMUP / name, data)
+
+
+def _bytes(group: list[tuple[str, DataSource]]) -> list[tuple[str, bytes]]:
+    first = group[0][1]
+    if first.traffic is None or first.entry is None:
+        return [(name, source.fixed) for name, source in group]
+    names = {source.bound: name for name, source in group if source.bound}
+    encoded = encode_entry(first.model, first.traffic, first.entry, list(names))
+    return [(names[bound], raw) for bound, raw in encoded]
