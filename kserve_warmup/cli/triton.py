@@ -15,7 +15,7 @@ from kserve_warmup.triton.files import WARMUP
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.render import Templates
-from kserve_warmup.triton.repository import RepositoryPlan, apply, plan_repository, plan_repository_removal
+from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository, plan_repository_removal
 
 
 def run(
@@ -76,8 +76,7 @@ def run(
         _print_diff(plan)
         return
     if not check:
-        for changed in plan.changed:
-            apply(changed)
+        apply_all(plan.changed)
     _print(plan, check=check, as_json=as_json)
     if check and plan.changed:
         raise typer.Exit(1)

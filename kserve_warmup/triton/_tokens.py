@@ -1,4 +1,4 @@
-"""A lexer for protobuf's text format that works on bytes and keeps positions, because nothing may be lost or moved."""
+"""Comments, strings and brackets of protobuf's text format by position, for edits that may move nothing else."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from kserve_warmup.errors import TritonConfigError
 
 BOM = b"\xef\xbb\xbf"
 
-Kind = Literal["comment", "string", "word", "open", "close", "mark"]
+Kind = Literal["comment", "string", "open", "close"]
 
-# Whitespace is what the C++ tokenizer skips; a comment ends at a line feed only, a string never crosses one.
+# A comment ends at a line feed only, and a string never crosses one: what the C++ tokenizer takes. Whatever is between
+# these tokens is left to protobuf's parser, which every text goes through as well.
 _TOKEN = re.compile(
     rb"""
-    [ \t\r\n\v\f]+
-    | (?P<comment> \#[^\n]* )
+    (?P<comment> \#[^\n]* )
     | (?P<string> "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' )
-    | (?P<word> [A-Za-z0-9_.+-]+ )
     | (?P<open> [{\[<] )
     | (?P<close> [}\]>] )
-    | (?P<mark> [:;,/] )
     """,
     re.VERBOSE,
 )
-_PAIRS = {b"}": b"{", b"]": b"[", b">": b"<"}
+_WORD = re.compile(rb"[A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +43,38 @@ def line_of(text: bytes, position: int) -> int:
 
 
 def tokens(text: bytes) -> Iterator[Token]:
-    """Yield every token of ``text``, comments included.
+    """Yield the tokens of ``text``.
 
     Raises:
-        TritonConfigError: A byte that no token begins with, an unfinished string, or brackets that do not match.
+        TritonConfigError: Brackets close that were never opened, or stay open.
     """
-    position = len(BOM) if text.startswith(BOM) else 0
-    brackets: list[bytes] = []
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise TritonConfigError(
-                f"line {line_of(text, position)}: {text[position : position + 1]!r} does not belong there"
-            )
+    depth = 0
+    for match in _TOKEN.finditer(text):
         kind = match.lastgroup
-        if kind == "close" and (not brackets or brackets.pop() != _PAIRS[match.group()]):
-            raise TritonConfigError(f"line {line_of(text, position)}: {match.group().decode()} closes nothing")
-        if kind is not None:
-            yield Token(kind, match.start(), match.end(), len(brackets))  # type: ignore[arg-type]
-        if kind == "open":
-            brackets.append(match.group())
-        position = match.end()
-    if brackets:
-        raise TritonConfigError(f"the last {brackets[-1].decode()} is never closed")
+        if kind == "close" and depth == 0:
+            raise TritonConfigError(f"line {line_of(text, match.start())}: {match.group().decode()} closes nothing")
+        yield Token(kind, match.start(), match.end(), depth)  # type: ignore[arg-type]
+        depth += (kind == "open") - (kind == "close")
+    if depth:
+        msg = "a bracket is never closed"
+        raise TritonConfigError(msg)
+
+
+def blank_comments(text: bytes) -> bytes:
+    """Return ``text`` with spaces for its comments and its byte order mark; every other byte keeps its place."""
+
+    def blank(match: re.Match[bytes]) -> bytes:
+        return b" " * len(match.group()) if match.lastgroup == "comment" else match.group()
+
+    plain = _TOKEN.sub(blank, text) if b"#" in text else text
+    return b"   " + plain.removeprefix(BOM) if plain.startswith(BOM) else plain
+
+
+def top_level_words(text: bytes) -> list[bytes]:
+    """Return the words outside brackets, strings and comments: top-level field names, and bare values."""
+    kept, end = bytearray(), 0
+    for token in tokens(text):
+        if token.depth == 0:
+            kept += text[end : token.start] + b" "
+        end = token.end
+    return _WORD.findall(bytes(kept + text[end:]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
-from kserve_warmup.triton._tokens import BOM, tokens
+from kserve_warmup.triton._tokens import blank_comments
 
 ModelConfig = Any
 """A ``inference.ModelConfig``; protobuf's classes are made while running, which mypy cannot see."""
@@ -44,8 +44,11 @@ def new_config() -> ModelConfig:
     return pb2().ModelConfig()
 
 
+@lru_cache(maxsize=8)
 def parse(text: bytes) -> ModelConfig:
     """Return the config that ``text`` holds; fields that this version of the message does not know are passed over.
+
+    The message is shared between callers, since protobuf's parser is slow: copy it before you change it.
 
     Raises:
         TritonConfigError: It is no config, with the line where reading stopped.
@@ -61,15 +64,9 @@ def parse(text: bytes) -> ModelConfig:
 
 
 def _readable(text: bytes) -> str:
-    """Return ``text`` for protobuf's parser: no BOM, and comments blanked, since they may be in any encoding."""
-    body = text
-    if b"#" in text or text.startswith(BOM):
-        cut = bytearray(text)
-        for token in tokens(text):
-            if token.kind == "comment":
-                cut[token.start : token.end] = b" " * (token.end - token.start)
-        body = bytes(cut).removeprefix(BOM)
+    """Return ``text`` for protobuf's parser, without comments, which may be in any encoding."""
+    plain = blank_comments(text)
     try:
-        return body.decode()
+        return plain.decode()
     except UnicodeDecodeError:
-        return body.decode("latin-1")  # a string in another encoding; it is compared, never written
+        return plain.decode("latin-1")  # a string in another encoding; it is compared, never written

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.triton._tokens import line_of, tokens
-from kserve_warmup.triton.model_config import parse
+from kserve_warmup.triton._tokens import line_of, tokens, top_level_words
+from kserve_warmup.triton.model_config import new_config, parse
 
 _BEGIN = "# >>> kserve-warmup {key}.{digest}: generated from real requests, edits in here are lost >>>"
 _END = "# <<< kserve-warmup <<<"
@@ -52,8 +53,10 @@ def own_span(text: bytes) -> Span | None:
     """Return where the generated part of ``text`` is, or None when there is none.
 
     Raises:
-        TritonConfigError: ``text`` is not in protobuf's text format, or the marker comments were damaged.
+        TritonConfigError: The marker comments were damaged.
     """
+    if b" kserve-warmup " not in text:
+        return None
     begin = end = None
     for token in tokens(text):
         if token.kind != "comment":
@@ -135,7 +138,7 @@ def remove(text: bytes) -> bytes:
     if span is None:
         return text
     base = span.outside(text)
-    if any(name != b"model_warmup" for name in _field_names(span.inside(text))):
+    if any(name != b"model_warmup" for name in top_level_words(span.inside(text))):
         where = line_of(text, span.start) + 1
         raise TritonConfigError(f"line {where}: the generated part holds fields of another kind: move them out of it")
     if _meaning(base) != _meaning(text):
@@ -144,13 +147,17 @@ def remove(text: bytes) -> bytes:
     return base
 
 
-def _field_names(part: bytes) -> list[bytes]:
-    """Return the words of ``part`` outside all brackets, unknown fields included, which the parser passes over."""
-    return [part[t.start : t.end] for t in tokens(part) if t.kind == "word" and t.depth == 0]
+def own_blocks(text: bytes) -> list[Any]:
+    """Return the ``ModelWarmup`` messages of the generated part."""
+    blocks = list(parse(text).model_warmup)
+    for mine in parse(remove(text)).model_warmup:
+        blocks.remove(mine)
+    return blocks
 
 
 def _meaning(text: bytes) -> bytes:
     """Return what a config says, ``model_warmup`` aside, in a form that can be compared."""
-    config = parse(text)
+    config = new_config()
+    config.CopyFrom(parse(text))
     config.ClearField("model_warmup")
     return bytes(config.SerializeToString(deterministic=True))

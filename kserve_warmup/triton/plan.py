@@ -225,8 +225,7 @@ def _share(choice: Choice) -> str:
 
 def _check(model: Model, text: bytes, sizes: Mapping[str, int]) -> None:
     """Check the blocks as they came out of the templates, which a user may have replaced."""
-    span = pbtxt.own_span(text)
-    warmups = parse(span.inside(text)).model_warmup if span else []
+    warmups = pbtxt.own_blocks(text)
     if not warmups:
         raise model.fail("the template model_warmup.pbtxt.j2 wrote no model_warmup")
     for warmup in warmups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import DataSource, ModelPlan, Options, encode_entry, plan_model, plan_removal
 from kserve_warmup.triton.rules import is_ensemble
 from kserve_warmup.triton.traffic import Traffic
+
+WRITERS = 16
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,17 @@ def _is_ensemble(folder: Path) -> bool:
         return is_ensemble(parse(text))
     except TritonConfigError as error:
         raise TritonConfigError(f"model {folder.name}: {error}") from None
+
+
+def apply_all(plans: Sequence[ModelPlan]) -> None:
+    """Write the warm-up of several models, a few at a time: most of it is waiting for the disk.
+
+    Raises:
+        TritonConfigError: See :func:`apply`; models that are not named by the error are written or as before.
+    """
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for _ in pool.map(apply, plans):
+            pass
 
 
 def apply(plan: ModelPlan) -> None:
