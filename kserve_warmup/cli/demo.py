@@ -19,7 +19,7 @@ def run(
         str | None, typer.Option(help="Which of its models, with commas between; all when left out.")
     ] = None,
     starts: Annotated[int, typer.Option(min=1, help="Fresh processes for each figure; their median is shown.")] = 1,
-    requests: Annotated[int, typer.Option(min=2, help="Requests to send to each process.")] = 12,
+    requests: Annotated[int, typer.Option(min=2, help="Requests to send to each process.")] = 10,
     out: Annotated[Path, typer.Option(help="Folder for recordings, sample sets, result and report.")] = Path(
         "out/demo"
     ),

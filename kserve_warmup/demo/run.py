@@ -7,8 +7,6 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -26,6 +24,8 @@ from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.triton.plan import Options as TritonOptions
+from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.server import find_tritonserver
 
 PACKAGES = {"jax": "jax", "numba": "numba", "sklearn": "scikit-learn", "onnxruntime": "onnxruntime"}
@@ -46,7 +46,7 @@ class Options:
     out: Path
     models: tuple[str, ...] = tuple(MODELS)
     starts: int = 1
-    requests: int = 12
+    requests: int = 10
 
     def only(self, names: Iterable[str]) -> Options:
         """Return the same options for these models."""
@@ -143,8 +143,9 @@ def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
         repository = prepared.triton(scenario)
         shutil.rmtree(repository, ignore_errors=True)
         shutil.copytree(options.repository / model, repository / model, ignore=shutil.ignore_patterns("__pycache__"))
-        what = ["--remove"] if scenario == "cold" else ["--samples", str(folder / "samples")]
-        _command("triton", str(repository), "--model", model, *what)
+    apply_all(plan_repository_removal(prepared.triton("cold"), [model]).changed)
+    plan = plan_repository(prepared.triton("warm"), folder / "samples", [model], TritonOptions())
+    apply_all(plan.changed)
     return prepared
 
 
@@ -161,15 +162,6 @@ def _start(options: Options, model: str, prepared: Prepared, server: ServerName,
         ready = time.monotonic() - process.started
         latencies = measure(prepared.recording.measured, target, options.requests)
         return Start(latencies.latencies_ms, ready, process.report())
-
-
-def _command(*arguments: str) -> None:
-    """Run one of this project's own commands, as a user would."""
-    command = [sys.executable, "-m", "kserve_warmup", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if done.returncode:
-        reason = (done.stderr or done.stdout).strip()
-        raise WarmupError(f"kserve-warmup {' '.join(arguments)} failed: {reason.removeprefix('kserve-warmup: ')}")
 
 
 def _facts(model: str, prepared: Prepared) -> ModelFacts:

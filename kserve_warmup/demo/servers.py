@@ -18,6 +18,7 @@ from typing import Any
 from kserve_warmup.errors import WarmupFailedError
 
 LOG_LINES_IN_ERRORS = 15
+PREDICTORS = ("-m", "kserve_warmup.demo.predictors")
 STOP_SECONDS = 10.0
 WARMUP_SECONDS = 20
 """A shorter warm-up than the default, for the demo's own sake; the report says what did not become steady in it."""
@@ -41,13 +42,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def kserve_server(repository: Path, models: Sequence[str], samples: Path | None = None) -> Iterator[Server]:
+def kserve_server(
+    repository: Path, models: Sequence[str], samples: Path | None = None, program: Sequence[str] = PREDICTORS
+) -> Iterator[Server]:
     """Run the demo's predictors in a KServe server.
 
     Args:
         repository: the model repository.
         models: which of its models to serve.
         samples: a sample set to warm with; None serves cold.
+        program: what Python runs, if not the demo's predictors; it is given the repository, the models and ports.
 
     Raises:
         WarmupFailedError: from ``alive``, when the process has ended; carries the end of its log.
@@ -55,10 +59,10 @@ def kserve_server(repository: Path, models: Sequence[str], samples: Path | None 
     with tempfile.TemporaryDirectory(prefix="kserve-warmup-demo-") as folder:
         http_port, grpc_port = free_port(), free_port()
         report, log = Path(folder, "report.json"), Path(folder, "log")
-        command = [sys.executable, "-m", "kserve_warmup.demo.predictors", str(repository), *models]
+        command = [sys.executable, *program, str(repository), *models]
         started = time.monotonic()
         with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603  (our own module)
+            process = subprocess.Popen(  # noqa: S603  (the caller's own program)
                 [*command, f"--http_port={http_port}", f"--grpc_port={grpc_port}"],
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.sources.jsonl import write_jsonl
 
-MEASURED_BATCHES = (1, 1, 1, 2, 1, 4, 1, 8, 1, 1, 1, 1)
+MEASURED_BATCHES = (1, 1, 2, 1, 4, 1, 8, 1, 1, 1)
 """The rows in each request of a measurement: single ones, with some larger ones in between."""
 
 
@@ -109,7 +109,7 @@ def request(protocol: Protocol, **inputs: Array) -> Sample:
     return wire.request(protocol, body, headers=headers)
 
 
-def digit_requests(protocol: Protocol, batches: Iterator[int] | tuple[int, ...], first_row: int = 0) -> list[Sample]:
+def digit_requests(protocol: Protocol, batches: Iterable[int], first_row: int = 0) -> list[Sample]:
     """Return requests with images of digits, one for each batch size, of rows that no model has learned."""
     images, _ = digits()
     rows = len(images)
