@@ -194,7 +194,7 @@ def _http_call(
 
 
 def _grpc_call(target: Target, path: str, body: bytes) -> bytes:
-    import grpc  # noqa: PLC0415  (only where gRPC is spoken)
+    import grpc
 
     # without a pool of its own the channel would find the last one's connection again
     options = [("grpc.use_local_subchannel_pool", 1)]
@@ -218,7 +218,7 @@ def _grpc_string_field_1(text: str) -> bytes:
 @contextlib.contextmanager
 def _echo_server(protocol: Protocol) -> Iterator[str]:
     if protocol == "grpc":
-        import grpc  # noqa: PLC0415
+        import grpc
 
         class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untyped
             def service(self, _: object) -> object:
