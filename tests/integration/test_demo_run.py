@@ -82,3 +82,15 @@ def test_what_is_wrong_is_said_before_anything_runs(tmp_path, options, message):
     with pytest.raises(WarmupError, match=message):
         check(Options(**{"repository": ROOT / "model_repository", "out": tmp_path} | options))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_committed_model_repository_has_the_warm_up_that_the_demo_generates(demo):
+    generated, committed = (
+        demo[0] / "digits_mlp" / "triton-warm" / "digits_mlp",
+        ROOT / "model_repository" / "digits_mlp",
+    )
+
+    files = [p.relative_to(generated) for p in (generated / "warmup").iterdir()]
+    assert len(files) == 8
+    for file in [Path("config.pbtxt"), *files]:
+        assert (committed / file).read_bytes() == (generated / file).read_bytes()
