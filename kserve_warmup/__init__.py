@@ -1,11 +1,17 @@
 """Warm KServe and Triton models with real requests until they are steady, and only then report ready."""
 
-from kserve_warmup.errors import WarmupError
-from kserve_warmup.model import WarmupModel
-from kserve_warmup.report import WarmupReport
-from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.settings import WarmupSettings
-from kserve_warmup.steady import SteadyStateDetector
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kserve_warmup.errors import WarmupError
+    from kserve_warmup.model import WarmupModel
+    from kserve_warmup.report import WarmupReport
+    from kserve_warmup.samples import Sample, SampleSet
+    from kserve_warmup.settings import WarmupSettings
+    from kserve_warmup.steady import SteadyStateDetector
 
 __all__ = [
     "Sample",
@@ -16,3 +22,25 @@ __all__ = [
     "WarmupReport",
     "WarmupSettings",
 ]
+
+_MODULES = {
+    "Sample": "samples",
+    "SampleSet": "samples",
+    "SteadyStateDetector": "steady",
+    "WarmupError": "errors",
+    "WarmupModel": "model",
+    "WarmupReport": "report",
+    "WarmupSettings": "settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used.
+
+    ``WarmupModel`` needs kserve, whose import takes a second that the command line need not wait for, and whose gRPC
+    messages cannot be loaded beside tritonclient's: both define ``inference.ModelInferRequest``.
+    """
+    if name not in _MODULES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

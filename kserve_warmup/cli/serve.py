@@ -15,7 +15,8 @@ from kserve_warmup.errors import WarmupError, WarmupFailedError
 def run(
     target: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="The model: a class, or an instance of one.")],
     model_name: Annotated[
-        str | None, typer.Option("--model_name", "--model-name", help="Name on the endpoint's path. Default: the class's.")
+        str | None,
+        typer.Option("--model_name", "--model-name", help="Name on the endpoint's path. Default: the class's."),
     ] = None,
 ) -> None:
     """Load, warm and serve a model. KServe's own options (--http_port, --grpc_port, --workers …) work as always."""

@@ -23,9 +23,9 @@ def samples(*protocols, rows=(1, 2)):
 
 
 def save(folder, made, model="model"):
-    SampleSet(model=model, source="test", created="2026-01-01T00:00:00Z", selection={}, coverage=1.0, samples=made).save(
-        folder
-    )
+    SampleSet(
+        model=model, source="test", created="2026-01-01T00:00:00Z", selection={}, coverage=1.0, samples=made
+    ).save(folder)
     return folder
 
 

@@ -1,5 +1,6 @@
 """Real KServe servers in fresh processes, on ports that the kernel chose."""
 
+import contextlib
 import json
 import os
 import signal
@@ -56,14 +57,10 @@ class KServeServer:
     def __exit__(self, *_):
         if self.process.poll() is None:
             self.process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                pass
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
     def get(self, path):

@@ -1,6 +1,7 @@
 """Small models whose answers tell how warm they were: how often this process had predicted before."""
 
 import asyncio
+import itertools
 import os
 import sys
 import threading
@@ -12,14 +13,12 @@ from kserve import InferOutput, InferResponse
 
 from kserve_warmup import WarmupModel
 
-_calls = 0
+_calls = itertools.count()
 
 
 def answer(payload):
     """Count the call; answer in the protocol of the request."""
-    global _calls
-    _calls += 1
-    values = [_calls - 1, os.getpid()]
+    values = [next(_calls), os.getpid()]
     if isinstance(payload, dict):
         return {"predictions": [values for _ in payload["instances"]]}
     output = InferOutput("calls", [2], "INT64")

@@ -14,9 +14,7 @@ from kserve_warmup.samples.wire import request
 @pytest.fixture
 def settings(tmp_path):
     made = (request("v1", b'{"instances": [[1.0, 2.0]]}'),)
-    SampleSet(model="m", source="test", created="2026-01-01T00:00:00Z", selection={}, coverage=1.0, samples=made).save(
-        tmp_path / "set"
-    )
+    SampleSet(model="m", source="test", samples=made).save(tmp_path / "set")
     return WarmupSettings(samples=tmp_path / "set", max_calls=200)
 
 
