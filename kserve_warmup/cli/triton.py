@@ -143,4 +143,4 @@ def _print_diff(plan: RepositoryPlan) -> None:
             if not (model.folder / WARMUP / name).exists():
                 typer.echo(f"+++ {model.name}/warmup/{name} ({size:,} bytes)")
         for name in sorted(model.stale):
-            typer.echo(f"--- {model.name}/warmup/{name}")
+            typer.echo(f"--- {model.name}/{name}")

@@ -40,12 +40,19 @@ def read_config(folder: Path) -> bytes | None:
 
 
 def own_files(folder: Path) -> set[str]:
-    """Return the names in a model's ``warmup`` folder that the generator owns, what a killed run left included."""
+    """Return the files below a model's folder that the generator owns, what a killed run left included.
+
+    They are paths from ``folder``: ``warmup/kserve-warmup-….bin``.
+    """
+    data = {f"{WARMUP}/{n}" for n in _names(folder / WARMUP) if OWN_FILE.fullmatch(n) or _TEMPORARY.fullmatch(n)}
+    return data | {name for name in _names(folder) if _TEMPORARY.fullmatch(name)}
+
+
+def _names(folder: Path) -> set[str]:
     try:
-        names = {path.name for path in (folder / WARMUP).iterdir()}
+        return {path.name for path in folder.iterdir()}
     except (FileNotFoundError, NotADirectoryError):
         return set()
-    return {n for n in names if OWN_FILE.fullmatch(n) or _TEMPORARY.fullmatch(n)}
 
 
 def is_whole(folder: Path, name: str) -> bool:
@@ -88,9 +95,9 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def delete(folder: Path, names: Iterable[str]) -> None:
-    """Remove own data files, and the ``warmup`` folder when nothing else is in it."""
-    for name in sorted(names):
-        (folder / WARMUP / name).unlink(missing_ok=True)
+def delete(folder: Path, paths: Iterable[str]) -> None:
+    """Remove files by their paths from ``folder``, and the ``warmup`` folder when nothing is left in it."""
+    for path in sorted(paths):
+        (folder / path).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # it holds a user's files, or is not there
         (folder / WARMUP).rmdir()

@@ -116,6 +116,9 @@ def merge(text: bytes, blocks: str, key: str) -> bytes:
     Raises:
         TritonConfigError: ``text`` cannot be read, or ``blocks`` would change anything but ``model_warmup``.
     """
+    if any(name != b"model_warmup" for name in top_level_words(blocks.encode())):
+        msg = "the generated blocks hold fields of another kind than model_warmup; mend their template"
+        raise TritonConfigError(msg)
     base, span = remove(text), own_span(text)
     eol = _eol(span.inside(text) if span else text)
     lines = blocks.strip("\n").encode("ascii").split(b"\n")

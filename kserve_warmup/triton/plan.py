@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +51,7 @@ class ModelPlan:
     """One model's folder as it is and as it is to be.
 
     ``before`` is None when there is no ``config.pbtxt``. ``data`` tells how each data file is made, by its name; bytes
-    are not held. ``stale`` names own files that are no longer needed. ``reason`` is empty when nothing has to change.
+    are not held. ``stale`` are own files that are no longer needed, as paths from ``folder``. ``reason`` is empty when nothing has to change.
     """
 
     name: str
@@ -107,7 +107,7 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         present = files.own_files(folder)
         reason = _reason(text if before is not None else None, span, key, folder)
         if not reason:
-            stale = present - _referenced(text, span)
+            stale = present - _paths(_referenced(text, span))
             return ModelPlan(
                 name, folder, before, text, "old data files are left over" if stale else "", stale=frozenset(stale)
             )
@@ -122,7 +122,7 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
     total = sum(entry.weight for entry in traffic) or 1.0
     coverage = min(1.0, sum(c.share for c in choices) / total)
-    stale = present - data.keys()
+    stale = present - _paths(data)
     return ModelPlan(
         name, folder, before, after, reason, blocks, coverage, data, frozenset(stale), _memory_warning(model, blocks)
     )
@@ -166,6 +166,10 @@ def _reason(before: bytes | None, span: pbtxt.Span | None, key: str, folder: Pat
 
 def _referenced(text: bytes, span: pbtxt.Span | None) -> set[str]:
     return set(OWN_FILE.findall(span.inside(text).decode("ascii", "replace"))) if span else set()
+
+
+def _paths(names: Iterable[str]) -> set[str]:
+    return {f"{files.WARMUP}/{name}" for name in names}
 
 
 def _make_blocks(

@@ -1,0 +1,341 @@
+"""Generating over a whole repository: what is written, when, and what a kill leaves behind."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from triton_models import PLAIN, generate, model, sample, save, warmups, x
+from typer.testing import CliRunner
+
+from kserve_warmup.errors import TritonConfigError, WarmupError
+from kserve_warmup.triton.files import is_whole
+from kserve_warmup.triton.model_config import parse
+
+ENSEMBLE = "platform: 'ensemble' ensemble_scheduling { step [ { model_name: 'a' } ] }"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def sets(tmp_path):
+    return tmp_path / "samples"
+
+
+def command(*arguments):
+    """Run the command in this process; return its exit code and output, errors of the package included."""
+    import typer
+
+    from kserve_warmup.cli.triton import run
+
+    app = typer.Typer()
+    app.command()(run)
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_second_run_touches_no_file(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    command(repository, "--samples", sets)
+    stamps = {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.rglob("*")}
+    assert command(repository, "--samples", sets) == (0, "m: up to date\n")
+    assert {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.rglob("*")} == stamps
+
+
+def test_check_writes_nothing_and_tells_why(repository, sets):
+    model(repository, "m")
+    save(sets, "m", sample(x()))
+    before = tree(repository)
+    assert command(repository, "--samples", sets, "--check") == (1, "m: out of date, it has no generated warm-up\n")
+    assert tree(repository) == before
+    generate(repository, sets)
+    assert command(repository, "--samples", sets, "--check")[0] == 0
+    assert command(repository, "--samples", sets, "--check", "--count", 7)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda f: next((f / "warmup").iterdir()).unlink(), "is missing or was changed"),
+        (lambda f: next((f / "warmup").iterdir()).write_bytes(b"0123456789abcdef"), "is missing or was changed"),
+        (
+            lambda f: (f / "config.pbtxt").write_bytes(
+                (f / "config.pbtxt").read_bytes().replace(b"count: 50", b"count: 1")
+            ),
+            "was edited",
+        ),
+        (lambda f: (f / "config.pbtxt").write_bytes(b"# new\n" + (f / "config.pbtxt").read_bytes()), "changed"),
+        (lambda f: (f / "warmup" / f"kserve-warmup-{'0' * 32}.bin").write_bytes(b""), "old data files"),
+        (lambda f: (f / "warmup" / f".kserve-warmup-{'0' * 16}.tmp").write_bytes(b""), "old data files"),
+    ],
+)
+def test_what_was_damaged_is_found_and_mended(repository, sets, damage, reason):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    generate(repository, sets)
+    good = tree(repository)
+    damage(folder)
+    code, output = command(repository, "--samples", sets, "--check")
+    assert code == 1
+    assert reason in output
+    generate(repository, sets)
+    assert tree(repository).keys() == good.keys()
+    assert command(repository, "--samples", sets, "--check")[0] == 0
+
+
+def test_diff_shows_the_change_and_writes_nothing(repository, sets):
+    model(repository, "m")
+    save(sets, "m", sample(x()))
+    before = tree(repository)
+    code, output = command(repository, "--samples", sets, "--diff")
+    assert code == 0
+    assert "+++ b/m/config.pbtxt" in output
+    assert "+  batch_size: 1" in output
+    assert "(16 bytes)" in output
+    assert tree(repository) == before
+
+
+def test_remove_restores_the_bytes_and_leaves_a_users_files(repository, sets):
+    model(repository, "m", PLAIN.rstrip())
+    user = repository / "m" / "warmup"
+    user.mkdir()
+    (user / "by-hand").write_bytes(b"x")
+    save(sets, "m", sample(x()))
+    before = tree(repository)
+    generate(repository, sets)
+    assert tree(repository) != before
+    assert command(repository, "--remove", "--check")[0] == 1
+    assert command(repository, "--remove") == (0, "m: warm-up is removed\n")
+    assert tree(repository) == before
+    assert command(repository, "--remove", "--check")[0] == 0
+
+
+def test_the_warmup_folder_goes_with_the_last_file(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    generate(repository, sets)
+    command(repository, "--remove")
+    assert not (folder / "warmup").exists()
+
+
+def test_files_of_other_samples_are_removed(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    generate(repository, sets)
+    (old,) = (folder / "warmup").iterdir()
+    save(sets, "m", sample(x(width=4, name="X"), protocol="grpc"), sample(x(2), weight=0.5))
+    (sets / "m" / "manifest.json").unlink()
+    for body in (sets / "m" / "bodies").iterdir():
+        body.unlink()
+    (sets / "m" / "bodies").rmdir()
+    import numpy as np
+
+    from kserve_warmup.samples.wire import Tensor
+
+    save(sets, "m", sample(Tensor("X", "FP32", np.full((1, 4), 9, np.float32))))
+    generate(repository, sets)
+    assert not old.exists()
+    assert len(list((folder / "warmup").iterdir())) == 1
+
+
+def test_one_bad_model_leaves_all_models_unwritten(repository, sets):
+    model(repository, "a")
+    model(repository, "b", PLAIN.replace("[ 4 ]", "[ 5 ]"))
+    save(sets, "a", sample(x()))
+    save(sets, "b", sample(x()))
+    before = tree(repository)
+    with pytest.raises(TritonConfigError, match=r"^model b: "):
+        generate(repository, sets)
+    assert tree(repository) == before
+
+
+def test_an_ensemble_is_skipped_in_a_whole_repository(repository, sets):
+    model(repository, "a")
+    model(repository, "pipeline", ENSEMBLE)
+    save(sets, "a", sample(x()))
+    save(sets, "pipeline", sample(x()))
+    code, output = command(repository, "--samples", sets)
+    assert code == 0
+    assert "pipeline: skipped, an ensemble is warmed through its members" in output
+
+
+def test_a_model_without_samples_is_skipped_but_not_when_it_was_named(repository, sets):
+    model(repository, "a")
+    model(repository, "b")
+    save(sets, "a", sample(x()))
+    assert "b: skipped, it has no samples" in command(repository, "--samples", sets)[1]
+    with pytest.raises(TritonConfigError, match="model b: there is no sample set"):
+        generate(repository, sets, ["b"])
+
+
+def test_one_set_serves_the_model_it_was_recorded_on(repository, sets):
+    a, b = model(repository, "a"), model(repository, "b")
+    save(sets, "a", sample(x()))
+    generate(repository, sets / "a")
+    assert len(warmups(a)) == 1
+    assert not warmups(b)
+    generate(repository, sets / "a", ["b"])
+    assert len(warmups(b)) == 1
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/../../b", "a\\b", "nowhere"])
+def test_names_that_are_no_model_are_refused(repository, sets, name):
+    model(repository, "a")
+    save(sets, "a", sample(x()))
+    with pytest.raises(TritonConfigError):
+        generate(repository, sets, [name])
+
+
+@pytest.mark.parametrize("linked", ["config.pbtxt", "warmup"])
+def test_links_are_not_written_through(repository, sets, tmp_path, linked):
+    folder = model(repository, "m")
+    outside = tmp_path / "outside"
+    if linked == "warmup":
+        outside.mkdir()
+    else:
+        (folder / linked).rename(outside)
+    (folder / linked).symlink_to(outside)
+    save(sets, "m", sample(x()))
+    with pytest.raises(TritonConfigError, match="is a link"):
+        generate(repository, sets)
+
+
+@pytest.mark.parametrize("text", ["", "model"])
+def test_a_repository_must_be_one(tmp_path, sets, text):
+    folder = tmp_path / "m"
+    if text:
+        model(tmp_path, "m")
+    with pytest.raises(TritonConfigError, match="repository"):
+        generate(folder, sets)
+
+
+def test_a_missing_config_is_an_error_unless_one_may_be_created(repository, sets):
+    folder = model(repository, "m", None)
+    (folder / "1" / "model.onnx").touch()
+    save(sets, "m", sample(x(1), weight=0.5), sample(x(3), weight=0.5))
+    with pytest.raises(TritonConfigError, match="--create"):
+        generate(repository, sets)
+    generate(repository, sets, create=True)
+    config = parse((folder / "config.pbtxt").read_bytes())
+    assert (config.backend, config.max_batch_size, list(config.input[0].dims)) == ("onnxruntime", 3, [4])
+    assert sorted(b.batch_size for b in config.model_warmup) == [1, 3]
+    assert command(repository, "--samples", sets, "--check", "--create")[0] == 0
+
+
+def test_create_writes_minus_one_where_requests_differ(repository, sets):
+    folder = model(repository, "m", None)
+    (folder / "1" / "model.py").touch()
+    save(sets, "m", sample(x(1, width=4), weight=0.5), sample(x(1, width=6), weight=0.5))
+    generate(repository, sets, create=True)
+    assert list(parse((folder / "config.pbtxt").read_bytes()).input[0].dims) == [-1]
+
+
+def test_the_configs_permissions_stay(repository, sets):
+    folder = model(repository, "m")
+    (folder / "config.pbtxt").chmod(0o640)
+    save(sets, "m", sample(x()))
+    generate(repository, sets)
+    assert (folder / "config.pbtxt").stat().st_mode & 0o777 == 0o640
+
+
+def test_json_for_machines(repository, sets):
+    model(repository, "m")
+    save(sets, "m", sample(x()))
+    code, output = command(repository, "--samples", sets, "--json")
+    (facts,) = json.loads(output)["models"]
+    assert code == 0
+    assert facts["changed"]
+    assert facts["blocks"] == [{"name": "01 batch 1 X[4]", "batch_size": 1, "count": 50}]
+
+
+@pytest.mark.parametrize("arguments", [["--check", "--diff"], ["--prove", "http://x", "--check"], []])
+def test_options_that_make_no_sense_are_one_line(repository, arguments):
+    model(repository, "m")
+    with pytest.raises(WarmupError) as caught:
+        command(repository, *arguments)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+KILLER = """
+import os, signal, sys
+seen, last = 0, int(sys.argv[1])
+WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod"}
+def hook(event, args):
+    global seen
+    writing = event in WRITES or (event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR))
+    if writing and sys.argv[2] in str(args[0]):
+        seen += 1
+        if seen > last:
+            os.kill(os.getpid(), signal.SIGKILL)
+from kserve_warmup.triton import repository
+from kserve_warmup.triton.plan import Options
+from pathlib import Path
+plan = repository.plan_repository(Path(sys.argv[2]), Path(sys.argv[3]), [], Options())
+sys.addaudithook(hook)
+for model in plan.changed:
+    repository.apply(model)
+"""
+
+
+def killed_after(steps, repository, sets):
+    """Run the generator in a process that is killed right before its next write; return whether it was."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, str(steps), str(repository), str(sets)],
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.returncode in (0, -9)
+    return done.returncode == -9
+
+
+def loads(folder):
+    """What Triton needs: a config that parses, whose data files are all there and whole."""
+    config = parse((folder / "config.pbtxt").read_bytes())
+    names = {i.input_data_file for block in config.model_warmup for i in block.inputs.values()}
+    return all(is_whole(folder, name) for name in names)
+
+
+def test_a_kill_at_any_write_leaves_a_model_that_loads(repository, sets):
+    import numpy as np
+
+    from kserve_warmup.samples.wire import Tensor
+
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    generate(repository, sets)
+    old = tree(repository)
+    newer = sets.parent / "newer"
+    rows = [Tensor("X", "FP32", np.full((n, 4), n, np.float32)) for n in (1, 2)]
+    save(newer, "m", *(sample(row, weight=0.5) for row in rows))
+    configs = set()
+    for steps in range(50):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                path.unlink()
+        for name, content in old.items():
+            (repository / name).write_bytes(content)
+        killed = killed_after(steps, repository, newer)
+        assert loads(folder), f"killed after {steps} writes"
+        configs.add((folder / "config.pbtxt").read_bytes())
+        generate(repository, newer)
+        assert loads(folder)
+        assert len(tree(folder)) == 3
+        if not killed:
+            break
+    assert not killed
+    assert steps >= 7
+    assert len(configs) == 2
