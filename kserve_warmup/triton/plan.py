@@ -51,7 +51,8 @@ class ModelPlan:
     """One model's folder as it is and as it is to be.
 
     ``before`` is None when there is no ``config.pbtxt``. ``data`` tells how each data file is made, by its name; bytes
-    are not held. ``stale`` are own files that are no longer needed, as paths from ``folder``. ``reason`` is empty when nothing has to change.
+    are not held. ``stale`` are own files that are no longer needed, as paths from ``folder``. ``reason`` is empty when
+    nothing has to change.
     """
 
     name: str
