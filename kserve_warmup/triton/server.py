@@ -6,6 +6,7 @@ import contextlib
 import http
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,7 +24,9 @@ from kserve_warmup.triton.install import TritonInstall, find_tritonserver, pytho
 
 __all__ = ["TritonInstall", "TritonServer", "find_tritonserver"]
 
-LOG_LINES_IN_ERRORS = 15
+LOG_LINES_IN_ERRORS = 8
+
+_ERROR_LINE = re.compile(r"E\d{4} |error: |\[libprotobuf ERROR")
 
 
 class TritonServer:
@@ -201,7 +204,10 @@ class TritonServer:
             time.sleep(0.1)
 
     def _log_end(self) -> str:
-        return "\n".join(self.log.strip().splitlines()[-LOG_LINES_IN_ERRORS:])
+        """Return the log's last errors and last lines; its tables would push the cause out of sight."""
+        lines = [line for line in self.log.splitlines() if line.strip() and not line.startswith(("|", "+"))]
+        errors = [line for line in lines if _ERROR_LINE.match(line)]
+        return "\n".join(dict.fromkeys([*errors[-LOG_LINES_IN_ERRORS:], *lines[-LOG_LINES_IN_ERRORS:]]))
 
     def stop(self) -> None:
         """End the server: SIGTERM, then SIGKILL to whatever of its process group is left. Safe to call twice."""
