@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from kserve_warmup.errors import TritonConfigError
 
@@ -27,8 +26,7 @@ _TOKEN = re.compile(
 _WORD = re.compile(rb"[A-Za-z0-9_]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A piece of text: bytes ``start`` to ``end``; ``depth`` brackets were open before it."""
 
     kind: Kind

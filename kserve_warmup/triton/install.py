@@ -114,7 +114,7 @@ def python_runtime(python: Path) -> PythonRuntime:
     if library.strip() == "missing":
         raise WarmupError(
             f"libpython{version}.so.1.0 is missing, which Triton's Python backend needs: "
-            f"run `make triton-env` again, or install the package libpython{version} (Debian, Ubuntu)"
+            f"run `make triton-env` again, or install libpython{version} (libpython{version}t64 from Ubuntu 24.04 on)"
         )
     return PythonRuntime(version, Path(library.strip()))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
@@ -131,6 +132,7 @@ def merge(text: bytes, blocks: str, key: str) -> bytes:
     return merged
 
 
+@lru_cache(maxsize=4)
 def remove(text: bytes) -> bytes:
     """Return ``text`` without its generated part: the bytes that were there before :func:`merge`.
 

@@ -19,6 +19,9 @@ from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
 from kserve_warmup.triton.rules import Model, check_warmup, read_model
 from kserve_warmup.triton.traffic import Traffic
 
+SMALL = 4096
+"""Bytes up to which a data file is kept in memory between planning and writing; a thousand models have thousands."""
+
 FORMAT = 1
 """Raised when equal samples and options would give other blocks than before."""
 
@@ -50,9 +53,9 @@ class Options:
 class ModelPlan:
     """One model's folder as it is and as it is to be.
 
-    ``before`` is None when there is no ``config.pbtxt``. ``data`` tells how each data file is made, by its name; bytes
-    are not held. ``stale`` are own files that are no longer needed, as paths from ``folder``. ``reason`` is empty when
-    nothing has to change.
+    ``before`` is None when there is no ``config.pbtxt``. ``data`` tells how each data file is made, by its name;
+    large ones are not held in memory. ``stale`` are own files that are no longer needed, as paths from ``folder``.
+    ``reason`` is empty when nothing has to change.
     """
 
     name: str
@@ -176,7 +179,7 @@ def _paths(names: Iterable[str]) -> set[str]:
 def _make_blocks(
     model: Model, choices: Sequence[Choice], traffic: Traffic, options: Options
 ) -> tuple[tuple[Block, ...], dict[str, DataSource]]:
-    """Encode each chosen request once to learn its files' names and sizes; the bytes are dropped again."""
+    """Encode each chosen request to learn its files' names and sizes; large ones are dropped and encoded once more."""
     data: dict[str, DataSource] = {}
     fixed = []
     for control in model.controls:
@@ -190,7 +193,8 @@ def _make_blocks(
         found = inputs[choice.entry.id] = []
         for bound, raw in encode_entry(model, traffic, choice.entry, choice.inputs):
             name = file_name(raw)
-            data[name] = DataSource(model, traffic, choice.entry, bound)
+            small = len(raw) <= SMALL
+            data[name] = DataSource(model, fixed=raw) if small else DataSource(model, traffic, choice.entry, bound)
             found.append(BlockInput(bound.name, bound.data_type, bound.dims, name, len(raw)))
     blocks = []
     for number, choice in enumerate(choices, 1):

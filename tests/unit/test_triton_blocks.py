@@ -203,4 +203,5 @@ def test_much_data_in_memory_is_announced(repository, sets):
     model(repository, "m", PLAIN.replace("[ 4 ]", "[ -1 ]") + "instance_group [ { count: 300 } ]")
     save(sets, "m", sample(x(1, width=300_000), protocol="v2-binary"))
     (plan,) = generate(repository, sets).models
+    assert [len(inputs["X"][1]) for _, _, inputs in warmups(repository / "m")] == [1_200_000]
     assert "343 MiB" in plan.warning
