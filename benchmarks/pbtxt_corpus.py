@@ -1,4 +1,6 @@
-"""Does the merge keep public ``config.pbtxt`` files, and mutations of them, byte for byte? ``python -m benchmarks.pbtxt_corpus DIR``.
+"""Does the merge keep public ``config.pbtxt`` files, and mutations of them, byte for byte?
+
+Run as ``python -m benchmarks.pbtxt_corpus DIR``.
 
 Every file below DIR that ends in ``.pbtxt`` is tried as it is and in mutated forms: other line ends, no last line end,
 a BOM, comments in another encoding, an unfinished last comment, unknown fields, and random edits. A file that protobuf
@@ -18,10 +20,28 @@ from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.pbtxt import merge, own_span, remove
 
-BLOCK = 'model_warmup {\n  name: "one"\n  batch_size: 1\n  inputs { key: "X" value { data_type: TYPE_FP32 dims: 4 } }\n}\n'
-OTHER = BLOCK.replace("one", "it's \\\"two\\\" # >>> { [ <")
+BLOCK = (
+    'model_warmup {\n  name: "one"\n  batch_size: 1\n  inputs { key: "X" value { data_type: TYPE_FP32 dims: 4 } }\n}\n'
+)
+OTHER = BLOCK.replace("one", 'it\'s \\"two\\" # >>> { [ <')
 RANDOM_EDITS = 20
-BITS = (b"{", b"}", b"[", b"]", b"<", b">", b'"', b"'", b"#", b"\n", b"\\", b":", b",", b"\xff", b"# <<< kserve-warmup <<<")
+BITS = (
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"<",
+    b">",
+    b'"',
+    b"'",
+    b"#",
+    b"\n",
+    b"\\",
+    b":",
+    b",",
+    b"\xff",
+    b"# <<< kserve-warmup <<<",
+)
 
 
 def mutations(text: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
@@ -35,7 +55,7 @@ def mutations(text: bytes, seed: int) -> Iterator[tuple[str, bytes]]:
     yield "last line an open comment", text + b"# the end {"
     yield "unknown fields", text + b'\nfuture_field { a: [1, 2] b < c: "x" > }\nother_future: "a" \'b\';'
     yield "hand-written warm-up", text + b'\nmodel_warmup [ { name: "mine" batch_size: 1 } ]'
-    source = random.Random(seed)  # noqa: S311
+    source = random.Random(seed)
     for number in range(RANDOM_EDITS):
         at = source.randrange(len(text) + 1)
         cut = source.choice((0, 0, 1, 5))
