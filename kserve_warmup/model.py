@@ -48,6 +48,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     """
 
     warmup_settings: WarmupSettings | None = None
+    _kserve_warmup: Lifecycle
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Put the warm-up around a subclass's own ``load`` and ``__init__``."""
@@ -59,9 +60,12 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
 
     @property
     def _lifecycle(self) -> Lifecycle:
-        # Made on first use: a subclass may set ready before it calls our constructor.
-        state: Lifecycle = self.__dict__.setdefault("_kserve_warmup", Lifecycle())
-        return state
+        try:
+            return self._kserve_warmup
+        except AttributeError:
+            # Made on first use: a subclass may set ready before it calls our constructor.
+            self._kserve_warmup = Lifecycle()
+            return self._kserve_warmup
 
     @property
     def ready(self) -> bool:

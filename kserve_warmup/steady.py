@@ -13,8 +13,8 @@ that cost more than the tolerance. After some hundred calls a change would have 
 and bimodal or contended latencies come to a verdict too. A drift has no noise to be forgiven, and is never steady.
 
 Sources: Georges 2007 (a window must be flat), Barrett 2017 (warm-up goes in steps, and they come late), Traini 2023
-(sliding windows stop early on 26-46 % of Java benchmarks), Huber 1964 (bound what one value can do), Welch 1938 (weigh a
-difference of means by its standard error). Measured by ``benchmarks/steady_state.py``.
+(sliding windows stop early on 26-46 % of Java benchmarks), Huber 1964 (bound what one value can do), Welch 1938 (weigh
+a difference of means by its standard error). Measured by ``benchmarks/steady_state.py``.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def _alike(means: list[float], noise: float, calls: int, tolerance: float) -> bo
 
 
 def _falling(means: list[float], noise: float, tolerance: float) -> bool:
-    """Whether the newer half of the blocks is cheaper than the older half, by more than noise and more than a little."""
+    """Whether the newer half of the blocks is cheaper than the older, by more than noise and more than a little."""
     half = len(means) // 2
     fall = fmean(means[:half]) - fmean(means[half:])
     # The ends of an even fall lie twice as far apart as its halves; the noise is that of a difference of two halves.

@@ -1,0 +1,130 @@
+"""How many calls does the warm-up spend, against an oracle that knows the future?
+
+In a fresh process for each demo model: the warm-up's own loop over the model's recorded traffic, then 300 more calls to
+each stratum, which tell the plateau. The oracle stops at the first call from which a stratum stays within 10 % of its
+plateau, as running medians of 9 see it, or within what the plateau's own noise allows where that is more.
+Run in a checkout: ``python benchmarks/oracle_calls.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from kserve_warmup.demo.fetch import fetch
+from kserve_warmup.demo.servers import kserve_server
+from kserve_warmup.demo.traffic import MODELS, record
+from kserve_warmup.measure import Target, wait_ready
+from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.traffic import read, sample_traffic
+
+ROOT = Path(__file__).parents[1]
+REPOSITORY = ROOT / "model_repository"
+TAIL, WINDOW, TOLERANCE = 300, 9, 0.10
+
+
+def oracle(series: list[float]) -> tuple[int, float]:
+    """Return after how many calls the series has settled for good, and its plateau."""
+    values = np.array(series)
+    plateau = float(np.median(values[-TAIL // 2 :]))
+    running = np.median(np.lib.stride_tricks.sliding_window_view(values, WINDOW), axis=1)
+    distance = np.abs(running / plateau - 1)
+    allowed = max(TOLERANCE, float(distance[-TAIL // 2 :].max()))
+    outside = np.flatnonzero(distance > allowed)
+    # the first calls are judged one by one: a window's median hides a single compilation
+    head = np.flatnonzero(values[:WINDOW] > plateau * (1 + max(3 * allowed, 1)))
+    return int(max([*(outside + 1), *(head + 1), 1])), plateau
+
+
+def child(name: str, folder: str) -> None:
+    """Warm one model in this process and print a row for each stratum."""
+    import logging
+
+    from kserve_warmup.demo.predictors import Predictor
+    from kserve_warmup.replay import replay
+    from kserve_warmup.settings import WarmupSettings
+    from kserve_warmup.transports.in_process import InProcessTransport
+
+    logging.disable(logging.CRITICAL)
+    Predictor.repository = REPOSITORY
+    model = Predictor(name)
+    model.load()
+    samples = SampleSet.open(folder)
+
+    async def warm() -> list[dict[str, Any]]:
+        transport = InProcessTransport(model)
+        report = await replay(samples, transport, WarmupSettings(), name)
+        groups: dict[Any, list[Any]] = {}
+        for sample in samples:
+            groups.setdefault((sample.protocol, str(sample.signature), sample.batch), []).append(sample)
+        rows = []
+        for stratum in report.strata:
+            group = groups[(stratum.protocol, stratum.signature, stratum.batch)]
+            tail = [1000 * await transport.send(group[i % len(group)]) for i in range(TAIL)]
+            calls, plateau = oracle([*stratum.latencies_ms, *tail])
+            row = {"protocol": stratum.protocol, "batch": stratum.batch, "calls": stratum.calls, "oracle": calls}
+            rows.append(row | {"converged": stratum.converged, "after": median(tail[:50]) / plateau})
+        return rows
+
+    print(json.dumps(asyncio.run(warm())))
+
+
+def strata(name: str, folder: Path) -> list[dict[str, Any]]:
+    environment = os.environ | {"KSERVE_WARMUP_ENABLED": "false"}
+    command = [sys.executable, __file__, "--child", name, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "oracle_calls.json")
+    options = parser.parse_args()
+    fetch(REPOSITORY)
+    models: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        with kserve_server(REPOSITORY, list(MODELS)) as server:
+            for name, model in MODELS.items():
+                wait_ready(Target(server.http_url, name), alive=server.alive)
+                recording = record(model, server, Path(scratch, f"{name}.jsonl"))
+                sample_traffic(read([recording.traffic]), name)[0].save(Path(scratch, name))
+        for name in MODELS:
+            starts = [strata(name, Path(scratch, name)) for _ in range(options.starts)]
+            spent, best = (sum(row[key] for rows in starts for row in rows) for key in ("calls", "oracle"))
+            models[name] = {"calls": spent, "oracle": best, "times_oracle": spent / best, "starts": starts}
+            print(
+                f"{name:14} {spent / options.starts:7.0f} calls, oracle {best / options.starts:7.0f}: {spent / best:.2f}"
+            )
+    times = median(model["times_oracle"] for model in models.values())
+    print(f"median {times:.2f} times the oracle")
+    head = {
+        "benchmark": "oracle_calls",
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}",
+        "python": platform.python_version(),
+        "kserve": metadata.version("kserve"),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(head | {"median_times_oracle": times, "models": models}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(*sys.argv[2:])
+    else:
+        main()
