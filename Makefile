@@ -2,15 +2,54 @@
 PYTHON ?= python3
 VENV := .venv
 TRITON_VENV := .venv-triton
+KSERVE_VENV := .venv-kserve-tests
 BIN := $(VENV)/bin
+BROWSER := $(shell command -v chromium)
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env demo test test-unit lint format bench clean
+.PHONY: help env triton-env demo test test-unit test-kserve lint format bench clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-env: $(VENV)/.installed  ## Make the Python environment.
+demo: env triton-env  ## The main job on real models and both real servers: table and HTML report.
+	$(BIN)/kserve-warmup demo
+
+test: env triton-env  ## All tests, on real KServe servers and a real tritonserver.
+ifeq ($(BROWSER)$(CI),)
+	@echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver)."
+	$(BIN)/pytest --ignore=tests/integration/test_report_in_browser.py
+else
+	$(BIN)/pytest
+endif
+
+test-unit: env  ## The tests that start no server.
+	$(BIN)/pytest tests/unit
+
+test-kserve: $(KSERVE_VENV)/.installed  ## KServe's own tests, with kserve.Model replaced by WarmupModel.
+	$(KSERVE_VENV)/bin/python tests/conformance/run.py
+
+lint: env  ## Format, lint and type check, changing nothing.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: env  ## Format the code.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: env triton-env  ## Benchmarks; results in benchmarks/results.
+	$(BIN)/python -m benchmarks.steady_state
+	$(BIN)/python -m benchmarks.request_path
+	$(BIN)/python -m benchmarks.import_time
+	$(BIN)/python -m benchmarks.triton_generator
+	$(BIN)/python -m benchmarks.first_over_steady
+	$(BIN)/python -m benchmarks.oracle_calls
+
+clean:  ## Remove environments and results of runs.
+	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) out
+
+env: $(VENV)/.installed  ## The Python environment.
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,3 +57,26 @@ $(VENV)/.installed: pyproject.toml
 	$(BIN)/pip install --quiet --editable '.[demo,dev]'
 	touch $@
 
+triton-env: $(TRITON_VENV)/.installed  ## A real tritonserver, and the demo's models beside it, in an environment with numpy<2.
+
+# The wheel's Python stub is linked against libpython3.X.so, which Debian's python3 does without: where it is missing it
+# is taken out of the distribution's package, no root needed.
+$(TRITON_VENV)/.installed: Makefile
+	$(PYTHON) -m venv $(TRITON_VENV)
+	$(TRITON_VENV)/bin/pip install --quiet --upgrade pip
+	$(TRITON_VENV)/bin/pip install --quiet 'numpy<2' 'jax>=0.4.30,<0.8' 'numba>=0.60,<1' 'scikit-learn>=1.5,<2' 'onnxruntime>=1.19,<2'
+	$(TRITON_VENV)/bin/pip install --quiet --no-deps 'nvidia-pytriton>=0.7,<0.8'
+	@set -e; mkdir -p $(TRITON_VENV)/libpython; cd $(TRITON_VENV)/libpython; \
+	v=$$(../bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	../bin/python -c "import ctypes, os, sysconfig; n = 'libpython$$v.so.1.0'; p = os.path.join(sysconfig.get_config_var('LIBDIR') or '', n); ctypes.CDLL(p if os.path.exists(p) else n)" 2>/dev/null \
+	|| { apt-get download libpython$$v || apt-get download libpython$${v}t64; \
+	     dpkg-deb --fsys-tarfile libpython*.deb | tar -x --wildcards --strip-components=4 './usr/lib/*/libpython*.so.1.0'; rm libpython*.deb; } \
+	|| echo "Triton's Python backend needs libpython$$v: apt-get install libpython$$v (or libpython$${v}t64), then make triton-env"
+	touch $@
+
+$(KSERVE_VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(KSERVE_VENV)
+	$(KSERVE_VENV)/bin/pip install --quiet --upgrade pip
+	$(KSERVE_VENV)/bin/pip install --quiet --editable . 'ray[serve]' avro tomlkit pytest pytest-asyncio pytest-httpx
+	$(KSERVE_VENV)/bin/pip install --quiet --no-deps 'grpcio-testing>=1.73,<2'
+	touch $@

@@ -107,9 +107,8 @@ def main() -> None:
             starts = [strata(name, Path(scratch, name)) for _ in range(options.starts)]
             spent, best = (sum(row[key] for rows in starts for row in rows) for key in ("calls", "oracle"))
             models[name] = {"calls": spent, "oracle": best, "times_oracle": spent / best, "starts": starts}
-            print(
-                f"{name:14} {spent / options.starts:7.0f} calls, oracle {best / options.starts:7.0f}: {spent / best:.2f}"
-            )
+            calls = f"{spent / options.starts:7.0f} calls, oracle {best / options.starts:7.0f}"
+            print(f"{name:14} {calls}: {spent / best:.2f}")
     times = median(model["times_oracle"] for model in models.values())
     print(f"median {times:.2f} times the oracle")
     head = {

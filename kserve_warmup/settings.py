@@ -25,7 +25,7 @@ class WarmupSettings(BaseSettings):
     )
     max_seconds: float = Field(default=60.0, gt=0, description="The whole warm-up of one model ends after this long.")
     max_calls: int = Field(
-        default=500, gt=0, description="Calls that one stratum may take before it counts as not steady."
+        default=1000, gt=0, description="Calls that one stratum may take before it counts as not steady."
     )
     request_timeout: float = Field(default=30.0, gt=0, description="Seconds after which one request counts as hung.")
     tolerance: float = Field(default=0.10, gt=0, lt=1, description="Steady means within this share of the plateau.")

@@ -93,8 +93,9 @@ class Warmup:
         if not failed:
             return
         first = failed[0]
+        count = f"{len(failed)} of {len(report.strata)} strata"
         message = (
-            f"{self.model.name}: {len(failed)} of {len(report.strata)} strata cannot be warmed over {report.transport}, "
+            f"{self.model.name}: {count} cannot be warmed over {report.transport}, "
             f"first {first.protocol} {first.signature} batch {first.batch}: {first.error}"
         )
         if self.settings.on_failure == "fail" and not self.synthetic:

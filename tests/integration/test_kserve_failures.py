@@ -124,9 +124,10 @@ def test_sigterm_ends_a_warm_up_in_the_serving_processes_at_once(target, workers
 
 @pytest.mark.parametrize(("target", "moment"), [("SlowLoad", "loading"), ("SlowPredict", "predicting")])
 def test_sigterm_ends_it_as_pid_1_too(target, moment, start, v1_set):
-    server = start(
-        target, samples=v1_set, LOAD_SECONDS=3600, prefix=("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
-    )
+    own_pids = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    if os.geteuid():
+        own_pids += ("--user", "--map-root-user")
+    server = start(target, samples=v1_set, LOAD_SECONDS=3600, prefix=own_pids)
     server.wait_for_log(moment)
     first = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()[0]
     os.kill(int(first), signal.SIGTERM)
