@@ -155,7 +155,7 @@ def growth(rng: np.random.Generator) -> Series:
 
 def endless_fall(rng: np.random.Generator) -> Series:
     """Never settles: falls by a power of the calls."""
-    return np.power(1.0 + np.arange(CALLS), -rng.uniform(0.3, 1)).astype(np.float64)
+    return np.exp(-rng.uniform(0.3, 1) * np.log1p(np.arange(CALLS)))
 
 
 def wandering(rng: np.random.Generator) -> Series:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import steady_state as benchmark
 from kserve_warmup.steady import RECOMMENDED_MAX_CALLS, SteadyStateDetector
 
 
@@ -90,3 +91,53 @@ def test_a_latency_that_cannot_be_is_refused(bad):
 @given(st.lists(st.floats(0.5, 2.0), min_size=80, max_size=300), st.sampled_from([2.0**-20, 0.25, 1024.0]))
 def test_the_unit_makes_no_difference(series, unit):
     assert stop(series) == stop([unit * latency for latency in series])
+
+
+def harm(families):
+    series = [one for family in families for one in benchmark.generate(family, 30, seed=7)]
+    return benchmark.score(benchmark.kserve_warmup, series), benchmark.score(benchmark.growing_blocks, series)
+
+
+def test_users_of_compiled_code_are_served_near_the_plateau():
+    ours, theirs = harm(benchmark.JIT)
+    assert ours.harm_10 <= min(0.05, theirs.harm_10)
+    assert ours.harm_25 <= 0.03
+    assert ours.stopped >= 0.97
+    assert ours.median_calls <= 110
+
+
+def test_users_of_ordinary_servers_are_served_near_the_plateau_and_soon():
+    ours, theirs = harm(benchmark.SERVING)
+    assert ours.harm_10 <= min(0.03, theirs.harm_10)
+    assert ours.stopped >= 0.95
+    assert ours.median_calls <= 100
+
+
+def test_a_slow_fall_is_seldom_taken_for_a_plateau():
+    ours, theirs = harm(benchmark.DRIFT)
+    assert ours.harm_10 <= 0.25 < theirs.harm_10
+
+
+def test_few_series_that_never_settle_get_a_verdict():
+    ours, _ = harm(benchmark.UNSETTLED)
+    assert ours.stopped <= 0.15
+
+
+@pytest.mark.parametrize("bad", [0.0, -0.1, math.nan, math.inf])
+def test_a_tolerance_that_cannot_be_is_refused(bad):
+    with pytest.raises(ValueError, match="tolerance must be"):
+        SteadyStateDetector(bad)
+
+
+def test_a_straight_fall_is_not_steady_until_it_ends():
+    falling = [10.0 - 9.0 * call / 300 for call in range(300)]
+    assert stop([*falling, *noisy(1.0, 900)]) > 300
+
+
+@pytest.mark.parametrize("latency", [0.0, 1e-9, 3600.0])
+def test_a_constant_series_is_steady_at_the_first_look(latency):
+    assert stop([latency] * 100) == stop([1.0] * 100)
+
+
+def test_there_is_no_steady_latency_before_the_first_call():
+    assert SteadyStateDetector().steady_latency is None
