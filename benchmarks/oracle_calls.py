@@ -1,7 +1,7 @@
 """How many calls does the warm-up spend, against an oracle that knows the future?
 
-In a fresh process for each demo model: the warm-up's own loop over the model's recorded traffic, then 300 more calls to
-each stratum, which tell the plateau. The oracle stops at the first call from which a stratum stays within 10 % of its
+In a fresh process for each demo model: the warm-up's calls to the model's own path with recorded traffic, and in the same
+loop, under the same conditions, 300 more to each stratum after its stop, which tell the plateau. The oracle stops at the first call from which a stratum stays within 10 % of its
 plateau, as running medians of 9 see it, or within what the plateau's own noise allows where that is more.
 Run in a checkout: ``python benchmarks/oracle_calls.py``.
 """
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -25,11 +27,16 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.demo.fetch import fetch
+from kserve_warmup.demo.predictors import Predictor
 from kserve_warmup.demo.servers import kserve_server
 from kserve_warmup.demo.traffic import MODELS, record
 from kserve_warmup.measure import Target, wait_ready
+from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.steady import SteadyStateDetector
+from kserve_warmup.transports.in_process import InProcessTransport
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = ROOT / "model_repository"
@@ -49,37 +56,47 @@ def oracle(series: list[float]) -> tuple[int, float]:
     return int(max([*(outside + 1), *(head + 1), 1])), plateau
 
 
-def child(name: str, folder: str) -> None:
-    """Warm one model in this process and print a row for each stratum."""
-    import logging
+@dataclass
+class Stratum:
+    """One stratum's calls; ``stopped`` is after how many of them the detector said steady."""
 
-    from kserve_warmup.demo.predictors import Predictor
-    from kserve_warmup.replay import replay
-    from kserve_warmup.settings import WarmupSettings
-    from kserve_warmup.transports.in_process import InProcessTransport
+    samples: list[Sample]
+    latencies: list[float] = field(default_factory=list)
+    detector: SteadyStateDetector = field(default_factory=SteadyStateDetector)
+    stopped: int | None = None
 
-    logging.disable(logging.CRITICAL)
+    async def call(self, transport: InProcessTransport, timeout: float) -> None:
+        sample = self.samples[len(self.latencies) % len(self.samples)]
+        latency = await asyncio.wait_for(transport.send(sample), timeout)
+        self.latencies.append(latency)
+        # another detector goes on after the stop: with nothing between the calls they would be faster than before
+        if self.detector.observe(latency):
+            self.stopped = self.stopped or len(self.latencies)
+            self.detector = SteadyStateDetector()
+
+    def row(self, limit: int) -> dict[str, Any]:
+        stop = self.stopped or limit
+        calls, plateau = oracle(self.latencies)
+        row = {"protocol": self.samples[0].protocol, "batch": self.samples[0].batch, "calls": stop, "oracle": calls}
+        return row | {"converged": bool(self.stopped), "after": median(self.latencies[stop : stop + 50]) / plateau}
+
+
+async def warm(name: str, folder: str) -> list[dict[str, Any]]:
+    """Send as ``replay`` does (a call to each stratum, then one stratum after the other), and go on after the stops."""
     Predictor.repository = REPOSITORY
     model = Predictor(name)
     model.load()
-    samples = SampleSet.open(folder)
-
-    async def warm() -> list[dict[str, Any]]:
-        transport = InProcessTransport(model)
-        report = await replay(samples, transport, WarmupSettings(), name)
-        groups: dict[Any, list[Any]] = {}
-        for sample in samples:
-            groups.setdefault((sample.protocol, str(sample.signature), sample.batch), []).append(sample)
-        rows = []
-        for stratum in report.strata:
-            group = groups[(stratum.protocol, stratum.signature, stratum.batch)]
-            tail = [1000 * await transport.send(group[i % len(group)]) for i in range(TAIL)]
-            calls, plateau = oracle([*stratum.latencies_ms, *tail])
-            row = {"protocol": stratum.protocol, "batch": stratum.batch, "calls": stratum.calls, "oracle": calls}
-            rows.append(row | {"converged": stratum.converged, "after": median(tail[:50]) / plateau})
-        return rows
-
-    print(json.dumps(asyncio.run(warm())))
+    transport, settings = InProcessTransport(model), WarmupSettings()
+    groups: dict[Any, list[Sample]] = {}
+    for sample in SampleSet.open(folder):
+        groups.setdefault(sample.stratum, []).append(sample)
+    found = [Stratum(group) for group in sorted(groups.values(), key=lambda g: -sum(s.weight for s in g))]
+    for stratum in found:
+        await stratum.call(transport, settings.request_timeout)
+    for stratum in found:
+        while len(stratum.latencies) < (stratum.stopped or settings.max_calls) + TAIL:
+            await stratum.call(transport, settings.request_timeout)
+    return [stratum.row(settings.max_calls) for stratum in found]
 
 
 def strata(name: str, folder: Path) -> list[dict[str, Any]]:
@@ -124,6 +141,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        child(*sys.argv[2:])
+        logging.disable(logging.CRITICAL)
+        print(json.dumps(asyncio.run(warm(*sys.argv[2:]))))
     else:
         main()

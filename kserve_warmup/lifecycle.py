@@ -45,6 +45,8 @@ class Lifecycle:
     load_wanted: bool = False
     constructing: int = 0
     served: bool = False
+    pending: bool = False
+    """The server has started, and the serving loop has not yet come to this model."""
     warmup: Warmup | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _before: dict[str, Any] = field(default_factory=dict)

@@ -71,8 +71,10 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     def ready(self) -> bool:
         """Whether the model is loaded and warm; what the readiness endpoints and the request gate ask."""
         state = self._lifecycle
-        if state.phase is Phase.WARM or hooks.warming_in_this_context():
+        if hooks.warming_in_this_context():
             return state.loaded
+        if state.phase is Phase.WARM:
+            return state.loaded and not state.pending
         if state.phase is Phase.LOADED:
             # Until a server starts nobody outside can ask, and KServe registers only models that say ready.
             return state.loaded and not state.served
@@ -118,7 +120,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         if state.mine:  # super().load() in a subclass's load
             return bool(load(self))
         with state.exclusive() as entered, ends_at_once():
-            if not entered:
+            if not entered or state.pending:
                 raise StillWarmingError(self.name)
             return self._load_exclusively(load)
 

@@ -62,7 +62,9 @@ def install() -> None:
     async def served(self: kserve.ModelServer) -> None:
         _Serving.server = self
         for model in _warmup_models(self.registered_models):
-            model._lifecycle.served = True  # noqa: SLF001
+            state = model._lifecycle  # noqa: SLF001
+            # gRPC opens beside the lifespan: until that has come to a model it is not ready, nor loaded again.
+            state.served, state.pending = True, state.loaded
         if self.workers > 1:
             _Serving.loop = asyncio.get_running_loop()
             warming_up = asyncio.create_task(_warm_parent(self))
@@ -114,6 +116,7 @@ async def _warm(model: WarmupModel, app: Any, server: Any) -> None:
         return
     grpc_server = server if server is not None and server.enable_grpc else None
     await model._warm_on_loop(app, grpc_server)  # noqa: SLF001
+    state.pending = False
 
 
 async def _or_exit(work: Any, server: Any) -> None:

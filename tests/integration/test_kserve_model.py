@@ -163,6 +163,18 @@ def test_several_models_are_each_warm(start, v1_set):
     assert server.predict("lazyasyncclient")[0] > 2
 
 
+def test_a_model_that_waits_for_its_turn_to_be_warmed_does_not_say_ready_in_between(start, v1_set):
+    server = start("SlowPredict,OwnLoad", samples=v1_set, max_calls=10)
+    answers = []
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        grpc.channel_ready_future(channel).result(60)
+        while server.get("/") is None:
+            answers.append(stub.ModelReady(pb.ModelReadyRequest(name="ownload"), timeout=20).ready)
+    assert answers[0] is False
+    assert answers == sorted(answers)
+
+
 def test_each_model_takes_its_own_sample_set_from_a_folder_of_sets(start, tmp_path):
     save(tmp_path / "sets" / "ownload", samples("v1", rows=(1,)), "ownload")
     save(tmp_path / "sets" / "loadmodel", samples("v1", rows=(3,)), "loadmodel")
