@@ -1,8 +1,9 @@
 """How many calls does the warm-up spend, against an oracle that knows the future?
 
-In a fresh process for each demo model: the warm-up's calls to the model's own path with recorded traffic, and in the same
-loop, under the same conditions, 300 more to each stratum after its stop, which tell the plateau. The oracle stops at the first call from which a stratum stays within 10 % of its
-plateau, as running medians of 9 see it, or within what the plateau's own noise allows where that is more.
+In a fresh process for each demo model: the warm-up's calls to the model's own path with recorded traffic and, in the
+same loop and so under the same conditions, 300 more to each stratum after its stop, which tell the plateau. The oracle
+stops at the first call from which a stratum stays within 10 % of its plateau, as running medians of 9 see it, or within
+what the plateau's own noise allows where that is more.
 Run in a checkout: ``python benchmarks/oracle_calls.py``.
 """
 
