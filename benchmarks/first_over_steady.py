@@ -28,26 +28,25 @@ from kserve_warmup.samples.select import select
 
 ROOT = Path(__file__).parents[1]
 PLAIN = str(ROOT / "benchmarks" / "plain_predictors.py")
-MODEL = "digits_mlp"
 PROTOCOLS: tuple[Protocol, ...] = ("v1", "v2", "v2-binary", "grpc")
 KINDS = ("warmup_model", "by_hand", "cold")
 TRAFFIC = (1,) * 8 + (2, 4)
 
 
-def server(kind: str, protocol: Protocol, samples: Path) -> contextlib.AbstractContextManager[Server]:
+def server(model: str, kind: str, protocol: Protocol, samples: Path) -> contextlib.AbstractContextManager[Server]:
     repository = ROOT / "model_repository"
     if kind == "warmup_model":
-        return kserve_server(repository, [MODEL], samples)
+        return kserve_server(repository, [model], samples)
     by_hand = [f"--by-hand={protocol}"] if kind == "by_hand" else []
-    return kserve_server(repository, [MODEL], program=(PLAIN, *by_hand))
+    return kserve_server(repository, [model], program=(PLAIN, *by_hand))
 
 
-def start(kind: str, protocol: Protocol, samples: Path, requests: Sequence[Sample]) -> dict[str, Any]:
-    with server(kind, protocol, samples) as process:
-        wait_ready(Target(process.http_url, MODEL), alive=process.alive)
+def start(model: str, kind: str, protocol: Protocol, samples: Path, requests: Sequence[Sample]) -> dict[str, Any]:
+    with server(model, kind, protocol, samples) as process:
+        wait_ready(Target(process.http_url, model), alive=process.alive)
         ready = time.monotonic() - process.started
         url = process.grpc_url if protocol == "grpc" else process.http_url
-        latencies = measure(requests, Target(url, MODEL), len(requests))
+        latencies = measure(requests, Target(url, model), len(requests))
         report = process.report() or {}
     facts = {"ratio": latencies.ratio, "first_ms": latencies.first_ms, "steady_ms": latencies.steady_ms}
     facts |= {"ready_seconds": ready, "latencies_ms": latencies.latencies_ms}
@@ -62,6 +61,7 @@ def summary(starts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="digits_mlp", choices=("digits_mlp", "digits_knn", "digits_forest"))
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--requests", type=int, default=12)
     parser.add_argument("--protocols", default=",".join(PROTOCOLS))
@@ -72,11 +72,11 @@ def main() -> None:
         found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
         with tempfile.TemporaryDirectory() as folder:
             samples = Path(folder, "samples")
-            select(digit_requests(protocol, TRAFFIC), MODEL).save(samples)
+            select(digit_requests(protocol, TRAFFIC), options.model).save(samples)
             requests = digit_requests(protocol, (1,) * options.requests, first_row=100)
             for index in range(options.starts):
                 for kind in KINDS[index % len(KINDS) :] + KINDS[: index % len(KINDS)]:
-                    found[kind].append(start(kind, protocol, samples, requests))
+                    found[kind].append(start(options.model, kind, protocol, samples, requests))
         results[protocol] = {kind: summary(starts) for kind, starts in found.items()}
         for kind, s in results[protocol].items():
             print(
@@ -90,7 +90,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}",
         "python": platform.python_version(),
         "kserve": metadata.version("kserve"),
-        "model": MODEL,
+        "model": options.model,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(head | {"protocols": results}, indent=1) + "\n")
