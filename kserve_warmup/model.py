@@ -51,12 +51,14 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     _kserve_warmup: Lifecycle
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Put the warm-up around a subclass's own ``load`` and ``__init__``."""
+        """Put the warm-up around a subclass's ``load`` and ``__init__``, those that a mixin brings included."""
         super().__init_subclass__(**kwargs)
-        if "load" in cls.__dict__:
-            setattr(cls, "load", _loading(cls.__dict__["load"]))  # noqa: B010 - mypy takes an assignment for an override
-        if "__init__" in cls.__dict__:
-            setattr(cls, "__init__", _constructing(cls.__dict__["__init__"]))  # noqa: B010
+        for name, wrap in (("load", _loading), ("__init__", _constructing)):
+            found = getattr(cls, name)
+            if found is not getattr(WarmupModel, name) and not hasattr(found, "_kserve_warmup_wrapped"):
+                wrapper = wrap(found)
+                wrapper._kserve_warmup_wrapped = True  # noqa: SLF001
+                setattr(cls, name, wrapper)
 
     @property
     def _lifecycle(self) -> Lifecycle:

@@ -73,6 +73,36 @@ def test_a_load_that_reports_no_success_is_not_warmed(settings):
     assert model.warmup_report is None
 
 
+class Weights:
+    """A mixin that knows nothing of the warm-up, as teams share them."""
+
+    def load(self):
+        self.handle = threading.Lock()
+        self.ready = True
+        return True
+
+
+class WithMixin(Weights, WarmupModel):
+    def __init__(self, name, settings):
+        super().__init__(name)
+        self.warmup_settings = settings
+        self.seen = []
+
+    def predict(self, payload, headers=None):
+        self.seen.append(payload)
+        return {"predictions": payload["instances"]}
+
+
+def test_a_load_that_a_mixin_brings_is_warmed_and_what_it_made_is_not_pickled(settings):
+    model = WithMixin("m", settings)
+    assert model.load()
+    assert len(model.seen) == model.warmup_report.calls > 0
+    copy = pickle.loads(pickle.dumps(model))
+    assert not copy.ready
+    assert not hasattr(copy, "handle")
+    assert copy.load()
+
+
 def test_an_error_in_load_is_raised_as_it_is_and_a_second_try_may_succeed(settings):
     class Flaky(Doubler):
         attempts = 0
