@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import kserve
@@ -121,10 +121,14 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         state = self._lifecycle
         if state.mine:  # super().load() in a subclass's load
             return bool(load(self))
-        with state.exclusive() as entered, ends_at_once():
+        # A server that is up ends in its own way, with what its other models are answering.
+        with state.exclusive() as entered, nullcontext() if state.served else ends_at_once():
             if not entered or state.pending:
                 raise StillWarmingError(self.name)
-            return self._load_exclusively(load)
+            done = self._load_exclusively(load)
+        if state.phase is Phase.LOADED and state.served:
+            hooks.warm_later(self)  # not before the lock is free: the serving loop may be in another thread
+        return done
 
     def _load_exclusively(self, load: Any) -> bool:
         state = self._lifecycle
@@ -140,10 +144,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
             return False
         state.phase = Phase.LOADED
         if state.constructing or self._needs_serving_loop():
-            # KServe registers only models that say they are ready: see the property.
-            if state.served:
-                hooks.warm_later(self)
-            return True
+            return True  # KServe registers only models that say they are ready: see the property
         return self._warm_here()
 
     def _needs_serving_loop(self) -> bool:

@@ -14,6 +14,8 @@ from kserve_warmup.samples.sample import Sample
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.steady import SteadyStateDetector
 
+OUT_OF_BUDGET = "not reached: the budget (max_seconds) was spent"
+
 
 class RequestFailedError(WarmupFailedError):
     """One request was not answered as a client expects; the message says why, in one line."""
@@ -45,15 +47,21 @@ class _Stratum:
     failures: int = 0
     error: str | None = None
 
-    async def call(self, transport: Transport, timeout: float) -> None:
-        """Send the next sample, the samples taking turns; one that fails is not sent again."""
+    async def call(self, transport: Transport, timeout: float, left: float) -> None:
+        """Send the next sample, the samples taking turns; one that fails is not sent again.
+
+        A request that the end of the budget cuts, ``left`` seconds away, has not failed.
+        """
         sample = self.samples[self.calls % len(self.samples)]
         self.calls += 1
         started = time.perf_counter()
         try:
-            latency = await asyncio.wait_for(transport.send(sample), timeout)
+            latency = await asyncio.wait_for(transport.send(sample), min(timeout, left))
         except (asyncio.TimeoutError, TimeoutError):
-            self._fail(sample, f"no answer within {timeout:.3g} s")
+            if left < timeout:
+                self.error = OUT_OF_BUDGET
+            else:
+                self._fail(sample, f"no answer within {timeout:.3g} s")
         except RequestFailedError as error:
             self._fail(sample, str(error))
         else:
@@ -93,7 +101,7 @@ async def replay(
     model: str,
     *,
     deadline: float | None = None,
-    on_call: Callable[[], None] | None = None,
+    on_call: Callable[[], None] = lambda: None,
 ) -> WarmupReport:
     """Send ``samples`` over ``transport`` until every stratum is steady or the budget is spent.
 
@@ -106,21 +114,21 @@ async def replay(
         settings: ``max_calls`` a stratum, ``request_timeout``, ``tolerance``; ``max_seconds`` without a deadline.
         model: The model's name, for the report.
         deadline: When to stop, on the clock of ``time.monotonic()``.
-        on_call: Called after each request, for progress.
+        on_call: Called before each request.
     """
     started = time.perf_counter()
     end = time.monotonic() + settings.max_seconds if deadline is None else deadline
     strata = _strata(samples, settings)
 
     async def advance(stratum: _Stratum) -> None:
-        left = end - time.monotonic()
-        await stratum.call(transport, min(settings.request_timeout, max(left, 0.001)))
-        if on_call:
-            on_call()
+        on_call()
+        await stratum.call(transport, settings.request_timeout, end - time.monotonic())
 
     for _, stratum in strata:
         if time.monotonic() < end:
             await advance(stratum)
+        else:
+            stratum.error = OUT_OF_BUDGET
     for _, stratum in strata:
         while (
             stratum.samples

@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 import gc
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -19,6 +21,7 @@ from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.synthesise import synthesise
 from kserve_warmup.serving import metrics
 from kserve_warmup.serving.logs import requests_quiet
+from kserve_warmup.serving.stall import watched
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.transports.asgi import AsgiTransport
 from kserve_warmup.transports.grpc import GrpcTransport
@@ -32,8 +35,8 @@ logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe
 DEFAULT_SAMPLES = Path("/mnt/models/warmup")
 """Beside the artifact that KServe's storage initialiser has fetched."""
 
-MODEL_PATH_SHARE = 0.75
-"""Share of the budget that the model's own path may spend: a rest is kept for the wire."""
+PATH_SHARE = 0.75
+"""Share of what is left of the budget that one path may spend: the next one must not go without."""
 
 
 class Warmup:
@@ -75,18 +78,32 @@ class Warmup:
             logger.warning("%s; it is served COLD", message)
         return ()
 
-    async def over(self, transport: Transport, samples: Iterable[Sample], share: float = 1.0) -> None:
-        """Replay ``samples`` over ``transport`` with ``share`` of what is left of the budget."""
+    async def over(self, transport: Transport, samples: Iterable[Sample]) -> None:
+        """Replay ``samples`` over ``transport`` with a share of what is left of the budget."""
         chosen = tuple(samples)
-        left = self.settings.max_seconds - self.report.seconds
-        if not chosen or left <= 0:
+        if not chosen:
             return
-        with metrics.request_histograms_untouched(self.model.name), requests_quiet():
-            report = await replay(
-                chosen, transport, self.settings, self.model.name, deadline=time.monotonic() + left * share
-            )
+        end = time.monotonic() + (self.settings.max_seconds - self.report.seconds) * PATH_SHARE
+        with (
+            metrics.request_histograms_untouched(self.model.name),
+            requests_quiet(),
+            watched(2 * self.settings.request_timeout, lambda: self._stalled(transport)) as alive,
+        ):
+            report = await replay(chosen, transport, self.settings, self.model.name, deadline=end, on_call=alive)
         self._check(report)
         self.report = self.report.then(report)
+
+    def _stalled(self, transport: Transport) -> None:
+        """Say that a request blocks its event loop; with ``on_failure=fail`` end the process: nothing else can."""
+        message = (
+            f"{self.model.name}: a warm-up request over {transport.name} blocks the event loop, past request_timeout: "
+            "an async handler must not call blocking code"
+        )
+        logger.critical("%s", message)
+        if self.settings.on_failure == "fail":
+            sys.stderr.write(f"kserve-warmup: {message}\n")
+            sys.stderr.flush()
+            os._exit(WarmupFailedError.exit_code)
 
     def _check(self, report: WarmupReport) -> None:
         failed = report.failed
@@ -124,13 +141,13 @@ class Warmup:
 
     async def model_path_on_loop(self) -> None:
         """Warm the model's own path on the running loop."""
-        await self.over(InProcessTransport(self.model), self._for_model(), MODEL_PATH_SHARE)
+        await self.over(InProcessTransport(self.model), self._for_model())
 
     def model_path_in_thread(self) -> None:
         """Warm the model's own path from a thread, so that a hang can be cut, and a loop may run in this one."""
         transport = ThreadTransport(self.model)
         try:
-            _run_in_thread(self.over(transport, self._for_model(), MODEL_PATH_SHARE))
+            _run_in_thread(self.over(transport, self._for_model()))
         finally:
             transport.close()
 

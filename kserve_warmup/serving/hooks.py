@@ -15,6 +15,7 @@ import os
 import secrets
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ import kserve.model_server
 from kserve.model import InferenceModel
 from kserve.protocol.rest.server import RESTServer
 
-from kserve_warmup.errors import WarmupError
-from kserve_warmup.lifecycle import Phase
+from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.lifecycle import Lifecycle, Phase
 from kserve_warmup.serving.signals import ends_at_once
 
 if TYPE_CHECKING:
@@ -138,20 +139,25 @@ async def _or_exit(work: Any, server: Any) -> None:
         sys.stderr.write(f"kserve-warmup: {line}\n")
         sys.stderr.flush()
         sys.stdout.flush()
-        os._exit(1)
+        os._exit(WarmupFailedError.exit_code)
 
 
 def warm_later(model: WarmupModel) -> None:
     """Warm a model that was loaded again while its server runs, on the server's loop."""
     if _Serving.loop is not None:
-        asyncio.run_coroutine_threadsafe(model._warm_on_loop(None, None), _Serving.loop)  # noqa: SLF001
+        asyncio.run_coroutine_threadsafe(model._warm_on_loop(), _Serving.loop).add_done_callback(_log_failure)  # noqa: SLF001
+
+
+def _log_failure(warmup: Future[None]) -> None:
+    """Say why a reloaded model stays unready; the server's other models go on."""
+    if not warmup.cancelled() and (error := warmup.exception()):
+        logger.critical("%s", error, exc_info=None if isinstance(error, WarmupError) else error)
 
 
 def _warmup_models(registry: ModelRepository) -> Iterable[WarmupModel]:
     """Return each WarmupModel once, whatever names it is registered under."""
-    from kserve_warmup.model import WarmupModel
-
-    return {id(m): m for m in registry.get_models().values() if isinstance(m, WarmupModel)}.values()
+    models = registry.get_models().values()
+    return {id(m): m for m in models if isinstance(getattr(m, "_lifecycle", None), Lifecycle)}.values()
 
 
 @contextmanager

@@ -144,6 +144,32 @@ class Plain(kserve.Model):
             return answer(payload)
 
 
+class Reloading(kserve.ModelRepository):
+    """Answers KServe's load endpoint, on the loop or from a thread, as the environment says."""
+
+    async def load(self, name):
+        load = self.get_model(name).load
+        return await asyncio.to_thread(load) if os.environ["RELOADS"] == "thread" else load()
+
+
+class BlocksTheLoop(OwnLoad):
+    async def predict(self, payload, headers=None):
+        time.sleep(3600)  # noqa: ASYNC251 - the mistake that the test is about
+
+
+class FailsWhenReloaded(LazyAsyncClient):
+    loads = 0
+
+    def load(self):
+        self.loads += 1
+        self.ready = True
+        return True
+
+    async def predict(self, payload, headers=None):
+        assert self.loads < 2, "the new weights are broken"
+        return answer(payload)
+
+
 if __name__ == "__main__":
     models = []
     for number, name in enumerate(sys.argv[1].split(",")):
@@ -151,4 +177,4 @@ if __name__ == "__main__":
         if not model.ready:
             model.load()
         models.append(model)
-    kserve.ModelServer().start(models)
+    kserve.ModelServer(registered_models=Reloading()).start(models)

@@ -55,6 +55,20 @@ def test_a_hanging_model_never_gets_ready_by_default(start, v1_set):
     assert "no answer within 1 s" in last
 
 
+def test_an_async_handler_that_blocks_the_event_loop_ends_the_process_with_a_clear_line(start, v1_set):
+    code, last = outcome(start("BlocksTheLoop", samples=v1_set, request_timeout=1))
+    assert code == 1
+    assert "blocks the event loop" in last
+
+
+def test_a_slow_model_that_the_budget_cuts_is_served_and_not_refused(start, v1_set, tmp_path):
+    server = start("SlowPredict", samples=v1_set, max_seconds=0.2, report=tmp_path / "report.json")
+    server.wait_ready()
+    report = WarmupReport.from_json((tmp_path / "report.json").read_text())
+    assert not report.converged
+    assert "budget" in report.strata[0].error
+
+
 @pytest.mark.parametrize("target", ["OwnLoad", "LazyAsyncClient"])
 def test_a_missing_sample_set_that_was_asked_for_is_never_served_cold(target, start, tmp_path):
     code, last = outcome(start(target, samples=tmp_path / "nowhere"))

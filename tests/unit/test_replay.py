@@ -107,6 +107,22 @@ def test_a_spent_budget_leaves_the_rarest_strata_and_the_report_says_so():
     assert not report.converged
 
 
+def test_a_request_that_the_end_of_the_budget_cuts_has_not_failed():
+    report = run([sample(1, 1.0)], Scripted(hang=lambda _s: True), max_seconds=0.1, request_timeout=30)
+    (stratum,) = report.strata
+    assert report.failed == ()
+    assert stratum.failures == 0
+    assert "budget" in stratum.error
+
+
+def test_a_stratum_that_the_budget_never_reached_is_named():
+    stuck, rare = sample(1, 0.9), sample(2, 0.1)
+    report = run([stuck, rare], Scripted(hang=lambda s: s is stuck), max_seconds=0.1, request_timeout=30)
+    assert report.strata[1].calls == 0
+    assert "not reached" in report.strata[1].error
+    assert report.coverage == 0
+
+
 def test_a_report_survives_json():
     report = run([sample(1, 0.5), sample(2, 0.5)], Scripted())
     again = WarmupReport.from_json(report.to_json())

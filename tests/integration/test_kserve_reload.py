@@ -1,0 +1,43 @@
+"""A model that is loaded again while its server runs."""
+
+import signal
+import threading
+import time
+
+import pytest
+
+
+def reload(server):
+    return server.post("/v2/repository/models/model/load", b"")
+
+
+@pytest.mark.parametrize("reloads", ["loop", "thread"])
+@pytest.mark.parametrize("target", ["OwnLoad", "LazyAsyncClient"])
+def test_a_reloaded_model_is_warmed_again_before_it_is_ready_again(target, reloads, start, v1_set):
+    server = start(target, samples=v1_set, RELOADS=reloads)
+    server.wait_ready()
+    before = server.predict()[0]
+    reload(server)
+    server.wait_ready(seconds=20)
+    assert server.predict()[0] > before + 2
+
+
+def test_a_reloaded_model_that_cannot_be_warmed_says_why_and_is_not_ready(start, v1_set):
+    server = start("FailsWhenReloaded", samples=v1_set, RELOADS="thread")
+    server.wait_ready()
+    reload(server)
+    server.wait_for_log("the new weights are broken")
+    server.wait_for_log("cannot be warmed")
+    assert server.get("/v2/models/model/ready")[0] == 503
+    assert server.get("/v2/health/live")[0] == 200  # the other models go on
+
+
+def test_sigterm_during_a_reload_lets_the_server_end_in_its_own_way(start, v1_set):
+    server = start("SlowPredict", samples=v1_set, max_calls=4, RELOADS="loop")
+    server.wait_ready()
+    ended = "Application shutdown complete"
+    threading.Thread(target=reload, args=(server,), daemon=True).start()
+    time.sleep(0.5)
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(60) is not None
+    assert ended in server.log
