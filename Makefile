@@ -43,7 +43,8 @@ bench: env triton-env  ## Benchmarks; results in benchmarks/results.
 	$(BIN)/python -m benchmarks.request_path
 	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/python -m benchmarks.triton_generator
-	$(BIN)/python -m benchmarks.first_over_steady
+	$(BIN)/python -m benchmarks.first_over_steady --model digits_mlp
+	$(BIN)/python -m benchmarks.first_over_steady --model digits_knn
 	$(BIN)/python -m benchmarks.oracle_calls
 
 clean:  ## Remove environments and results of runs.

@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.results import save
 from kserve_warmup.demo.servers import Server, kserve_server
 from kserve_warmup.demo.traffic import digit_requests
 from kserve_warmup.measure import Target, measure, wait_ready
@@ -65,7 +61,6 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--requests", type=int, default=12)
     parser.add_argument("--protocols", default=",".join(PROTOCOLS))
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "first_over_steady.json")
     options = parser.parse_args()
     results: dict[str, Any] = {}
     for protocol in options.protocols.split(","):
@@ -84,16 +79,7 @@ def main() -> None:
                 end="",
             )
             print(f"  first {s['first_ms']:.2f} ms, steady {s['steady_ms']:.2f} ms", flush=True)
-    head = {
-        "benchmark": "first_over_steady",
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}",
-        "python": platform.python_version(),
-        "kserve": metadata.version("kserve"),
-        "model": options.model,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(head | {"protocols": results}, indent=1) + "\n")
+    save(f"first_over_steady_{options.model}", {"model": options.model, "protocols": results})
 
 
 if __name__ == "__main__":

@@ -14,19 +14,17 @@ import asyncio
 import json
 import logging
 import os
-import platform
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from benchmarks.results import save
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.predictors import Predictor
 from kserve_warmup.demo.servers import kserve_server
@@ -111,7 +109,6 @@ def strata(name: str, folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "oracle_calls.json")
     options = parser.parse_args()
     fetch(REPOSITORY)
     models: dict[str, Any] = {}
@@ -129,15 +126,7 @@ def main() -> None:
             print(f"{name:14} {calls}: {spent / best:.2f}")
     times = median(model["times_oracle"] for model in models.values())
     print(f"median {times:.2f} times the oracle")
-    head = {
-        "benchmark": "oracle_calls",
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}",
-        "python": platform.python_version(),
-        "kserve": metadata.version("kserve"),
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(head | {"median_times_oracle": times, "models": models}, indent=1) + "\n")
+    save("oracle_calls", {"median_times_oracle": times, "models": models})
 
 
 if __name__ == "__main__":

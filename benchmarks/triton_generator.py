@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -20,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.results import save
 from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import encode, request
 
-RESULT = Path(__file__).parent / "results" / "triton_generator.json"
 CONFIG = """# A model of the benchmark, with a comment to keep
 name: "{name}"
 backend: "python"
@@ -149,11 +148,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    result = {"machine": f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"}
-    result |= {"many_models": many_models(options.rounds), "much_data": much_data()}
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    result = {"many_models": many_models(options.rounds), "much_data": much_data()}
     print(json.dumps(result, indent=2))
+    save("triton_generator", result)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._manifest import BODY_NAME, SUFFIXES, Entry, Input, Inputs, Manifest, first_problem
+from kserve_warmup.samples.manifest import BODY_NAME, SUFFIXES, Entry, Input, Inputs, Manifest, first_problem
 from kserve_warmup.samples.sample import Sample
 
 MANIFEST = "manifest.json"
@@ -71,9 +71,9 @@ class SampleSet:
             SampleError: the folder is no sample set, or one that is incomplete, was changed, or points outside itself.
         """
         folder = Path(path)
-        manifest = Manifest.parse(_read_inside(folder, MANIFEST), str(folder / MANIFEST))
+        manifest = Manifest.parse(read_inside(folder, MANIFEST), str(folder / MANIFEST))
         try:
-            samples = tuple(_load(folder, entry) for entry in manifest.samples)
+            samples = tuple(load_sample(folder, entry) for entry in manifest.samples)
         except SampleError as error:
             raise SampleError(f"{folder / MANIFEST}: {error}") from None
         if len({s.id for s in samples}) != len(samples):
@@ -187,11 +187,16 @@ def _share(value: float) -> float:
     return 1.0 if 1 < value < 1 + 1e-9 else value
 
 
-def _load(folder: Path, entry: Entry) -> Sample:
+def load_sample(folder: Path, entry: Entry) -> Sample:
+    """Read the body of one entry and return its sample.
+
+    Raises:
+        SampleError: The body is missing, lies outside ``folder``, or is not what was recorded.
+    """
     name = entry.body
     if not _exists(folder / name):  # a ConfigMap has no folders: its files lie beside the manifest
         name = PurePosixPath(name).name
-    body = _read_inside(folder, name, entry.size)
+    body = read_inside(folder, name, entry.size)
     if hashlib.sha256(body).hexdigest() != entry.sha256:
         msg = f"{entry.body} is not what was recorded (sha256 differs): was it edited, or its line ends converted?"
         raise SampleError(msg)
@@ -205,7 +210,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _read_inside(folder: Path, name: str, size: int | None = None) -> bytes:
+def read_inside(folder: Path, name: str, size: int | None = None) -> bytes:
     """Return the content of a file that lies inside ``folder``, symbolic links followed."""
     try:
         root = folder.resolve()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.samples._manifest import Entry
+from kserve_warmup.samples.manifest import Entry
 from kserve_warmup.samples.sample import Signature, TensorSpec
 from kserve_warmup.triton.encode import BoundInput
 from kserve_warmup.triton.rules import Model, ModelInput, check_batch, check_names, data_type

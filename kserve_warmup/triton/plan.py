@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
-from kserve_warmup.samples._manifest import Entry
 from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.samples.manifest import Entry
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
 from kserve_warmup.triton.encode import OWN_FILE, BoundInput, encode_row, file_name

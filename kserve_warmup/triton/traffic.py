@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._manifest import Entry, Manifest
 from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.samples.manifest import Entry, Manifest
 from kserve_warmup.samples.sample import Signature, TensorSpec
-from kserve_warmup.samples.store import MANIFEST, _load, _read_inside
+from kserve_warmup.samples.store import MANIFEST, load_sample, read_inside
 from kserve_warmup.samples.wire import decode
 
 
@@ -30,12 +30,12 @@ class Traffic:
         Raises:
             SampleError: There is none, or it cannot be used.
         """
-        return cls(folder, Manifest.parse(_read_inside(folder, MANIFEST), str(folder / MANIFEST)))
+        return cls(folder, Manifest.parse(read_inside(folder, MANIFEST), str(folder / MANIFEST)))
 
     @cached_property
     def digest(self) -> bytes:
         """Return what tells this set from any other: the digest of its manifest, which holds each body's own."""
-        return hashlib.blake2b(_read_inside(self.folder, MANIFEST), digest_size=16).digest()
+        return hashlib.blake2b(read_inside(self.folder, MANIFEST), digest_size=16).digest()
 
     def __iter__(self) -> Iterator[Entry]:
         """Iterate the samples' entries in descending weight."""
@@ -44,7 +44,7 @@ class Traffic:
     def tensors(self, entry: Entry) -> dict[str, Tensor]:
         """Read and decode one body, checked against its recorded hash, as tensors by name."""
         try:
-            sample = _load(self.folder, entry)
+            sample = load_sample(self.folder, entry)
             return {t.name: t for t in decode(sample.protocol, sample.body, sample.headers)}
         except SampleError as error:
             raise SampleError(f"{self.folder}, sample {entry.id[:8]}: {error}") from None

@@ -18,7 +18,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions, opened
+from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, load_json
 from kserve_warmup.samples.wire import detect, request
 
 _FIRST_KEY = re.compile(
@@ -35,13 +35,9 @@ def sniff(head: bytes) -> bool:
 def read(path: Path, _: ReadOptions) -> Iterator[Sample | BadRecord]:
     """Yield the requests of a blob; responses are passed over."""
     try:
-        with opened(path) as stream:
-            content = orjson.loads(stream.read())
-    except orjson.JSONDecodeError as error:
-        yield BadRecord(str(path), f"not JSON: {error}")
-        return
-    except UNREADABLE as error:
-        yield BadRecord(str(path), f"cannot be read: {error}")
+        content = load_json(path)
+    except SampleError as error:
+        yield BadRecord(str(path), str(error))
         return
     for number, record in enumerate(content if isinstance(content, list) else [content], 1):
         try:

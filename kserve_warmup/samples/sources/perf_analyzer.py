@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape
 from kserve_warmup.samples.sample import Sample, TensorSpec
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions, opened
+from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, load_json
 from kserve_warmup.samples.sources.rows import as_request, typed
 
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(?:data|validation_data)"\s*:\s*\[')
@@ -36,13 +35,9 @@ def sniff(head: bytes) -> bool:
 def read(path: Path, options: ReadOptions) -> Iterator[Sample | BadRecord]:
     """Yield a request for each entry, or for each batch of consecutive entries of equal shapes."""
     try:
-        with opened(path) as stream:
-            content = orjson.loads(stream.read())
-    except orjson.JSONDecodeError as error:
-        yield BadRecord(str(path), f"not JSON: {error}")
-        return
-    except UNREADABLE as error:
-        yield BadRecord(str(path), f"cannot be read: {error}")
+        content = load_json(path)
+    except SampleError as error:
+        yield BadRecord(str(path), str(error))
         return
     data = content.get("data") if isinstance(content, dict) else None
     if not isinstance(data, list):

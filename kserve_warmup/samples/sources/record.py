@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
+
+import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import TensorSpec
@@ -46,6 +48,21 @@ class ReadOptions:
             raise SampleError(
                 f"batch sizes {list(self.batch_sizes)}: give sizes from 1 on, or 0 for no batch dimension"
             )
+
+
+def load_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        SampleError: It cannot be read, or is not JSON.
+    """
+    try:
+        with opened(path) as stream:
+            return orjson.loads(stream.read())
+    except orjson.JSONDecodeError as error:
+        raise SampleError(f"not JSON: {error}") from error
+    except UNREADABLE as error:
+        raise SampleError(f"cannot be read: {error}") from error
 
 
 @contextmanager
