@@ -77,7 +77,9 @@ def test_grpc_is_unavailable_until_the_model_is_warm_and_starts_no_second_load(s
         ],
     )
     codes = set()
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+    # Refused connections are tried again ever later, by default up to minutes: past the warm-up that is looked at.
+    options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}", options=options) as channel:
         stub = GRPCInferenceServiceStub(channel)
         grpc.channel_ready_future(channel).result(60)
         while server.get("/") is None:
