@@ -12,8 +12,9 @@ from typing import Protocol, cast
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import TrafficSketch
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions, opened
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
 from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.wire import detect, request
 
 FORMATS = {
     "npz": "npz",
@@ -33,8 +34,8 @@ class Source(Protocol):
     def sniff(self, head: bytes) -> bool:
         """Return whether a file that begins with ``head`` is of this format."""
 
-    def read(self, path: Path, options: ReadOptions) -> Iterator[Sample | BadRecord]:
-        """Yield the requests of a file, and a note of each record that is none."""
+    def read(self, part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
+        """Yield the requests of a part of a file, and a note of each record that is none."""
 
 
 @dataclass
@@ -117,7 +118,21 @@ def read(
         except UNREADABLE as error:
             yield BadRecord(str(path), f"cannot be read: {error}")
             continue
-        yield from reader.read(path, options or ReadOptions())
+        for record in reader.read(Part.whole(path), options or ReadOptions()):
+            yield decoded(record) if isinstance(record, Record) else record
+
+
+def decoded(record: Record) -> Sample | BadRecord:
+    """Return the request that a record holds, checked whole."""
+    try:
+        protocol = record.protocol or detect(record.body, record.headers)
+        headers = record.headers
+        if protocol == "v2-binary" and headers.get("content-type", "").startswith("application/json"):
+            # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
+            headers = {name: value for name, value in headers.items() if name != "content-type"}
+        return request(protocol, record.body, path=record.path, headers=headers)
+    except SampleError as error:
+        return record.bad(str(error))
 
 
 def sample_traffic(

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions, opened
-from kserve_warmup.samples.wire import detect, request
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
 
 
 def sniff(_: bytes) -> bool:
@@ -16,13 +12,10 @@ def sniff(_: bytes) -> bool:
     return True
 
 
-def read(path: Path, _: ReadOptions) -> Iterator[Sample | BadRecord]:
+def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request that the file is."""
     try:
-        with opened(path) as stream:
-            body = stream.read()
-        yield request(detect(body), body)
-    except SampleError as error:
-        yield BadRecord(str(path), str(error))
+        with opened(part.file) as stream:
+            yield Record(part.file, 0, stream.read())
     except UNREADABLE as error:
-        yield BadRecord(str(path), f"cannot be read: {error}")
+        yield BadRecord(part.file, f"cannot be read: {error}")

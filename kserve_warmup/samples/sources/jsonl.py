@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import IO, Any
 
 import orjson
@@ -18,8 +17,7 @@ import orjson
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import PROTOCOLS, Sample
 from kserve_warmup.samples.sources import kserve_logger
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions, opened
-from kserve_warmup.samples.wire import detect, request
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
 
 
 def sniff(head: bytes) -> bool:
@@ -44,16 +42,16 @@ def _cut_off(line: bytes) -> bool:
     return False
 
 
-def read(path: Path, _: ReadOptions) -> Iterator[Sample | BadRecord]:
+def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of each line."""
     number = 0
     try:
-        with opened(path) as stream:
+        with opened(part.file) as stream:
             for number, line in enumerate(stream, 1):
                 if body := line.strip():
-                    yield from _line(body, f"{path}:{number}")
+                    yield from _line(body, part.file, number)
     except UNREADABLE as error:
-        yield BadRecord(f"{path}:{number + 1}", f"cannot be read any further: {error}")
+        yield BadRecord(part.file, f"cannot be read any further: {error}", number + 1, "line")
 
 
 def write_jsonl(stream: IO[bytes], samples: Iterable[Sample]) -> int:
@@ -74,37 +72,35 @@ def envelope(sample: Sample) -> bytes:
     return orjson.dumps(record) + b"\n"
 
 
-def _line(line: bytes, where: str) -> Iterator[Sample | BadRecord]:
+def _line(line: bytes, file: str, number: int) -> Iterator[Record | BadRecord]:
     try:
         try:
             record = orjson.loads(line)
         except orjson.JSONDecodeError:
             record = json.loads(line)  # NaN, which servers accept as well
     except (ValueError, RecursionError) as error:
-        yield BadRecord(where, f"not JSON: {error}")
+        yield BadRecord(file, f"not JSON: {error}", number, "line")
         return
     try:
         if kserve_logger.is_record(record):
-            yield from kserve_logger.requests(record)
+            yield from kserve_logger.requests(record, file, number, "line")
         else:
-            yield _sample(record, line)
+            yield _record(record, line, file, number)
     except SampleError as error:
-        yield BadRecord(where, str(error))
+        yield BadRecord(file, str(error), number, "line")
 
 
-def _sample(record: Any, line: bytes) -> Sample:
+def _record(record: Any, line: bytes, file: str, number: int) -> Record:
     if not isinstance(record, dict) or ("body" not in record and "body_b64" not in record):
-        return request(detect(line), line)
+        return Record(file, number, line, unit="line")
     body, headers = _body(record), record.get("headers") or {}
     path, protocol = record.get("path"), record.get("protocol")
     if not isinstance(headers, dict) or not (path is None or isinstance(path, str)):
         msg = "an envelope's headers are an object and its path is a string"
         raise SampleError(msg)
-    if protocol is None:
-        protocol = detect(body, headers)
-    if protocol not in PROTOCOLS:
+    if protocol is not None and protocol not in PROTOCOLS:
         raise SampleError(f"unknown protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
-    return request(protocol, body, path=path, headers=headers)
+    return Record(file, number, body, headers, path, protocol, unit="line")
 
 
 def _body(record: dict[str, Any]) -> bytes:

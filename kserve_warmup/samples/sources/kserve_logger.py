@@ -7,19 +7,16 @@ lists them (``metadataHeaders``).
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
+import pybase64
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, load_json
-from kserve_warmup.samples.wire import detect, request
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json
 
 _FIRST_KEY = re.compile(
     rb'\s*\[?\s*\{\s*"(?:url|bytes|contenttype|reqtype|id|sourceuri|inferenceservice|namespace)"\s*:', re.IGNORECASE
@@ -32,21 +29,21 @@ def sniff(head: bytes) -> bool:
     return bool(_FIRST_KEY.match(head) and _OWN_KEY.search(head))
 
 
-def read(path: Path, _: ReadOptions) -> Iterator[Sample | BadRecord]:
+def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests of a blob; responses are passed over."""
     try:
-        content = load_json(path)
+        content = load_json(part.file)
     except SampleError as error:
-        yield BadRecord(str(path), str(error))
+        yield BadRecord(part.file, str(error))
         return
     for number, record in enumerate(content if isinstance(content, list) else [content], 1):
         try:
             if not is_record(record):
                 msg = "not a record of KServe's logger: it has no bytes and reqType"
                 raise SampleError(msg)  # noqa: TRY301  (told apart from the others only here)
-            yield from requests(record)
+            yield from requests(record, part.file, number)
         except SampleError as error:  # noqa: PERF203  (one bad record must not hide the others)
-            yield BadRecord(f"{path}: record {number}", str(error))
+            yield BadRecord(part.file, str(error), number)
 
 
 def is_record(value: Any) -> bool:
@@ -54,17 +51,17 @@ def is_record(value: Any) -> bool:
     return isinstance(value, dict) and {"bytes", "reqtype"} <= {key.lower() for key in value}
 
 
-def requests(record: dict[str, Any]) -> Iterator[Sample]:
+def requests(record: dict[str, Any], file: str, number: int, unit: str = "record") -> Iterator[Record]:
     """Yield the request of a record, or nothing for a response.
 
     Raises:
-        SampleError: the record is damaged, or its body is no request.
+        SampleError: the record is damaged.
     """
     fields = {key.lower(): value for key, value in record.items()}
     if str(fields["reqtype"]).lower().endswith("response"):
         return
     try:
-        body = base64.b64decode(fields["bytes"] or "", validate=True)
+        body = pybase64.b64decode(fields["bytes"] or "", validate=True)
     except (binascii.Error, ValueError, TypeError):
         msg = "the record's bytes are not base64"
         raise SampleError(msg) from None
@@ -72,11 +69,7 @@ def requests(record: dict[str, Any]) -> Iterator[Sample]:
     content_type = fields.get("contenttype")
     if isinstance(content_type, str) and content_type:
         headers.setdefault("content-type", content_type)
-    protocol = detect(body, headers)
-    if protocol == "v2-binary" and headers.get("content-type", "").startswith("application/json"):
-        # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
-        del headers["content-type"]
-    yield request(protocol, body, headers=headers)
+    yield Record(file, number, body, headers, unit=unit)
 
 
 def _headers(metadata: Any) -> dict[str, str]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, ReadOptions
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import batches
 
 
@@ -19,15 +17,17 @@ def sniff(head: bytes) -> bool:
     return head.startswith(b"PK\x03\x04") and b".npy" in head[:300]
 
 
-def read(path: Path, options: ReadOptions) -> Iterator[Sample | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each batch of rows; pickled arrays are refused."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(part.file, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in archive.files}
     except (*UNREADABLE, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
-        yield BadRecord(str(path), f"not a readable numpy archive: {error}")
+        yield BadRecord(part.file, f"not a readable numpy archive: {error}")
         return
     try:
-        yield from batches(columns, options.batch_sizes, {n: spec.datatype for n, spec in options.inputs.items()})
+        datatypes = {n: spec.datatype for n, spec in options.inputs.items()}
+        for number, sample in enumerate(batches(columns, options.batch_sizes, datatypes), 1):
+            yield recorded(sample, part.file, number, "request")
     except SampleError as error:
-        yield BadRecord(str(path), str(error))
+        yield BadRecord(part.file, str(error))

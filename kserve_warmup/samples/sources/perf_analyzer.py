@@ -11,8 +11,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy as np
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape
 from kserve_warmup.samples.sample import Sample, TensorSpec
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, load_json
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json, recorded
 from kserve_warmup.samples.sources.rows import as_request, typed
 
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(?:data|validation_data)"\s*:\s*\[')
@@ -32,25 +31,26 @@ def sniff(head: bytes) -> bool:
     return bool(_FIRST_KEY.match(head))
 
 
-def read(path: Path, options: ReadOptions) -> Iterator[Sample | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each entry, or for each batch of consecutive entries of equal shapes."""
     try:
-        content = load_json(path)
+        content = load_json(part.file)
     except SampleError as error:
-        yield BadRecord(str(path), str(error))
+        yield BadRecord(part.file, str(error))
         return
     data = content.get("data") if isinstance(content, dict) else None
     if not isinstance(data, list):
-        yield BadRecord(str(path), 'no list "data", as perf_analyzer\'s input data has')
+        yield BadRecord(part.file, 'no list "data", as perf_analyzer\'s input data has')
         return
     entries: list[list[Tensor]] = []
     for number, entry in enumerate(_flat(data), 1):
         try:
             entries.append(_entry(entry, options))
         except SampleError as error:  # noqa: PERF203  (one bad entry must not hide the others)
-            yield BadRecord(f"{path}: entry {number}", str(error))
-    for size in options.batch_sizes:
-        yield from _batches(entries, size)
+            yield BadRecord(part.file, str(error), number, "entry")
+    samples = chain.from_iterable(_batches(entries, size) for size in options.batch_sizes)
+    for number, sample in enumerate(samples, 1):
+        yield recorded(sample, part.file, number, "request")
 
 
 def _flat(data: list[Any]) -> Iterator[Any]:

@@ -1,8 +1,15 @@
-"""What every source yields and is given, and how files are opened."""
+"""What every source yields and is given, and how files are opened.
+
+A source is a module with three functions. ``sniff(head)`` tells whether a file that begins with ``head`` is of its
+format. ``read(part, options)`` yields a :class:`Record` for each request and a :class:`BadRecord` for what is none; it
+decodes no body but for base64. ``split(file, target)`` cuts a file into parts of about ``target`` bytes that can be
+read independently, in several processes; a module without it has its files read whole.
+"""
 
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,10 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import msgspec
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sample import TensorSpec
+from kserve_warmup.samples.sample import Protocol, Sample, TensorSpec
 
 GZIP = b"\x1f\x8b"
 
@@ -22,11 +30,73 @@ UNREADABLE = (OSError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
-class BadRecord:
-    """A record that is no usable request: where it stands (file and position) and why it was skipped."""
+class Part:
+    """A piece of a file that can be read without the rest.
 
-    where: str
+    Attributes:
+        file: path of the file.
+        start: where the piece begins, in the format's own measure (bytes for lines, row groups for Parquet). The
+            pieces of a file follow on one another.
+        stop: where it ends, exclusive; None: at the end of the file.
+        size: its bytes, for progress.
+    """
+
+    file: str
+    start: int = 0
+    stop: int | None = None
+    size: int = 0
+
+    @classmethod
+    def whole(cls, file: str | Path) -> Part:
+        """Return a file as one part."""
+        return cls(str(file), size=os.path.getsize(file))  # noqa: PTH202  (os.stat of a str, once a file)
+
+
+# Structs, not dataclasses: one is made for each request of the traffic, in a fifteenth of the time.
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """A request as it was recorded; nothing of its body is decoded yet.
+
+    Attributes:
+        file: where it stands.
+        number: its number in the part that was read, from 1; 0 when the file is one record.
+        body: the request's body, byte for byte.
+        headers: as recorded, in any case.
+        path: where it was sent; None: not recorded.
+        protocol: how the body is encoded; None: to be told by content.
+        status: the answer's HTTP status; None: not recorded.
+        time: when it was sent, in seconds since 1970 (UTC); None: not recorded.
+        unit: what ``number`` counts.
+    """
+
+    file: str
+    number: int
+    body: bytes
+    headers: dict[str, str] = {}
+    path: str | None = None
+    protocol: Protocol | None = None
+    status: int | None = None
+    time: float | None = None
+    unit: str = "record"
+
+    def bad(self, reason: str) -> BadRecord:
+        """Return the note that the record is unusable."""
+        return BadRecord(self.file, reason, self.number, self.unit)
+
+
+class BadRecord(msgspec.Struct, frozen=True, order=True):
+    """A record that is no usable request: where it stands (file and number in its part) and why it was skipped."""
+
+    file: str
     reason: str
+    number: int = 0
+    unit: str = "record"
+
+    @property
+    def where(self) -> str:
+        """Return file and position, for people."""
+        if not self.number:
+            return self.file
+        return f"{self.file}:{self.number}" if self.unit == "line" else f"{self.file}: {self.unit} {self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +120,19 @@ class ReadOptions:
             )
 
 
-def load_json(path: Path) -> Any:
+def recorded(sample: Sample, file: str, number: int, unit: str = "record") -> Record:
+    """Return the record of a request that a source has made itself, from bare tensors."""
+    return Record(file, number, sample.body, sample.headers, sample.path, sample.protocol, unit=unit)
+
+
+def load_json(file: str | Path) -> Any:
     """Return what a JSON file holds.
 
     Raises:
         SampleError: It cannot be read, or is not JSON.
     """
     try:
-        with opened(path) as stream:
+        with opened(file) as stream:
             return orjson.loads(stream.read())
     except orjson.JSONDecodeError as error:
         raise SampleError(f"not JSON: {error}") from error
@@ -66,9 +141,9 @@ def load_json(path: Path) -> Any:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(file: str | Path) -> Iterator[BinaryIO]:
     """Open a file for reading; a gzip-compressed one is decompressed, whatever its name."""
-    with path.open("rb") as raw:
+    with Path(file).open("rb") as raw:
         compressed = raw.read(2) == GZIP
         raw.seek(0)
         if not compressed:
