@@ -17,6 +17,7 @@ from kserve_warmup.cli.inspect import print_set, summary
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.datatypes import to_dtype
 from kserve_warmup.samples.sample import Sample, TensorSpec
+from kserve_warmup.samples.scrub import Scrubber
 from kserve_warmup.samples.sources.record import BadRecord, ReadOptions
 from kserve_warmup.samples.store import check_target
 from kserve_warmup.samples.traffic import FORMATS, Tally, read, sample_traffic
@@ -51,10 +52,18 @@ def run(
             "--input", help="For bare tensors: type and shape of a row, such as image:FP32[28,28]; repeatable."
         ),
     ] = None,
+    scrub: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="File of rules by which private content is taken out, or 'strict': refuse text that no rule covers; "
+            "repeatable."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose requests that stand for recorded traffic, and write them as a sample set."""
     options = ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or [])))
+    scrubber = Scrubber.load(scrub or [])
     check_target(out)
     with_progress = _with_progress(read(sources, form=form, options=options))
     selected, tally = sample_traffic(
@@ -66,6 +75,8 @@ def run(
         seed=seed,
         max_bad=max_bad,
     )
+    if scrubber is not None:
+        selected = scrubber.scrub(selected)
     selected.save(out)
     if as_json:
         bad = [{"where": b.where, "reason": b.reason} for b in tally.examples]

@@ -76,7 +76,7 @@ def decode(body: bytes) -> Iterator[Tensor]:
         if request.raw_input_contents:
             yield from_raw(item.name, item.datatype, list(item.shape), request.raw_input_contents[index])
         else:
-            yield _typed(item)
+            yield typed(item)
 
 
 def encode(tensors: Sequence[Tensor], request_id: str | None) -> bytes:
@@ -88,7 +88,19 @@ def encode(tensors: Sequence[Tensor], request_id: str | None) -> bytes:
     return bytes(message.SerializeToString(deterministic=True))
 
 
-def _typed(item: Any) -> Tensor:
+def set_typed(item: Any, tensor: Tensor) -> None:
+    """Put ``tensor``'s data into the typed contents of an input."""
+    values = getattr(item.contents, _CONTENTS[tensor.datatype])
+    del values[:]
+    values.extend(tensor.data.ravel().tolist())
+
+
+def typed(item: Any) -> Tensor:
+    """Return the tensor of an input with typed contents.
+
+    Raises:
+        SampleError: the contents are not what its type and shape need.
+    """
     dtype = to_dtype(item.datatype)
     field = _CONTENTS.get(item.datatype)
     if field is None:

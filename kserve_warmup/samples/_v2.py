@@ -32,7 +32,7 @@ def split(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], memo
     else:
         raise SampleError(f"{LENGTH_HEADER} is {declared!r}, but the body has {len(body)} bytes")
     document, raw = json_object(view[:length], "v2"), view[length:]
-    if (total := sum(_binary_size(i) or 0 for i in inputs(document))) != len(raw):
+    if (total := sum(binary_size(i) or 0 for i in inputs(document))) != len(raw):
         msg = f"the inputs declare {total} bytes of binary data, but {len(raw)} follow the JSON"
         raise SampleError(msg)
     return document, raw
@@ -61,7 +61,7 @@ def decode(document: dict[str, Any], raw: memoryview) -> Iterator[Tensor]:
     position = 0
     for item in inputs(document):
         name, datatype, shape = item["name"], item["datatype"], item["shape"]
-        size = _binary_size(item)
+        size = binary_size(item)
         if size is None:
             yield _from_json(name, datatype, shape, item.get("data"))
         else:
@@ -116,7 +116,8 @@ def _json_length(body: bytes) -> int:
         raise SampleError(f"the body does not begin with JSON, and {LENGTH_HEADER} is missing") from None
 
 
-def _binary_size(item: dict[str, Any]) -> int | None:
+def binary_size(item: dict[str, Any]) -> int | None:
+    """Return how many bytes behind the JSON belong to an input; None when its data is in the JSON."""
     parameters = item.get("parameters")
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     if size is not None and (type(size) is not int or size < 0):

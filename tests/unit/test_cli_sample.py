@@ -62,9 +62,27 @@ def test_bare_tensors_take_types_and_batch_sizes_from_the_options(tmp_path):
     assert strata == {("image:FP32[2]", 1), ("image:FP32[2]", 4)}
 
 
+def test_private_text_is_scrubbed_before_anything_is_written(tmp_path):
+    file = tmp_path / "day.jsonl"
+    file.write_text("\n".join(json.dumps({"instances": [[f"Anna {number}"]]}) for number in range(10)))
+    (tmp_path / "rules.yaml").write_text("rules:\n- {input: instances, action: noise}\n")
+    arguments = ("sample", file, "--out", tmp_path / "set", "--model", "m", "--scrub", "strict")
+    refused = command(*arguments)
+    assert refused.returncode == 2
+    assert "$.instances[*][*] holds text that no rule covers" in refused.stderr
+    assert "Anna" not in refused.stderr
+    assert not (tmp_path / "set").exists()
+    done = command(*arguments, "--scrub", tmp_path / "rules.yaml")
+    assert done.returncode == 0, done.stderr
+    written = b"".join(p.read_bytes() for p in (tmp_path / "set").rglob("*") if p.is_file())
+    assert b"Anna" not in written
+    assert len(SampleSet.open(tmp_path / "set")) == 3
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--scrub", "nowhere.yaml"), "--scrub nowhere.yaml"),
         (("--max-bad", "0"), "--max-bad 0"),
         (("--format", "xml"), "unknown format"),
         (("--batch-sizes", "many"), "--batch-sizes 'many'"),

@@ -1,0 +1,167 @@
+"""Values that stand for private ones: same type, same length or shape, and no way back without the key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import functools
+import hashlib
+import string
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.datatypes import Array
+
+_DIGEST = 64
+
+
+class Changed(str):
+    """Text that a rule has made; what is not of this type was in the traffic."""
+
+    __slots__ = ()
+
+
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return nested lists and objects with every value in them changed; ``{"b64": …}`` stands for its bytes."""
+    if isinstance(value, list):
+        return [map_leaves(item, change) for item in value]
+    if isinstance(value, dict):
+        if set(value) == {"b64"} and isinstance(value["b64"], str):
+            return {"b64": Changed(base64.b64encode(_text_or_bytes(change(_unpacked(value["b64"])))).decode())}
+        return {key: map_leaves(item, change) for key, item in value.items()}
+    if value is None:
+        return None
+    result = change(value)
+    return Changed(result) if isinstance(result, str) else result
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Yield what nested lists and objects hold."""
+    if isinstance(value, (list, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+class Pseudonyms:
+    """Hashes and noise for one record.
+
+    Hashes depend on the key and the value: equal values stay equal. Noise depends on the key and the whole record, so
+    that it is the same wherever and in whatever order records are read.
+    """
+
+    def __init__(self, key: bytes, record: bytes) -> None:
+        """Take the key and the record that is to be changed."""
+        self._key = key
+        seed = hashlib.blake2b(record, key=key, digest_size=16).digest()
+        self._random = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
+
+    def hashed(self, value: Any) -> Any:
+        """Return a stand-in for text or bytes (as many bytes), or an integer (same sign, no larger).
+
+        Raises:
+            SampleError: it is something else.
+        """
+        if isinstance(value, str):
+            return self._hex(value.encode(errors="surrogatepass")).decode()
+        if isinstance(value, bytes):  # text has the same pseudonym over every protocol
+            return _stretch(self._digest(value), len(value)) if _as_text(value) is None else self._hex(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            digest = int.from_bytes(self._digest(b"%d" % value)[:16], "big") % (abs(value) + 1)
+            return -digest if value < 0 else digest
+        raise SampleError(f"hash works on text and integers, not on {type(value).__name__}: use noise or replace")
+
+    def noise(self, value: Any) -> Any:
+        """Return nested JSON values with noise of the same types and text of the same length in their place."""
+        numbers = [v for v in leaves(value) if isinstance(v, (int, float)) and not isinstance(v, bool)]
+        low, high = _range(np.array(numbers, dtype=np.float64)) if numbers else (0.0, 1.0)
+        return map_leaves(value, lambda leaf: self._leaf(leaf, low, high))
+
+    def noise_array(self, array: Array) -> Array:
+        """Return an array of the same type and shape; numbers within the range of the old ones, 0 and 1 included."""
+        if array.dtype.kind == "O":
+            out = np.empty(array.shape, dtype=object)
+            out.ravel()[:] = [self._leaf(value, 0, 1) for value in array.ravel()]
+            return out
+        if array.dtype.kind == "b":
+            return self._random.integers(0, 2, array.shape).astype(array.dtype)
+        if array.dtype.kind in "iu":
+            low, high = min(0, int(array.min(initial=0))), max(1, int(array.max(initial=0)))
+            return self._random.integers(low, high, array.shape, dtype=array.dtype, endpoint=True)
+        low_f, high_f = _range(array.astype(np.float64))
+        return (low_f + self._random.random(array.shape) * (high_f - low_f)).astype(array.dtype)
+
+    def _leaf(self, value: Any, low: float, high: float) -> Any:
+        if isinstance(value, bool):
+            return bool(self._random.integers(0, 2))
+        if isinstance(value, int):
+            return int(low) + int(self._random.random() * (int(high) - int(low) + 1))
+        if isinstance(value, float):
+            return low + float(self._random.random()) * (high - low)
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, bytes):
+            text = _as_text(value)
+            return self._random.bytes(len(value)) if text is None else self._text(text).encode()
+        return value
+
+    def _text(self, text: str) -> str:
+        """Return random text with letters for letters and digits for digits, the rest as it is."""
+        alphabets = [_alphabet(character) for character in text]
+        picks = self._random.random(len(text))
+        return "".join(a[int(p * len(a))] for a, p in zip(alphabets, picks, strict=True))
+
+    def _digest(self, value: bytes) -> bytes:
+        return hashlib.blake2b(value, key=self._key, digest_size=_DIGEST).digest()
+
+    def _hex(self, text: bytes) -> bytes:
+        return _stretch(self._digest(text).hex().encode(), len(text))
+
+
+def _range(values: Array) -> tuple[float, float]:
+    """Return bounds for noise. With 0 and 1 inside them no single value shows, and an index stays in its vocabulary."""
+    finite = values[np.isfinite(values)]
+    return float(finite.min(initial=0.0)), float(finite.max(initial=1.0))
+
+
+@functools.lru_cache(maxsize=4096)
+def _alphabet(character: str) -> str:
+    """Return what may stand for a character: its like in kind, case and script, of the same length in UTF-8."""
+    for alphabet in (string.digits, string.ascii_lowercase, string.ascii_uppercase):
+        if character in alphabet:
+            return alphabet
+    if not character.isalnum():
+        return character
+    block = range(max(0x80, ord(character) & ~0xFF), (ord(character) | 0xFF) + 1)
+    return "".join(c for c in map(chr, block) if _kind(c) == _kind(character))
+
+
+def _kind(character: str) -> tuple[bool, bool, bool, int]:
+    size = len(character.encode(errors="surrogatepass"))
+    return character.isalpha(), character.isdigit(), character.isupper(), size
+
+
+def _stretch(digest: bytes, length: int) -> bytes:
+    return (digest * (length // len(digest) + 1))[:length]
+
+
+def _as_text(value: bytes) -> str | None:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _unpacked(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise SampleError("an object has a b64 that is not base64") from None
+
+
+def _text_or_bytes(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
