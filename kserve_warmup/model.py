@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import kserve
+import uvicorn
 from kserve.errors import ModelNotReady
 
 from kserve_warmup.errors import WarmupError
@@ -163,11 +164,11 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
             warmup.model_path_in_thread()
         return state.loaded
 
-    async def _warm_on_loop(self, app: Any = None, server: Any = None) -> None:
-        """Warm whatever is not warm yet on the running, serving loop: the model's path, ``app``'s REST, gRPC.
+    async def _warm_on_loop(self, rest: uvicorn.Config | None = None, server: Any = None) -> None:
+        """Warm whatever is not warm yet on the running, serving loop: the model's path, REST, gRPC.
 
         Args:
-            app: The ASGI application that serves the model, None where no REST is served.
+            rest: The REST server that is about to open, None where none is.
             server: The ``kserve.ModelServer`` whose gRPC port serves the model, None where it does not.
         """
         state = self._lifecycle
@@ -181,8 +182,8 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
             with self._becoming_warm() as warmup:
                 if deferred:
                     await warmup.model_path_on_loop()
-                if app is not None:
-                    await warmup.rest(app)
+                if rest is not None:
+                    await warmup.rest(rest)
                 if server is not None:
                     async with hooks.own_grpc_name(self, server) as (address, name):
                         await warmup.grpc(address, name)

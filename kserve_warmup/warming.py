@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvicorn
+
 from kserve_warmup.errors import SampleError, WarmupFailedError
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
@@ -23,9 +25,9 @@ from kserve_warmup.serving import metrics
 from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.stall import watched
 from kserve_warmup.settings import WarmupSettings
-from kserve_warmup.transports.asgi import AsgiTransport
 from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, ThreadTransport
+from kserve_warmup.transports.loopback import LoopbackTransport
 
 if TYPE_CHECKING:
     from kserve_warmup.model import WarmupModel
@@ -151,9 +153,10 @@ class Warmup:
         finally:
             transport.close()
 
-    async def rest(self, app: Any) -> None:
-        """Warm the REST path of ``app`` on the running loop."""
-        transport = AsgiTransport(app, self.model.name)
+    async def rest(self, config: uvicorn.Config) -> None:
+        """Warm the REST server that ``config`` describes on the running loop, before its port opens."""
+        transport = LoopbackTransport(config, self.model.name)
+        await transport.open()
         try:
             await self.over(transport, (s for s in self.sendable if s.protocol != "grpc"))
         finally:

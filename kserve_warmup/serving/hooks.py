@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import kserve.model_server
+import uvicorn
 from kserve.model import InferenceModel
 from kserve.protocol.rest.server import RESTServer
 
@@ -57,7 +58,7 @@ def install() -> None:
     @functools.wraps(create_application)
     def created(self: RESTServer) -> None:
         create_application(self)
-        _add_lifespan(kserve.model_server.app, self.dataplane.model_registry)
+        _add_lifespan(kserve.model_server.app, self.config, self.dataplane.model_registry)
 
     @functools.wraps(serve)
     async def served(self: kserve.ModelServer) -> None:
@@ -80,24 +81,24 @@ def install() -> None:
     kserve.ModelServer._serve = served  # noqa: SLF001
 
 
-def _add_lifespan(app: Any, registry: ModelRepository) -> None:
+def _add_lifespan(app: Any, config: uvicorn.Config, registry: ModelRepository) -> None:
     inner = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with inner(app) as state:
-            await _warm_application(app, registry)
+            await _warm_application(config, registry)
             yield state
 
     app.router.lifespan_context = lifespan
 
 
-async def _warm_application(app: Any, registry: ModelRepository) -> None:
-    """Warm what ``app`` serves, from within its own process and loop."""
+async def _warm_application(config: uvicorn.Config, registry: ModelRepository) -> None:
+    """Warm what the REST server of ``config`` is about to serve, from within its own process and loop."""
     server, _Serving.loop = _Serving.server, asyncio.get_running_loop()
     with ends_at_once():
         for model in _warmup_models(registry):
-            await _or_exit(_warm(model, app, server), server)
+            await _or_exit(_warm(model, config, server), server)
 
 
 async def _warm_parent(server: Any) -> None:
@@ -106,7 +107,7 @@ async def _warm_parent(server: Any) -> None:
         await _or_exit(_warm(model, None, server), server)
 
 
-async def _warm(model: WarmupModel, app: Any, server: Any) -> None:
+async def _warm(model: WarmupModel, config: uvicorn.Config | None, server: Any) -> None:
     """Bring one registered model from wherever it is to warm: load, model path, REST, gRPC."""
     state = model._lifecycle  # noqa: SLF001
     if state.phase is Phase.COLD and state.load_wanted:
@@ -116,7 +117,7 @@ async def _warm(model: WarmupModel, app: Any, server: Any) -> None:
     if not state.loaded:
         return
     grpc_server = server if server is not None and server.enable_grpc else None
-    await model._warm_on_loop(app, grpc_server)  # noqa: SLF001
+    await model._warm_on_loop(config, grpc_server)  # noqa: SLF001
     state.pending = False
 
 

@@ -24,7 +24,7 @@ def test_the_first_request_after_ready_meets_a_model_that_every_protocol_has_war
     server.wait_ready()
     calls_before, _ = server.predict()
     report = WarmupReport.from_json((tmp_path / "report.json").read_text())
-    assert report.transport == "in_process, asgi, grpc"
+    assert report.transport == "in_process, rest, grpc"
     assert {s.protocol for s in report.strata} == {"v1", "v2", "v2-binary", "grpc"}
     assert all(s.warmed for s in report.strata)
     assert report.coverage == pytest.approx(1)
