@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 BROWSER := $(shell command -v chromium)
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env demo test test-unit test-kserve lint format bench clean
+.PHONY: help env triton-env demo test test-unit test-kserve images lint format bench clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test-unit: env  ## The tests that start no server.
 
 test-kserve: $(KSERVE_VENV)/.installed  ## KServe's own tests, with kserve.Model replaced by WarmupModel.
 	$(KSERVE_VENV)/bin/python tests/conformance/run.py
+
+images:  ## Container images of both servers with an example model: docker/build-images.
+	PYTHON=$(PYTHON) docker/build-images
 
 lint: env  ## Format, lint and type check, changing nothing.
 	$(BIN)/ruff format --check .
