@@ -32,7 +32,7 @@ from kserve_warmup.demo.traffic import MODELS, record
 from kserve_warmup.measure import Target, wait_ready
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.samples.traffic import sample_traffic
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.steady import SteadyStateDetector
 from kserve_warmup.transports.in_process import InProcessTransport
@@ -117,7 +117,7 @@ def main() -> None:
             for name, model in MODELS.items():
                 wait_ready(Target(server.http_url, name), alive=server.alive)
                 recording = record(model, server, Path(scratch, f"{name}.jsonl"))
-                sample_traffic(read([recording.traffic]), name)[0].save(Path(scratch, name))
+                sample_traffic([recording.traffic], name)[0].save(Path(scratch, name))
         for name in MODELS:
             starts = [strata(name, Path(scratch, name)) for _ in range(options.starts)]
             spent, best = (sum(row[key] for rows in starts for row in rows) for key in ("calls", "oracle"))

@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from kserve_warmup.cli.inspect import print_set, summary
+from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
+from kserve_warmup.figures import share
 from kserve_warmup.samples.datatypes import to_dtype
-from kserve_warmup.samples.sample import Sample, TensorSpec
+from kserve_warmup.samples.engines import Engine, local
+from kserve_warmup.samples.sample import TensorSpec
 from kserve_warmup.samples.scrub import Scrubber
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions
-from kserve_warmup.samples.store import check_target
-from kserve_warmup.samples.traffic import FORMATS, Tally, read, sample_traffic
+from kserve_warmup.samples.select import Limits
+from kserve_warmup.samples.sources.record import ReadOptions
+from kserve_warmup.samples.store import SampleSet, check_target
+from kserve_warmup.samples.traffic import FORMATS, Job, Tally, sample_traffic
 
 _INPUT = re.compile(r"(?P<name>.+?):(?P<type>[A-Z0-9]+)(?:\[(?P<shape>[0-9, ]*)\])?")
-_EVERY = 500
+
+
+class EngineName(str, Enum):
+    """What reads the traffic."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+class Shapes(str, Enum):
+    """Which requests count as alike."""
+
+    EXACT = "exact"
+    BUCKETS = "buckets"
 
 
 def run(
@@ -38,7 +56,20 @@ def run(
     ] = None,
     per_stratum: Annotated[int, typer.Option(min=1, help="Requests to keep of each signature and batch size.")] = 3,
     max_samples: Annotated[int, typer.Option(min=1, help="Requests to keep in all.")] = 200,
+    max_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Bytes of all bodies together, such as 900000 for a ConfigMap.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed keeps other requests.")] = 0,
+    shapes: Annotated[
+        Shapes, typer.Option(help="buckets: inputs are alike when their sizes round up to the same power of two.")
+    ] = Shapes.EXACT,
+    since: Annotated[
+        str | None, typer.Option(help="Only requests from this time on, such as 2026-05-01T08:00Z; UTC without a zone.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Only requests before this time.")] = None,
+    status_ok: Annotated[
+        bool, typer.Option("--status-ok", help="Only requests that were answered with 200, where that is recorded.")
+    ] = False,
     max_bad: Annotated[float, typer.Option(min=0, max=1, help="Share of unusable records above which to fail.")] = 0.01,
     batch_sizes: Annotated[
         str,
@@ -59,33 +90,56 @@ def run(
             "repeatable."
         ),
     ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="local: the cores of this machine; ray: a Ray cluster (needs the extra [ray]).")
+    ] = EngineName.LOCAL,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that read. Default: one a core, or one a CPU of the cluster.")
+    ] = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="Ray cluster, such as ray://head:10001. Default: $RAY_ADDRESS, or a local one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose requests that stand for recorded traffic, and write them as a sample set."""
-    options = ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or [])))
-    scrubber = Scrubber.load(scrub or [])
-    check_target(out)
-    with_progress = _with_progress(read(sources, form=form, options=options))
-    selected, tally = sample_traffic(
-        with_progress,
-        model,
-        source=" ".join(sources),
-        per_stratum=per_stratum,
-        max_samples=max_samples,
-        seed=seed,
-        max_bad=max_bad,
+    job = Job(
+        Limits(per_stratum, max_samples, max_bytes, seed),
+        ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or []))),
+        buckets=shapes is Shapes.BUCKETS,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        status_ok=status_ok,
     )
+    scrubber = Scrubber.load(scrub or [])
+    reader = _engine(engine, jobs, ray_address)
+    check_target(out)
+    with reading() as progress:
+        selected, tally = sample_traffic(
+            sources, model, job=job, form=form, max_bad=max_bad, engine=reader, progress=progress
+        )
     if scrubber is not None:
         selected = scrubber.scrub(selected)
     selected.save(out)
     if as_json:
         bad = [{"where": b.where, "reason": b.reason} for b in tally.examples]
-        result = {"out": str(out), "requests": tally.requests, "bad": tally.bad, "bad_examples": bad}
+        counts = {"requests": tally.requests, "bad": tally.bad, "passed_over": tally.passed_over}
+        result = {"out": str(out), **counts, "bad_examples": bad}
         sys.stdout.write(json.dumps(result | summary(selected), indent=2) + "\n")
     else:
         _report_bad(tally)
         print_set(selected)
+        _print_left_out(selected)
         Console().print(f"{len(selected)} of {tally.requests:,} requests → {out}", highlight=False, soft_wrap=True)
+
+
+def _engine(name: EngineName, jobs: int | None, address: str | None) -> Engine:
+    if name is EngineName.RAY:
+        from kserve_warmup.samples.engines import ray
+
+        return ray.engine(address, jobs)
+    if address:
+        raise SampleError("--ray-address is for --engine ray: add that, or leave the address out")
+    return local.engine(jobs or len(os.sched_getaffinity(0)))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
@@ -104,6 +158,16 @@ def _input(text: str) -> tuple[str, TensorSpec]:
     return match["name"], TensorSpec(match["name"], match["type"], shape)
 
 
+def _time(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise SampleError(f"{option} {text!r}: write a date and time, such as 2026-05-01T08:00Z") from None
+    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
+
+
 def _report_bad(tally: Tally) -> None:
     lines = [f"{bad.where}: {bad.reason}" for bad in tally.examples]
     if tally.bad > len(lines):
@@ -111,20 +175,19 @@ def _report_bad(tally: Tally) -> None:
     if lines:
         sys.stderr.write(f"skipped {tally.bad} of {tally.bad + tally.requests} records:\n")
         sys.stderr.writelines(f"  {line}\n" for line in lines)
+    if tally.passed_over:
+        sys.stderr.write(f"passed over {tally.passed_over} requests outside the time or status asked for\n")
 
 
-def _with_progress(records: Iterable[Sample | BadRecord]) -> Iterator[Sample | BadRecord]:
-    """Pass records on, with a counter on a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield from records
+def _print_left_out(selected: SampleSet) -> None:
+    """Name the strata that have no sample, with their share of the traffic."""
+    left_out = selected.selection.get("left_out")
+    if not left_out:
         return
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} records read"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("read", total=None)
-        number = 0
-        for number, record in enumerate(records, 1):
-            if number % _EVERY == 0:
-                progress.update(task, completed=number)
-            yield record
-        progress.update(task, completed=number)
+    print_line = Console().print
+    strata, first = left_out["strata"], left_out["first"]
+    print_line(f"{strata:,} strata, {share(left_out['share'])} of the traffic, have no sample:", highlight=False)
+    for stratum in first:
+        print_line(f"  {share(stratum['share'])}  {stratum['stratum']}", highlight=False, markup=False, soft_wrap=True)
+    if strata > len(first):
+        print_line(f"  … and {strata - len(first):,} more: give more --max-samples, or --shapes buckets", markup=False)

@@ -23,7 +23,7 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.samples.traffic import sample_traffic
 from kserve_warmup.triton.plan import Options as TritonOptions
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.server import find_tritonserver
@@ -136,7 +136,7 @@ def _record(options: Options) -> dict[str, Recording]:
 
 def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
     folder = options.out / model
-    samples, _ = sample_traffic(read([recording.traffic]), model, source="the demo's clients")
+    samples = replace(sample_traffic([recording.traffic], model)[0], source="the demo's clients")
     samples.save(folder / "samples")
     prepared = Prepared(recording, samples, folder)
     for scenario in SCENARIOS:

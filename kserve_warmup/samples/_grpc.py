@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples._infer_proto import model_infer_request
 from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape, to_dtype, to_raw
 
 _CONTENTS = {
@@ -27,21 +27,6 @@ _CONTENTS = {
 }
 
 
-def messages() -> Any:
-    """Return the module of generated messages, KServe's or tritonclient's, whichever this process already has.
-
-    The two cannot live in one process: both define ``inference.ModelInferRequest``, in files of different names, and
-    the second import fails with "duplicate symbol 'inference.ServerLiveRequest'" (kserve 0.21, tritonclient 2.73,
-    protobuf 6.33, either order). On the wire they are the same. KServe's is imported here, late, as it takes a second.
-    """
-    loaded = sys.modules.get("tritonclient.grpc.service_pb2")
-    if loaded is not None:
-        return loaded
-    from kserve.protocol.grpc import grpc_predict_v2_pb2
-
-    return grpc_predict_v2_pb2
-
-
 def parse(body: bytes) -> Any:
     """Return the ``ModelInferRequest`` of ``body``, checked for what every use needs.
 
@@ -51,7 +36,7 @@ def parse(body: bytes) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        request = messages().ModelInferRequest.FromString(body)
+        request = model_infer_request().FromString(body)
     except DecodeError:
         msg = "the body is not a serialised ModelInferRequest"
         raise SampleError(msg) from None
@@ -81,7 +66,7 @@ def decode(body: bytes) -> Iterator[Tensor]:
 
 def encode(tensors: Sequence[Tensor], request_id: str | None) -> bytes:
     """Return a ``ModelInferRequest`` with raw contents and an empty ``model_name``, which the transport fills in."""
-    message = messages().ModelInferRequest(id=request_id or "")
+    message = model_infer_request()(id=request_id or "")
     for tensor in tensors:
         message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
         message.raw_input_contents.append(to_raw(tensor))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._json import json_object
 from kserve_warmup.samples.sample import Signature, TensorSpec
 
 PATHS = {
@@ -24,13 +23,12 @@ def kind_of(document: dict[str, Any]) -> str | None:
     return next((kind for field, kind in _FIELDS.items() if field in document), None)
 
 
-def signature(body: bytes) -> tuple[Signature, int, str]:
+def signature(document: dict[str, Any]) -> tuple[Signature, int, str]:
     """Return a pseudo-signature, the number of prompts and the default path.
 
     The signature's one input is named after the kind of request (``+stream`` when it is streamed, another path through
     the server); its shape is the longest prompt's length, in characters or tokens, rounded up to a power of two.
     """
-    document = json_object(body, "openai")
     kind = kind_of(document)
     if kind is None:
         raise SampleError(f"an OpenAI body has one of {', '.join(_FIELDS)}: this one has none")

@@ -39,15 +39,15 @@ def decode(body: bytes) -> tuple[Tensor, ...]:
 
     Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
     """
-    return tuple(_tensor(name, value) for name, value in _columns(*_payload(body)).items())
+    return tuple(_tensor(name, value) for name, value in _columns(*_payload(json_object(body, "v1"))).items())
 
 
-def signature(body: bytes) -> tuple[Signature, int]:
+def signature(document: dict[str, Any]) -> tuple[Signature, int]:
     """Return the signature and the number of instances; rows that no tensor can hold still get a signature.
 
     Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
     """
-    key, payload = _payload(body)
+    key, payload = _payload(document)
     try:
         columns = _columns(key, payload)
     except SampleError:
@@ -80,8 +80,7 @@ def encode(tensors: Sequence[Tensor]) -> bytes:
     return orjson.dumps({"instances": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]})
 
 
-def _payload(body: bytes) -> tuple[str, Any]:
-    document = json_object(body, "v1")
+def _payload(document: dict[str, Any]) -> tuple[str, Any]:
     key = "instances" if "instances" in document else "inputs"
     payload = document.get(key)
     if not isinstance(payload, (list, dict)) or (key == "instances" and isinstance(payload, dict)) or payload == {}:

@@ -1,162 +1,175 @@
-"""Choose requests that stand for all traffic: strata, a seeded bottom-k inside each, weights and coverage."""
+"""Choose requests that stand for all traffic: which strata, how many requests of each, with what weight."""
 
 from __future__ import annotations
 
-import bisect
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sample import Protocol, Sample, Signature
+from kserve_warmup.samples.place import Stratum, bucketed
+from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.sketch import Kept, Place, TrafficSketch
+from kserve_warmup.samples.sources.record import Part, recorded
 from kserve_warmup.samples.store import SampleSet
 
-Stratum = tuple[Protocol, Signature, int]
-_Key = tuple[bytes, str]
+_RARE = 5
+"""One place in this many goes to rare strata, when there are too many for all."""
+
+_NAMED = 20
 
 
-@dataclass(slots=True)
-class StratumSketch:
-    """The traffic of one stratum in small: how many requests there were, and the ``k`` of them with the lowest hashes.
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much to keep.
 
-    A request's hash depends on its content and the seed alone. So the same requests are kept whatever the order in
-    which they come and however they are split over machines (bottom-k sketches: Cohen and Kaplan, PODC 2007).
+    Attributes:
+        per_stratum: different requests of each stratum.
+        max_samples: requests in all.
+        max_bytes: of all bodies together; None: no limit.
+        seed: another seed keeps other requests.
+
+    Raises:
+        SampleError: one of them is below 1.
     """
 
-    k: int
-    seed: int
-    count: int = 0
-    _kept: list[tuple[_Key, Sample]] = field(default_factory=list)
+    per_stratum: int = 3
+    max_samples: int = 200
+    max_bytes: int | None = None
+    seed: int = 0
 
-    def add(self, sample: Sample) -> None:
-        """Count a request, and keep it if its hash is among the lowest; an equal one is kept once."""
-        self.count += 1
-        self._keep((_hash(sample.id, self.seed), sample.id), sample)
-
-    def merge(self, other: StratumSketch) -> None:
-        """Take in what another sketch of the same stratum, ``k`` and seed has seen."""
-        self.count += other.count
-        for key, sample in other._kept:
-            self._keep(key, sample)
-
-    def samples(self, count: int) -> list[Sample]:
-        """Return the ``count`` requests with the lowest hashes, or as many as there are."""
-        return [sample for _, sample in self._kept[:count]]
-
-    def _keep(self, key: _Key, sample: Sample) -> None:
-        position = bisect.bisect_left(self._kept, key, key=lambda item: item[0])
-        known = position < len(self._kept) and self._kept[position][0] == key
-        if not known and position < self.k:
-            self._kept.insert(position, (key, sample))
-            del self._kept[self.k :]
+    def __post_init__(self) -> None:
+        """Refuse limits that leave nothing."""
+        for name in ("per_stratum", "max_samples", "max_bytes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SampleError(f"{name} is {value}: keep at least 1")
 
 
-class TrafficSketch:
-    """All traffic in small, stratum by stratum; it holds ``per_stratum`` bodies of each stratum and no others."""
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is kept of the traffic.
 
-    def __init__(self, *, per_stratum: int = 3, seed: int = 0) -> None:
-        """Begin with no traffic.
+    Attributes:
+        requests: the kept requests with the share of the traffic that each stands for.
+        coverage: share of the traffic whose stratum has a request.
+        facts: how it was chosen and what was left out, JSON-compatible.
+    """
 
-        Args:
-            per_stratum: how many different requests each stratum keeps at most.
-            seed: another seed keeps other requests.
-
-        Raises:
-            SampleError: ``per_stratum`` is below 1.
-        """
-        if per_stratum < 1:
-            raise SampleError(f"per_stratum is {per_stratum}: keep at least 1 request of each stratum")
-        self.per_stratum = per_stratum
-        self.seed = seed
-        self.strata: dict[Stratum, StratumSketch] = {}
-
-    @property
-    def count(self) -> int:
-        """Return the number of requests seen."""
-        return sum(sketch.count for sketch in self.strata.values())
-
-    def add(self, sample: Sample) -> None:
-        """Count one request."""
-        self._stratum(sample.stratum).add(sample)
-
-    def merge(self, other: TrafficSketch) -> None:
-        """Take in what another sketch has seen.
-
-        Raises:
-            SampleError: it was made with other parameters.
-        """
-        if (self.per_stratum, self.seed) != (other.per_stratum, other.seed):
-            msg = "sketches can only be merged when they have the same per_stratum and seed"
-            raise SampleError(msg)
-        for stratum, sketch in other.strata.items():
-            self._stratum(stratum).merge(sketch)
-
-    def result(self, model: str, *, source: str = "", max_samples: int = 200) -> SampleSet:
-        """Return the sample set of the traffic seen.
-
-        When there are more strata than ``max_samples``, those with the least traffic are left out, and the coverage
-        tells how much that was. Every stratum that is kept has one sample at least; what room is left goes to second
-        and third samples, by traffic share. A stratum's share is split evenly over its samples.
-
-        Raises:
-            SampleError: no traffic was seen, or ``max_samples`` is below 1.
-        """
-        if max_samples < 1:
-            raise SampleError(f"max_samples is {max_samples}: keep at least 1 request")
-        total = self.count
-        if not total:
-            msg = "there is no request to choose from"
-            raise SampleError(msg)
-        ranked = sorted(self.strata.items(), key=lambda item: (-item[1].count, _order(item[0])))[:max_samples]
-        sketches = [sketch for _, sketch in ranked]
-        samples = [
-            sample.with_weight(sketch.count / total / size)
-            for sketch, size in zip(sketches, self._sizes(sketches, max_samples), strict=True)
-            for sample in sketch.samples(size)
-        ]
-        selection = {"per_stratum": self.per_stratum, "max_samples": max_samples, "seed": self.seed}
-        facts = {"requests": total, "strata": len(self.strata), "strata_kept": len(sketches)}
-        coverage = sum(sketch.count for sketch in sketches) / total
-        return SampleSet(model, tuple(samples), source, coverage, selection | facts)
-
-    def _stratum(self, stratum: Stratum) -> StratumSketch:
-        if stratum not in self.strata:
-            self.strata[stratum] = StratumSketch(self.per_stratum, self.seed)
-        return self.strata[stratum]
-
-    def _sizes(self, sketches: list[StratumSketch], max_samples: int) -> list[int]:
-        """Return how many samples each sketch gives; the room goes round by round, the busiest stratum first."""
-        sizes = [1] * len(sketches)
-        room = max_samples - len(sketches)
-        for wanted in range(2, self.per_stratum + 1):
-            for index, sketch in enumerate(sketches):
-                if room and len(sketch.samples(wanted)) == wanted:
-                    sizes[index] = wanted
-                    room -= 1
-        return sizes
+    requests: list[tuple[Kept, float]]
+    coverage: float
+    facts: dict[str, Any]
 
 
-def select(
-    samples: Iterable[Sample],
-    model: str,
-    *,
-    source: str = "",
-    per_stratum: int = 3,
-    max_samples: int = 200,
-    seed: int = 0,
-) -> SampleSet:
+def choose(sketch: TrafficSketch, limits: Limits) -> Choice:
+    """Return the choice of what ``sketch`` has kept.
+
+    Every stratum that is kept has one request at least; what room is left goes to second and third requests, by traffic
+    share. A stratum's share is split evenly over its requests.
+
+    Raises:
+        SampleError: there is no usable request, or not one fits into ``max_bytes``.
+    """
+    counts = {stratum: one.requests for stratum, one in sketch.strata.items() if one.requests}
+    total = sum(counts.values())
+    usable = {stratum: kept for stratum in counts if (kept := sketch.strata[stratum].usable)}
+    if not usable:
+        msg = "there is no request to choose from"
+        raise SampleError(msg)
+    ranked = _ranked({stratum: counts[stratum] for stratum in usable}, limits.max_samples)
+    taken: dict[Stratum, list[Kept]] = {}
+    for stratum, request in _fitting(_rounds(ranked, usable), limits):
+        taken.setdefault(stratum, []).append(request)
+    if not taken:
+        smallest = min(kept.size for each in usable.values() for kept in each)
+        raise SampleError(f"max_bytes is {limits.max_bytes}: the smallest request has {smallest} bytes")
+    requests = [(kept, counts[s] / total / len(each)) for s, each in taken.items() for kept in each]
+    left_out = sorted((s for s in counts if s not in taken), key=lambda s: (-counts[s], _order(s)))
+    facts: dict[str, Any] = {
+        "per_stratum": limits.per_stratum,
+        "max_samples": limits.max_samples,
+        **({"max_bytes": limits.max_bytes} if limits.max_bytes else {}),
+        "seed": limits.seed,
+        "requests": total,
+        "strata": len(counts),
+        "strata_kept": len(taken),
+    }
+    if left_out:
+        named = [{"stratum": str(s), "share": counts[s] / total} for s in left_out[:_NAMED]]
+        facts["left_out"] = {"strata": len(left_out), "share": sum(counts[s] for s in left_out) / total, "first": named}
+    return Choice(requests, sum(counts[s] for s in taken) / total, facts)
+
+
+def select(samples: Iterable[Sample], model: str, *, source: str = "", limits: Limits | None = None) -> SampleSet:
     """Return the sample set of ``samples``, each counted as one request of the traffic."""
-    sketch = TrafficSketch(per_stratum=per_stratum, seed=seed)
-    for sample in samples:
-        sketch.add(sample)
-    return sketch.result(model, source=source, max_samples=max_samples)
+    limits = limits or Limits()
+    sketch, part = TrafficSketch(per_stratum=limits.per_stratum, seed=limits.seed), Part("samples")
+    for index, sample in enumerate(samples):
+        record = recorded(sample, part.file, index + 1)
+        sketch.add(Stratum(*sample.stratum), record, Place(part, index), lambda _, sample=sample: sample)  # type: ignore[misc]
+    choice = choose(sketch, limits)
+    chosen = tuple(kept.sample.with_weight(weight) for kept, weight in choice.requests if kept.sample)
+    return SampleSet(model, chosen, source, choice.coverage, choice.facts)
 
 
-def _hash(sample_id: str, seed: int) -> bytes:
-    return hashlib.blake2b(sample_id.encode(), digest_size=16, key=str(seed).encode()).digest()
+def _ranked(counts: Mapping[Stratum, int], room: int) -> list[Stratum]:
+    """Return the strata to keep, the most important first.
+
+    When there are too many, four fifths of the room go to those with the most traffic, and the rest to rare ones that
+    have a protocol, a batch size or sizes (rounded up to powers of two) which no kept one has: what has the most
+    traffic first.
+    """
+    by_share = sorted(counts, key=lambda s: (-counts[s], _order(s)))
+    if len(by_share) <= room:
+        return by_share
+    kept = by_share[: room - room // _RARE]
+    kept += _covering(by_share[len(kept) :], kept, counts, room - len(kept))
+    chosen = set(kept)
+    kept += [s for s in by_share if s not in chosen][: room - len(kept)]
+    return kept
+
+
+def _covering(rest: list[Stratum], kept: list[Stratum], counts: Mapping[Stratum, int], room: int) -> list[Stratum]:
+    """Return strata of ``rest`` (the busiest first) that greedily cover the facets which ``kept`` leaves out."""
+    covered = {facet for stratum in kept for facet in _facets(stratum)}
+    traffic: Counter[Hashable] = Counter()
+    busiest: dict[Hashable, Stratum] = {}
+    for stratum in rest:
+        for facet in _facets(stratum):
+            traffic[facet] += counts[stratum]
+            busiest.setdefault(facet, stratum)
+    chosen: list[Stratum] = []
+    for facet in sorted(traffic, key=lambda f: (-traffic[f], _order(busiest[f]), str(f))):
+        if len(chosen) == room:
+            break
+        if facet not in covered:
+            chosen.append(busiest[facet])
+            covered.update(_facets(busiest[facet]))
+    return chosen
+
+
+def _facets(stratum: Stratum) -> tuple[Hashable, ...]:
+    return (stratum.protocol, bucketed(stratum).signature, stratum.batch)
+
+
+def _rounds(ranked: list[Stratum], usable: Mapping[Stratum, list[Kept]]) -> Iterator[tuple[Stratum, Kept]]:
+    """Yield the first request of each stratum, then the second of each, and so on."""
+    for number in range(max(len(usable[stratum]) for stratum in ranked)):
+        yield from ((stratum, usable[stratum][number]) for stratum in ranked if number < len(usable[stratum]))
+
+
+def _fitting(requests: Iterable[tuple[Stratum, Kept]], limits: Limits) -> Iterator[tuple[Stratum, Kept]]:
+    """Yield requests until there are ``max_samples``, leaving out those that ``max_bytes`` has no room for."""
+    count = size = 0
+    for stratum, kept in requests:
+        if count == limits.max_samples:
+            return
+        if limits.max_bytes is None or size + kept.size <= limits.max_bytes:
+            count, size = count + 1, size + kept.size
+            yield stratum, kept
 
 
 def _order(stratum: Stratum) -> tuple[str, bool, int, str]:
     """Return a key that orders strata of equal traffic, the same on every machine."""
-    protocol, signature, batch = stratum
-    return (protocol, signature.batched, batch, repr(signature.inputs))
+    return (stratum.protocol, stratum.signature.batched, stratum.batch, repr(stratum.signature.inputs))

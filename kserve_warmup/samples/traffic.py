@@ -3,86 +3,25 @@
 from __future__ import annotations
 
 import glob
-import importlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol, cast
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.digest import FORMATS, Digest, Job, Tally, decoded, source
+from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.select import TrafficSketch
+from kserve_warmup.samples.select import choose
+from kserve_warmup.samples.sketch import Kept
 from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import detect, request
 
-FORMATS = {
-    "npz": "npz",
-    "kserve-logger": "kserve_logger",
-    "perf-analyzer": "perf_analyzer",
-    "jsonl": "jsonl",
-    "body": "body",
-}
-"""Formats of traffic and the module in ``sources`` that reads each, in the order in which a file's content is tried."""
+__all__ = ["FORMATS", "Job", "Tally", "find_files", "plan", "read", "sample_traffic"]
+
+PART = 64 * 2**20
+"""Bytes of a file that one process reads at a time, where its format can be split."""
 
 _HEAD = 65536
-
-
-class Source(Protocol):
-    """What a module in ``sources`` has."""
-
-    def sniff(self, head: bytes) -> bool:
-        """Return whether a file that begins with ``head`` is of this format."""
-
-    def read(self, part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
-        """Yield the requests of a part of a file, and a note of each record that is none."""
-
-
-@dataclass
-class Tally:
-    """What was read: requests, records skipped, and the first few of these."""
-
-    SHOWN = 5
-
-    requests: int = 0
-    bad: int = 0
-    examples: list[BadRecord] = field(default_factory=list)
-
-    def count(self, records: Iterable[Sample | BadRecord]) -> Iterator[Sample]:
-        """Yield the samples among ``records`` and count them all."""
-        for record in records:
-            if isinstance(record, Sample):
-                self.requests += 1
-                yield record
-            else:
-                self.bad += 1
-                if len(self.examples) < self.SHOWN:
-                    self.examples.append(record)
-
-    def check(self, max_bad: float) -> None:
-        """Refuse traffic of which too much is unusable.
-
-        Raises:
-            SampleError: the share of bad records is above ``max_bad`` (0 to 1), or there is no request at all.
-        """
-        first = f"; first: {self.examples[0].where}: {self.examples[0].reason}" if self.examples else ""
-        if not self.requests:
-            raise SampleError(f"no request in {self.bad} records{first}")
-        share = self.bad / (self.bad + self.requests)
-        if share > max_bad:
-            what = f"{self.bad} of {self.bad + self.requests} records ({share:.1%}) are unusable"
-            raise SampleError(f"{what}, more than --max-bad {max_bad:g} allows{first}")
-
-
-def source(name: str) -> Source:
-    """Return the module that reads a format.
-
-    Raises:
-        SampleError: there is no such format.
-    """
-    if name not in FORMATS:
-        raise SampleError(f"unknown format {name!r}: use one of {', '.join(FORMATS)}")
-    return cast("Source", importlib.import_module(f"kserve_warmup.samples.sources.{FORMATS[name]}"))
 
 
 def find_files(sources: Iterable[str | Path]) -> list[Path]:
@@ -102,59 +41,119 @@ def find_files(sources: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
+def plan(sources: Iterable[str | Path], form: str | None = None) -> Iterator[tuple[str, Part] | BadRecord]:
+    """Yield the parts to read of all files, each with its format, and a note of each file that cannot be read.
+
+    How a file is split depends on its size alone, so that every engine reads the same parts.
+
+    Args:
+        sources: files, folders and globs.
+        form: one of :data:`FORMATS`; None tells it from each file's content.
+    """
+    if form:
+        source(form)
+    for path in find_files(sources):
+        yield from _parts(path, form)
+
+
 def read(
     sources: Iterable[str | Path], *, form: str | None = None, options: ReadOptions | None = None
 ) -> Iterator[Sample | BadRecord]:
-    """Yield every request in ``sources``, and a note of each record that is none.
-
-    Args:
-        sources: files, folders and globs; gzip-compressed files too.
-        form: one of :data:`FORMATS`; None tells it from each file's content.
-        options: what a format of bare tensors does not tell.
-    """
-    for path in find_files(sources):
-        try:
-            reader = source(form or _sniffed(path))
-        except UNREADABLE as error:
-            yield BadRecord(str(path), f"cannot be read: {error}")
+    """Yield every request in ``sources``, decoded whole, and a note of each record that is none."""
+    for item in plan(sources, form):
+        if isinstance(item, BadRecord):
+            yield item
             continue
-        for record in reader.read(Part.whole(path), options or ReadOptions()):
-            yield decoded(record) if isinstance(record, Record) else record
-
-
-def decoded(record: Record) -> Sample | BadRecord:
-    """Return the request that a record holds, checked whole."""
-    try:
-        protocol = record.protocol or detect(record.body, record.headers)
-        headers = record.headers
-        if protocol == "v2-binary" and headers.get("content-type", "").startswith("application/json"):
-            # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
-            headers = {name: value for name, value in headers.items() if name != "content-type"}
-        return request(protocol, record.body, path=record.path, headers=headers)
-    except SampleError as error:
-        return record.bad(str(error))
+        name, part = item
+        for record in source(name).read(part, options or ReadOptions()):
+            yield _decoded(record) if isinstance(record, Record) else record
 
 
 def sample_traffic(
-    records: Iterable[Sample | BadRecord],
+    sources: Iterable[str | Path],
     model: str,
     *,
-    source: str = "",
-    per_stratum: int = 3,
-    max_samples: int = 200,
-    seed: int = 0,
+    job: Job | None = None,
+    form: str | None = None,
     max_bad: float = 0.01,
+    engine: Engine | None = None,
+    progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> tuple[SampleSet, Tally]:
-    """Return a representative sample set of what :func:`read` yields, and what was read.
+    """Return a representative sample set of recorded traffic, and what was read.
+
+    Args:
+        sources: files, folders and globs; gzip-compressed files too.
+        model: name of the model that the traffic was for.
+        job: what to keep of what traffic.
+        form: one of :data:`FORMATS`; None tells it from each file's content.
+        max_bad: share of unusable records above which to fail.
+        engine: reads the files; None: this process does.
+        progress: told how many bytes were read, and of how many.
 
     Raises:
         SampleError: more than ``max_bad`` of the records are unusable, or there is no request.
     """
-    tally, sketch = Tally(), TrafficSketch(per_stratum=per_stratum, seed=seed)
-    for sample in tally.count(records):
-        sketch.add(sample)
+    job, named = job or Job(), list(map(str, sources))
+    items = list(plan(named, form))
+    work = [item for item in items if not isinstance(item, BadRecord)]
+    total, done = sum(part.size for _, part in work), 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(done, total)
+
+    digest = (engine or local.engine(1))(work, job, count)
+    for item in items:
+        if isinstance(item, BadRecord):
+            digest.tally.skip(item)
+    tally = digest.total()
     tally.check(max_bad)
-    return sketch.result(model, source=source, max_samples=max_samples), tally
+    choice = choose(digest.sketch, job.limits)
+    samples = _fetched(choice.requests, {part: form for form, part in work}, digest)
+    return SampleSet(model, tuple(samples), " ".join(named), choice.coverage, choice.facts), tally
+
+
+def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest: Digest) -> Iterator[Sample]:
+    """Yield the chosen requests; those that no process had room to hold are read again.
+
+    Raises:
+        SampleError: a file was changed in the meantime.
+    """
+    missing: dict[Part, dict[int, tuple[Kept, float]]] = defaultdict(dict)
+    for kept, weight in requests:
+        if kept.sample is not None:
+            yield kept.sample.with_weight(weight)
+        else:
+            missing[kept.place.part][kept.place.index] = (kept, weight)
+    for part, wanted in missing.items():
+        for index, record in enumerate(source(forms[part]).read(part, digest.job.options)):
+            if index in wanted:
+                kept, weight = wanted.pop(index)
+                if not isinstance(record, Record) or digest.sketch.key(record) != kept.key:
+                    raise SampleError(f"{part.file} was changed while it was read: sample it again")
+                yield decoded(record).with_weight(weight)
+            if not wanted:
+                break
+        if wanted:
+            raise SampleError(f"{part.file} was cut off while it was read: sample it again")
+
+
+def _parts(path: Path, form: str | None) -> Iterator[tuple[str, Part] | BadRecord]:
+    try:
+        name = form or _sniffed(path)
+        split = getattr(source(name), "split", None)
+        for part in split(str(path), PART) if split else [Part.whole(path)]:
+            yield name, part
+    except UNREADABLE as error:
+        yield BadRecord(str(path), f"cannot be read: {error}")
+
+
+def _decoded(record: Record) -> Sample | BadRecord:
+    try:
+        return decoded(record)
+    except SampleError as error:
+        return record.bad(str(error))
 
 
 def _below(folder: Path) -> list[Path]:

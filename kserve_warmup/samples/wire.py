@@ -46,7 +46,7 @@ def decode(protocol: Protocol, body: bytes, headers: Mapping[str, str]) -> tuple
     if protocol == "v1":
         return _v1.decode(body)
     if protocol == "v2":
-        return tuple(_v2.decode(_v2_json(body), memoryview(b"")))
+        return tuple(_v2.decode(json_object(body, "v2"), memoryview(b"")))
     if protocol == "v2-binary":
         return tuple(_v2.decode(*_v2.split(body, headers)))
     if protocol == "grpc":
@@ -105,7 +105,7 @@ def request(
     kept = keep_headers(headers or {})
     default = DEFAULT_PATHS.get(protocol, "")
     if protocol == "openai":
-        signature, batch, default = _openai.signature(body)
+        signature, batch, default = _openai.signature(json_object(body, protocol))
     else:
         signature, batch = infer_signature(protocol, body, kept)
     if protocol in _CONTENT_TYPES:
@@ -118,22 +118,27 @@ def request(
 
 def infer_signature(protocol: Protocol, body: bytes, headers: Mapping[str, str]) -> tuple[Signature, int]:
     """Return the signature and the batch size of a body, reading no more of it than that takes."""
-    if protocol == "v1":
-        return _v1.signature(body)
-    if protocol == "openai":
-        return _openai.signature(body)[:2]
-    if protocol == "v2":
-        items = _v2.inputs(_v2_json(body))
-        if any(not isinstance(i.get("data"), list) for i in items):
-            msg = "a v2 JSON body has a list of data in every input"
-            raise SampleError(msg)
-        return _signature((i["name"], i["datatype"], i["shape"]) for i in items)
+    if protocol in ("v1", "v2", "openai"):
+        return json_signature(protocol, json_object(body, protocol))
     if protocol == "v2-binary":
         items = _v2.inputs(_v2.split(body, headers)[0])
         return _signature((i["name"], i["datatype"], i["shape"]) for i in items)
     if protocol == "grpc":
         return _signature((i.name, i.datatype, i.shape) for i in _grpc.parse(body).inputs)
     raise SampleError(f"unknown protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
+
+
+def json_signature(protocol: Protocol, document: dict[str, Any]) -> tuple[Signature, int]:
+    """Return the signature and the batch size of a JSON body that is parsed already."""
+    if protocol == "v1":
+        return _v1.signature(document)
+    if protocol == "openai":
+        return _openai.signature(document)[:2]
+    items = _v2.inputs(document)
+    if any(not isinstance(i.get("data"), list) for i in items):
+        msg = "a v2 JSON body has a list of data in every input"
+        raise SampleError(msg)
+    return _signature((i["name"], i["datatype"], i["shape"]) for i in items)
 
 
 def detect(body: bytes, headers: Mapping[str, str] | None = None) -> Protocol:
@@ -146,7 +151,7 @@ def detect(body: bytes, headers: Mapping[str, str] | None = None) -> Protocol:
     if _v2.LENGTH_HEADER in kept:
         return "v2-binary"
     try:
-        return _detect_json(json_object(body, "request"))
+        return detect_json(json_object(body, "request"))
     except NotJSONError:
         for protocol in _BINARY_PROTOCOLS:
             with contextlib.suppress(SampleError):
@@ -156,7 +161,8 @@ def detect(body: bytes, headers: Mapping[str, str] | None = None) -> Protocol:
     raise SampleError(msg)
 
 
-def _detect_json(document: dict[str, Any]) -> Protocol:
+def detect_json(document: dict[str, Any]) -> Protocol:
+    """Return the protocol of a JSON body that is parsed already."""
     items = document.get("inputs")
     if isinstance(items, list) and items and all(isinstance(i, dict) and "datatype" in i for i in items):
         return "v2"
@@ -194,10 +200,6 @@ def keep_path(path: str) -> str:
     if not bare.startswith("/") or not bare.isascii() or not bare.isprintable() or " " in bare:
         raise SampleError(f"path {bare[:80]!r} is not a request's path: it begins with / and is plain ASCII")
     return _MODEL_IN_PATH.sub(rf"\g<1>{MODEL_PLACEHOLDER}", bare)
-
-
-def _v2_json(body: bytes) -> dict[str, Any]:
-    return json_object(body, "v2")
 
 
 def _signature(inputs: Iterable[tuple[str, str, Sequence[int]]]) -> tuple[Signature, int]:

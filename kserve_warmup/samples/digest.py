@@ -1,0 +1,182 @@
+"""Read parts of traffic to a digest: a sketch and a tally. This is what every engine runs in its processes."""
+
+from __future__ import annotations
+
+import bisect
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.place import Placer
+from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.select import Limits
+from kserve_warmup.samples.sketch import Place, TrafficSketch
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.wire import detect, request
+
+FORMATS = {
+    "npz": "npz",
+    "kserve-logger": "kserve_logger",
+    "perf-analyzer": "perf_analyzer",
+    "jsonl": "jsonl",
+    "body": "body",
+}
+"""Formats of traffic and the module in ``sources`` that reads each, in the order in which a file's content is tried."""
+
+
+class Source(Protocol):
+    """What a module in ``sources`` has."""
+
+    def sniff(self, head: bytes) -> bool:
+        """Return whether a file that begins with ``head`` is of this format."""
+
+    def read(self, part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
+        """Yield the requests of a part of a file, and a note of each record that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process needs to know to read traffic.
+
+    Attributes:
+        limits: how much to keep.
+        options: what a format of bare tensors does not tell.
+        buckets: whether dimensions are rounded up to powers of two to make strata.
+        since: requests before this time (seconds since 1970, UTC) are passed over, and those without a time.
+        until: requests at or after this time as well.
+        status_ok: requests whose answer's recorded status is not 200 are passed over.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    options: ReadOptions = field(default_factory=ReadOptions)
+    buckets: bool = False
+    since: float | None = None
+    until: float | None = None
+    status_ok: bool = False
+
+    def passes(self, record: Record) -> bool:
+        """Return whether a record belongs to the traffic that was asked for."""
+        if self.status_ok and record.status not in (None, 200):
+            return False
+        if self.since is None and self.until is None:
+            return True
+        if record.time is None:
+            return False
+        return (self.since is None or record.time >= self.since) and (self.until is None or record.time < self.until)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was read: usable requests, records skipped with the first few of these, and requests not asked for."""
+
+    SHOWN = 5
+
+    requests: int = 0
+    bad: int = 0
+    passed_over: int = 0
+    examples: list[BadRecord] = field(default_factory=list)
+
+    def skip(self, bad: BadRecord) -> None:
+        """Count a record that is no usable request."""
+        self.bad += 1
+        bisect.insort(self.examples, bad)
+        del self.examples[self.SHOWN :]
+
+    def merge(self, other: Tally) -> None:
+        """Take in what another process has counted."""
+        self.requests += other.requests
+        self.passed_over += other.passed_over
+        skipped = self.bad + other.bad
+        for bad in other.examples:
+            self.skip(bad)
+        self.bad = skipped
+
+    def check(self, max_bad: float) -> None:
+        """Refuse traffic of which too much is unusable.
+
+        Raises:
+            SampleError: the share of bad records is above ``max_bad`` (0 to 1), or there is no request at all.
+        """
+        first = f"; first: {self.examples[0].where}: {self.examples[0].reason}" if self.examples else ""
+        if not self.requests:
+            others = f", and {self.passed_over} that were not asked for" if self.passed_over else ""
+            raise SampleError(f"no request in {self.bad} records{others}{first}")
+        share = self.bad / (self.bad + self.requests)
+        if share > max_bad:
+            what = f"{self.bad} of {self.bad + self.requests} records ({share:.1%}) are unusable"
+            raise SampleError(f"{what}, more than --max-bad {max_bad:g} allows{first}")
+
+
+class Digest:
+    """Traffic that was read, in small; digests of parts merge to that of the whole, in any order."""
+
+    def __init__(self, job: Job) -> None:
+        """Begin with nothing read."""
+        self.job = job
+        self.tally = Tally()
+        self.sketch = TrafficSketch(per_stratum=job.limits.per_stratum, seed=job.limits.seed)
+
+    def read(self, forms: Iterable[tuple[str, Part]], progress: Callable[[int], object] = lambda _: None) -> Digest:
+        """Read parts, each in its format, and return the digest; ``progress`` is told each part's bytes."""
+        placer = Placer(buckets=self.job.buckets)
+        for form, part in forms:
+            for index, record in enumerate(source(form).read(part, self.job.options)):
+                self._count(record, Place(part, index), placer)
+            progress(part.size)
+        return self
+
+    def merge(self, other: Digest) -> None:
+        """Take in what another process has read."""
+        self.tally.merge(other.tally)
+        self.sketch.merge(other.sketch)
+
+    def total(self) -> Tally:
+        """Return the tally with what only showed when requests were decoded whole."""
+        total = Tally()
+        total.merge(self.tally)
+        for bad in self.sketch.damaged():
+            total.requests -= 1
+            total.skip(bad)
+        return total
+
+    def _count(self, record: Record | BadRecord, place: Place, placer: Placer) -> None:
+        if isinstance(record, BadRecord):
+            self.tally.skip(record)
+            return
+        if not self.job.passes(record):
+            self.tally.passed_over += 1
+            return
+        try:
+            stratum = placer.place(record)
+        except SampleError as error:
+            self.tally.skip(record.bad(str(error)))
+            return
+        self.tally.requests += 1
+        self.sketch.add(stratum, record, place, decoded)
+
+
+def decoded(record: Record) -> Sample:
+    """Return the request that a record holds, checked whole.
+
+    Raises:
+        SampleError: it holds none.
+    """
+    headers = record.headers
+    protocol = record.protocol or detect(record.body, headers)
+    if protocol == "v2-binary" and headers.get("content-type", "").startswith("application/json"):
+        # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
+        headers = {name: value for name, value in headers.items() if name != "content-type"}
+    return request(protocol, record.body, path=record.path, headers=headers)
+
+
+def source(name: str) -> Source:
+    """Return the module that reads a format.
+
+    Raises:
+        SampleError: there is no such format.
+    """
+    if name not in FORMATS:
+        raise SampleError(f"unknown format {name!r}: use one of {', '.join(FORMATS)}")
+    return cast("Source", importlib.import_module(f"kserve_warmup.samples.sources.{FORMATS[name]}"))

@@ -1,0 +1,102 @@
+"""Read traffic in this process, or in several processes of this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from kserve_warmup.errors import SampleError, WarmupError
+from kserve_warmup.samples.digest import Digest, Job
+from kserve_warmup.samples.engines import Engine, Work
+from kserve_warmup.samples.sources.record import Part
+
+WORTH_A_PROCESS = 32 * 2**20
+"""Bytes of traffic below which starting another process (half a second) takes longer than it saves."""
+
+
+def engine(jobs: int) -> Engine:
+    """Return the engine that uses up to ``jobs`` processes."""
+
+    def run(work: Work, job: Job, progress: Callable[[int], object]) -> Digest:
+        worth = sum(part.size for _, part in work) // WORTH_A_PROCESS + 1
+        processes = min(jobs, len(work), worth)
+        return Digest(job).read(work, progress) if processes <= 1 else _many(work, job, progress, processes)
+
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    process: Any
+    pipe: Connection
+
+
+def _many(work: Work, job: Job, progress: Callable[[int], object], processes: int) -> Digest:
+    """Give each worker the next part when it is done with the last one, and merge what they have in the end."""
+    # spawn: a fork would copy the locks of threads that are running.
+    context = multiprocessing.get_context("spawn")
+    waiting = deque(sorted(work, key=lambda item: -item[1].size))
+    digest = Digest(job)
+    workers: dict[Connection, _Worker] = {}
+    try:
+        for _ in range(processes):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, job), daemon=True)
+            process.start()
+            theirs.close()
+            workers[ours] = _Worker(process, ours)
+        running = dict(workers)
+        while running:
+            for pipe in wait(list(running)):
+                assert isinstance(pipe, Connection)
+                answer = _received(pipe, running[pipe].process)
+                if isinstance(answer, Digest):
+                    digest.merge(answer)
+                    del running[pipe]
+                else:
+                    progress(answer)
+                    pipe.send(waiting.popleft() if waiting else None)
+    finally:
+        for worker in workers.values():
+            worker.process.terminate()
+            worker.process.join()
+            worker.pipe.close()
+    return digest
+
+
+def _received(pipe: Connection, process: Any) -> int | Digest:
+    """Return what a worker sends: bytes that it has read, or its digest.
+
+    Raises:
+        WarmupError: the worker failed, or was killed.
+    """
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        process.join()
+        msg = f"a process that reads traffic ended with {process.exitcode}: is there enough memory? Give fewer --jobs"
+        raise SampleError(msg) from None
+    if isinstance(answer, BaseException):
+        raise answer
+    assert isinstance(answer, int | Digest)
+    return answer
+
+
+def _work(pipe: Connection, job: Job) -> None:
+    """Ask for parts, read them, and send the digest of all; this is what a worker process runs."""
+    digest = Digest(job)
+
+    def parts() -> Iterator[tuple[str, Part]]:
+        pipe.send(0)
+        while (item := pipe.recv()) is not None:
+            yield item
+
+    try:
+        digest.read(parts(), pipe.send)
+        pipe.send(digest)
+    except WarmupError as error:
+        pipe.send(error)

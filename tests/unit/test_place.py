@@ -1,0 +1,101 @@
+"""The stratum of a request, told without parsing its numbers: the same as parsing all of it tells."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from strategies import requests_of
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.place import Placer, bucketed, exact, list_shape, without_numbers
+from kserve_warmup.samples.sources.record import Record
+from kserve_warmup.samples.wire import encode
+
+NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+NESTED = st.recursive(st.lists(NUMBERS, max_size=3), lambda inner: st.lists(inner, max_size=3), max_leaves=12)
+VALUES = st.recursive(
+    NUMBERS | st.text(max_size=6) | st.booleans() | st.none() | st.sampled_from(['"data":[1,2]', "]}", '\\"data":[1']),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["data", "x", "inputs"]), inner, max_size=2)
+    ),
+    max_leaves=8,
+)
+ITEMS = st.fixed_dictionaries(
+    {"name": st.sampled_from(["x", "data", "é"]), "shape": st.just([2, 1]), "datatype": st.just("FP32"), "data": VALUES}
+)
+DOCUMENTS = st.one_of(
+    st.fixed_dictionaries({"instances": NESTED | VALUES}, optional={"inputs": NESTED, "parameters": VALUES}),
+    st.fixed_dictionaries({"inputs": st.lists(ITEMS, max_size=3) | NESTED}, optional={"id": st.text(max_size=3)}),
+    st.fixed_dictionaries({"messages": VALUES}, optional={"data": NESTED, "stream": st.booleans()}),
+    st.dictionaries(st.sampled_from(["data", "x", "input", "prompt"]), VALUES, max_size=3),
+)
+
+
+def told(tell, record):
+    """What is told of a record, or that it is no request."""
+    try:
+        return tell(record)
+    except SampleError:
+        return None
+
+
+@given(DOCUMENTS, st.sampled_from([None, 1]), st.sampled_from([None, "v1", "v2", "openai"]))
+@example({"instances": [[1], []]}, None, None)
+@example({"instances": [[5], [6]]}, None, None)
+@example({"inputs": [1], "instances": [[2, 3]]}, None, None)
+@example({"instances": [{"data": [1, 2]}, {"data": [3, 4]}]}, None, None)
+def test_any_json_body_is_placed_as_parsing_it_whole_places_it(document, indent, protocol):
+    record = Record("f", 1, json.dumps(document, indent=indent).encode(), protocol=protocol)
+    assert told(Placer().place, record) == told(exact, record)
+
+
+@given(st.data())
+def test_every_protocol_is_placed_with_or_without_being_named(data):
+    protocol = data.draw(st.sampled_from(["v1", "v2", "v2-binary", "grpc"]))
+    try:
+        body, headers = encode(protocol, data.draw(requests_of(finite=True, text=True)))
+    except SampleError:
+        return  # the protocol cannot carry such a tensor
+    named = Record("f", 1, body, headers, protocol=protocol)
+    placer = Placer()
+    assert placer.place(named) == exact(named)
+    unnamed = Record("f", 2, body)
+    assert told(placer.place, unnamed) == told(exact, unnamed)
+
+
+@given(NESTED)
+def test_a_shape_is_told_by_brackets_and_commas_or_not_at_all(value):
+    shape = list_shape(json.dumps(value).encode())
+    inner = value
+    for size in shape or ():
+        assert len(inner) == size
+        inner = inner[0]
+    assert shape is None or not isinstance(inner, list)
+
+
+def test_the_numbers_of_a_large_body_are_cut_out_before_anything_is_parsed():
+    data = [0.125] * 10_000
+    inputs = [{"name": n, "shape": [1, 10_000], "datatype": "FP32", "data": data} for n in "ab"]
+    skeleton, cut = without_numbers(json.dumps({"inputs": inputs}).encode())
+    assert len(skeleton) < 200
+    assert [numbers.key for numbers in cut] == ["data", "data"]
+
+
+def test_equal_strata_are_one_object_so_that_counting_them_is_cheap():
+    placer = Placer()
+    bodies = (json.dumps({"inputs": [{"name": "x", "shape": [1], "datatype": "INT32", "data": [i]}]}) for i in (1, 2))
+    first, second = (placer.place(Record("f", 1, body.encode())) for body in bodies)
+    assert first is second
+
+
+@pytest.mark.parametrize("buckets", [False, True])
+def test_buckets_round_free_lengths_up_and_leave_channels_and_batches_alone(buckets):
+    placer = Placer(buckets=buckets)
+    rows = [[[[0.5] * 3] * length] * 5 for length in (9, 12, 16, 17)]
+    placed = {placer.place(Record("f", 1, json.dumps({"instances": row}).encode())) for row in rows}
+    found = sorted((s.batch, s.signature.inputs[0].shape) for s in placed)
+    assert found == ([(5, (16, 3)), (5, (32, 3))] if buckets else [(5, (n, 3)) for n in (9, 12, 16, 17)])
+    assert all(bucketed(s) == s for s in placed) == buckets
