@@ -328,7 +328,8 @@ from {module} import ModelInferRequest
 from kserve_warmup.samples._infer_proto import model_infer_request
 
 def fields(message):
-    return {{f.name: (f.number, f.type, f.is_repeated, f.message_type and fields(f.message_type)) for f in message.fields}}
+    nested = {{f.name: f.message_type and fields(f.message_type) for f in message.fields}}
+    return {{f.name: (f.number, f.type, f.is_repeated, nested[f.name]) for f in message.fields}}
 
 def within(theirs, ours):
     return all(
