@@ -36,3 +36,17 @@ class WarmupSettings(BaseSettings):
         default="warn", description="When there is no sample set and nothing to synthesise requests from."
     )
     report: Path | None = Field(default=None, description="Also write the warm-up report to this JSON file.")
+    capture_dir: Path | None = Field(
+        default=None,
+        description="Record the model's own requests in a folder per model name below this one. Without a sample set "
+        "the next start warms with them.",
+    )
+    capture_rate: float = Field(default=0.1, gt=0, le=1, description="Share of the requests to record.")
+    capture_max_mb: int = Field(
+        default=64, ge=1, description="What one model's recorded requests may take on disk; the oldest go first."
+    )
+    capture_scrub: str | None = Field(
+        default=None,
+        description="What takes private content out before it is recorded: a file of rules, 'strict', or both with a "
+        "comma between.",
+    )

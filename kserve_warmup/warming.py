@@ -22,6 +22,7 @@ from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.synthesise import synthesise
 from kserve_warmup.serving import metrics
+from kserve_warmup.serving.capture import recorded_samples
 from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.stall import watched
 from kserve_warmup.settings import WarmupSettings
@@ -52,7 +53,7 @@ class Warmup:
         """
         self.model = model
         self.settings = model.warmup_settings or WarmupSettings()
-        self.synthetic = False
+        self.unreviewed = False  # requests that nobody has chosen must not keep a model from serving
         self.samples = self._samples() if self.settings.enabled else ()
         self.report = WarmupReport(model.name, "none", 0.0, ())
 
@@ -60,7 +61,9 @@ class Warmup:
         folder = find_samples(self.settings.samples, self.model.name)
         if folder is not None:
             return tuple(SampleSet.open(folder))
-        self.synthetic = True
+        self.unreviewed = True
+        if recorded := recorded_samples(self.settings, self.model.name):
+            return recorded
         samples = synthesise(self.model)
         if samples:
             logger.warning(
@@ -117,7 +120,7 @@ class Warmup:
             f"{self.model.name}: {count} cannot be warmed over {report.transport}, "
             f"first {first.protocol} {first.signature} batch {first.batch}: {first.error}"
         )
-        if self.settings.on_failure == "fail" and not self.synthetic:
+        if self.settings.on_failure == "fail" and not self.unreviewed:
             raise WarmupFailedError(
                 f"{message}. Mend or remove the sample, or set KSERVE_WARMUP_ON_FAILURE=serve to serve it cold"
             )

@@ -23,11 +23,15 @@ from typing import TYPE_CHECKING, Any
 import kserve.model_server
 import uvicorn
 from kserve.model import InferenceModel
+from kserve.protocol.grpc.interceptors import LoggingInterceptor
 from kserve.protocol.rest.server import RESTServer
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.lifecycle import Lifecycle, Phase
+from kserve_warmup.serving.capture import CAPTURE
 from kserve_warmup.serving.signals import ends_at_once
+from kserve_warmup.serving.wiretap import WiretapMiddleware, tapped
+from kserve_warmup.settings import WarmupSettings
 
 if TYPE_CHECKING:
     from kserve.model_repository import ModelRepository
@@ -59,10 +63,13 @@ def install() -> None:
     def created(self: RESTServer) -> None:
         create_application(self)
         _add_lifespan(kserve.model_server.app, self.config, self.dataplane.model_registry)
+        if _record_traffic(self.dataplane.model_registry):
+            kserve.model_server.app.add_middleware(WiretapMiddleware, capture=CAPTURE)
 
     @functools.wraps(serve)
     async def served(self: kserve.ModelServer) -> None:
         _Serving.server = self
+        _record_traffic(self.registered_models)
         for model in _warmup_models(self.registered_models):
             state = model._lifecycle  # noqa: SLF001
             # gRPC opens beside the lifespan: until that has come to a model it is not ready, nor loaded again.
@@ -77,8 +84,23 @@ def install() -> None:
         else:
             await serve(self)
 
+    intercept = LoggingInterceptor.intercept_service
+
+    @functools.wraps(intercept)
+    async def intercepted(self: LoggingInterceptor, continuation: Any, details: Any) -> Any:
+        handler = await intercept(self, continuation, details)  # the outermost: what comes of all the others
+        return tapped(handler, details, CAPTURE) if CAPTURE else handler
+
+    LoggingInterceptor.intercept_service = intercepted
     RESTServer.create_application = created
     kserve.ModelServer._serve = served  # noqa: SLF001
+
+
+def _record_traffic(registry: ModelRepository) -> bool:
+    """Record the requests of those models that are set to; return whether there are any."""
+    for model in _warmup_models(registry):
+        CAPTURE.add(model.name, model.warmup_settings or WarmupSettings())
+    return bool(CAPTURE)
 
 
 def _add_lifespan(app: Any, config: uvicorn.Config, registry: ModelRepository) -> None:
@@ -89,6 +111,7 @@ def _add_lifespan(app: Any, config: uvicorn.Config, registry: ModelRepository) -
         async with inner(app) as state:
             await _warm_application(config, registry)
             yield state
+            await asyncio.to_thread(CAPTURE.flush)
 
     app.router.lifespan_context = lifespan
 

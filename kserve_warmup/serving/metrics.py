@@ -19,6 +19,10 @@ FIRST = Gauge("kserve_warmup_first_latency_seconds", "Latency of the first warm-
 STEADY = Gauge("kserve_warmup_steady_latency_seconds", "Latency when the warm-up ended.", _STRATUM)
 COVERAGE = Gauge("kserve_warmup_coverage_ratio", "Share of the recorded traffic that was warmed.", ("model_name",))
 
+CAPTURED = Counter("kserve_warmup_captured", "Requests recorded for the next start.", ("model_name",))
+CAPTURE_DROPPED = Counter("kserve_warmup_capture_dropped", "Requests not recorded.", ("model_name", "reason"))
+DROP_REASONS = ("queue_full", "too_large", "refused", "disk")
+
 _REQUEST_HISTOGRAMS = (
     kserve_metrics.PRE_HIST_TIME,
     kserve_metrics.PREDICT_HIST_TIME,

@@ -1,23 +1,25 @@
 """JSON lines: a request body on each line, or an envelope that keeps a request exactly.
 
-An envelope is ``{"protocol": …, "path": …, "headers": {…}, "body": "…"}``, or ``"body_b64"`` for a body that is not
-UTF-8; all but the body may be left out. This is also the format in which kserve-warmup itself records requests.
+An envelope is ``{"protocol": …, "path": …, "headers": {…}, "status": 200, "time": …, "body": "…"}``, or ``"body_b64"``
+for a body that is not UTF-8; all but the body may be left out. ``time`` is in seconds since 1970. This is also
+the format in which kserve-warmup itself records requests.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import orjson
+import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import PROTOCOLS, Sample
 from kserve_warmup.samples.sources import kserve_logger
 from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
+from kserve_warmup.samples.wire import keep_headers, keep_path
 
 
 def sniff(head: bytes) -> bool:
@@ -64,12 +66,29 @@ def write_jsonl(stream: IO[bytes], samples: Iterable[Sample]) -> int:
 
 def envelope(sample: Sample) -> bytes:
     """Return the line, with its end, that keeps a sample's request exactly."""
-    record: dict[str, Any] = {"protocol": sample.protocol, "path": sample.path, "headers": sample.headers}
+    return line(Record("", 0, sample.body, sample.headers, sample.path, sample.protocol))
+
+
+def line(record: Record) -> bytes:
+    """Return the line, with its end, that keeps a record exactly; headers that are not allow-listed are left out.
+
+    Raises:
+        SampleError: its path or a header is none that a request can have.
+    """
+    kept: dict[str, Any] = {"headers": keep_headers(record.headers)}
+    if record.protocol is not None:
+        kept["protocol"] = record.protocol
+    if record.path is not None:
+        kept["path"] = keep_path(record.path)
+    if record.status is not None:
+        kept["status"] = record.status
+    if record.time is not None:
+        kept["time"] = record.time
     try:
-        record["body"] = sample.body.decode()
+        body = {"body": record.body.decode()}
     except UnicodeDecodeError:
-        record["body_b64"] = base64.b64encode(sample.body).decode()
-    return orjson.dumps(record) + b"\n"
+        body = {"body_b64": pybase64.b64encode(record.body).decode()}
+    return orjson.dumps(kept | body) + b"\n"
 
 
 def _line(line: bytes, file: str, number: int) -> Iterator[Record | BadRecord]:
@@ -100,13 +119,17 @@ def _record(record: Any, line: bytes, file: str, number: int) -> Record:
         raise SampleError(msg)
     if protocol is not None and protocol not in PROTOCOLS:
         raise SampleError(f"unknown protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
-    return Record(file, number, body, headers, path, protocol, unit="line")
+    status, time = record.get("status"), record.get("time")
+    if type(status) not in (int, type(None)) or type(time) not in (int, float, type(None)):
+        msg = "an envelope's status is a number, and its time is seconds since 1970"
+        raise SampleError(msg)
+    return Record(file, number, body, headers, path, protocol, status, time, "line")
 
 
 def _body(record: dict[str, Any]) -> bytes:
     try:
         if "body_b64" in record:
-            return base64.b64decode(record["body_b64"], validate=True)
+            return pybase64.b64decode(record["body_b64"], validate=True)
         body = record["body"]
         return body.encode() if isinstance(body, str) else orjson.dumps(body)
     except (binascii.Error, ValueError, TypeError):

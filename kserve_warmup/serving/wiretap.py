@@ -1,0 +1,89 @@
+"""Where requests pass on their way into KServe: raw bodies are handed to the recorders, over REST and over gRPC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from kserve_warmup.samples._v2 import LENGTH_HEADER
+from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol
+from kserve_warmup.serving.capture import Capture, Recorder
+from kserve_warmup.transports.in_process import WARMUP_HEADER
+
+_MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+_MARK = WARMUP_HEADER.encode()
+_HTTP_OK = range(200, 300)
+_VERBS = {"/v1/models/": ":predict", "/v2/models/": "/infer"}
+
+
+class WiretapMiddleware:
+    """ASGI: records the requests for predictions that were answered with success, but no warm-up requests."""
+
+    def __init__(self, app: Any, capture: Capture) -> None:
+        """Take the application and who records what."""
+        self._app = app
+        self._capture = capture
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass a request on, and record it if it is drawn."""
+        recorder = self._recorder(scope)
+        if recorder is None or not recorder.wanted() or any(name == _MARK for name, _ in scope["headers"]):
+            await self._app(scope, receive, send)
+            return
+        chunks: list[bytes] = []
+        status = 0
+
+        async def receiving() -> Any:
+            message = await receive()
+            if body := message.get("body"):
+                chunks.append(body)
+            return message
+
+        async def sending(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await self._app(scope, receiving, sending)
+        if status in _HTTP_OK:
+            self._offer(recorder, scope, chunks)
+
+    def _recorder(self, scope: Any) -> Recorder | None:
+        if scope["type"] != "http":
+            return None
+        verb = _VERBS.get(scope["path"][: len("/v1/models/")])
+        if verb is None or not scope["path"].endswith(verb):
+            return None  # KServe answers v2 paths with a version with 501
+        return self._capture.get(scope["path"][len("/v1/models/") : -len(verb)])
+
+    def _offer(self, recorder: Recorder, scope: Any, chunks: list[bytes]) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if "content-encoding" in headers:
+            return  # not what the model saw
+        kept = {name: value for name, value in headers.items() if name in HEADER_ALLOW_LIST}
+        protocol: Protocol = "v1" if scope["path"].startswith("/v1") else "v2"
+        if LENGTH_HEADER in kept:
+            protocol = "v2-binary"
+        recorder.offer(protocol, chunks[0] if len(chunks) == 1 else b"".join(chunks), kept, scope["path"])
+
+
+def tapped(handler: Any, details: Any, capture: Capture) -> Any:
+    """Return a gRPC method's handler that records requests as they come off the wire, before protobuf reads them."""
+    if details.method != _MODEL_INFER or any(name == WARMUP_HEADER for name, _ in details.invocation_metadata or ()):
+        return handler
+    raw = b""
+
+    def deserialize(data: bytes) -> Any:
+        nonlocal raw
+        raw = data
+        return handler.request_deserializer(data)
+
+    async def infer(request: Any, context: Any) -> Any:
+        response = await handler.unary_unary(request, context)
+        recorder = capture.get(request.model_name)
+        if recorder is not None and recorder.wanted() and context.code() in (0, None, grpc.StatusCode.OK):
+            recorder.offer("grpc", raw, {}, None)
+        return response
+
+    return grpc.unary_unary_rpc_method_handler(infer, deserialize, handler.response_serializer)
