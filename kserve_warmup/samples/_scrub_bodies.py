@@ -149,7 +149,11 @@ def _edit_binary(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tupl
 
 def _edit_grpc(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tuple[bytes, dict[str, str]]:
     message = _grpc.parse(sample.body)
-    document = {"id": message.id, "parameters": {k: _parameter(v) for k, v in message.parameters.items()}}
+    document = {
+        "id": message.id,
+        "parameters": _parameters(message),
+        "inputs": [{"name": t.name, "parameters": _parameters(t)} for t in message.inputs],
+    }
     changed, covered = _edit_document(document, [e for e in edits if e.path is not None], "grpc"), set()
     if changed:
         _put_back(message, document)
@@ -171,7 +175,7 @@ def _edit_grpc(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tuple[
             else:
                 _grpc.set_typed(tensor, _changed_array(item, _grpc.typed(tensor)))
     if strict:
-        _refuse_text({k: v for k, v in document.items() if v}, "grpc")
+        _refuse_text({k: v for k, v in document.items() if v}, "grpc")  # an empty id is none
         _refuse_tensors([(t.name, t.datatype) for t in message.inputs], covered)
     return (message.SerializeToString(deterministic=True) if changed else sample.body), sample.headers
 
@@ -187,19 +191,27 @@ def _changed_array(item: Edit, tensor: Tensor) -> Tensor:
         raise SampleError(f"--scrub, {item.where}: {error}") from None
 
 
-def _parameter(value: Any) -> Any:
-    kind = value.WhichOneof("parameter_choice")
-    return getattr(value, kind) if kind else None
+def _parameters(item: Any) -> dict[str, Any]:
+    """Return what the parameters of a message or an input hold."""
+    kinds = {name: value.WhichOneof("parameter_choice") for name, value in item.parameters.items()}
+    return {name: getattr(item.parameters[name], kind) for name, kind in kinds.items() if kind}
 
 
 def _put_back(message: Any, document: dict[str, Any]) -> None:
+    """Put what :func:`_edit_grpc` took out to be edited back into the message."""
     message.id = document.get("id") or ""
-    parameters = document.get("parameters") or {}
-    for name in list(message.parameters):
-        if name not in parameters:
-            del message.parameters[name]
-        elif kind := message.parameters[name].WhichOneof("parameter_choice"):
-            setattr(message.parameters[name], kind, parameters[name])
+    inputs = document.get("inputs") or []
+    if [i.get("name") for i in inputs] != [i.name for i in message.inputs]:
+        msg = "--scrub: a path cannot drop an input of a gRPC message: drop it with {input: NAME, action: drop}"
+        raise SampleError(msg)
+    for item, edited in ((message, document), *zip(message.inputs, inputs, strict=True)):
+        parameters = edited.get("parameters") or {}
+        for name in list(item.parameters):
+            kind = item.parameters[name].WhichOneof("parameter_choice")
+            if name not in parameters:
+                del item.parameters[name]
+            elif kind:
+                setattr(item.parameters[name], kind, parameters[name])
 
 
 def _refuse_tensors(tensors: Sequence[tuple[str, str]], covered: set[str]) -> None:

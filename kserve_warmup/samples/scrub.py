@@ -45,8 +45,8 @@ class Rule(BaseModel):
     Attributes:
         input: an input's name: a tensor's, a key of v1 instances, ``instances`` or ``inputs`` when these have no keys,
             or the field of an OpenAI body (``messages``, ``prompt`` …).
-        path: a JSON path (RFC 9535) into a JSON body or the JSON part of a v2 binary one. A gRPC message has ``$.id``
-            and ``$.parameters``.
+        path: a JSON path (RFC 9535) into a JSON body or the JSON part of a v2 binary one. A gRPC message has
+            ``$.id``, ``$.parameters`` and ``$.inputs[*].parameters``.
         action: what is done.
         value: what replaces each value of an input, or the whole of what a path finds.
     """

@@ -17,12 +17,13 @@ from typing import Any
 from urllib.parse import quote
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.digest import decoded
 from kserve_warmup.samples.ring import Ring
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.scrub import Scrubber
 from kserve_warmup.samples.sources.jsonl import line
-from kserve_warmup.samples.sources.record import BadRecord, Record
-from kserve_warmup.samples.traffic import decoded, read, sample_traffic
+from kserve_warmup.samples.sources.record import Record
+from kserve_warmup.samples.traffic import sample_traffic
 from kserve_warmup.serving import metrics
 from kserve_warmup.settings import WarmupSettings
 
@@ -55,7 +56,7 @@ def recorded_samples(settings: WarmupSettings, model: str) -> tuple[Sample, ...]
     if folder is None or not folder.is_dir():
         return ()
     try:
-        samples, tally = sample_traffic(read([folder], form="jsonl"), model, source=str(folder), max_bad=1.0)
+        samples, tally = sample_traffic([folder], model, form="jsonl", max_bad=1.0)
     except SampleError as error:
         logger.warning("%s: nothing recorded that could be used: %s", model, error)
         return ()
@@ -148,10 +149,7 @@ class Recorder:
         try:
             if self._scrubber is None:
                 return line(record)
-            sample = decoded(record)
-            if isinstance(sample, BadRecord):
-                raise SampleError(sample.reason)  # noqa: TRY301  (dropped like one that the rules refuse)
-            kept = self._scrubber(sample)
+            kept = self._scrubber(decoded(record))
             return line(Record("", 0, kept.body, kept.headers, kept.path, kept.protocol, record.status, record.time))
         except SampleError as error:
             self._dropped["refused"].inc()

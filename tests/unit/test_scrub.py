@@ -12,6 +12,7 @@ from strategies import requests_of
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import Sample, SampleSet
+from kserve_warmup.samples._infer_proto import model_infer_request
 from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array
 from kserve_warmup.samples.scrub import KEY, Rule, Scrubber
 from kserve_warmup.samples.wire import decode, encode, request
@@ -133,6 +134,29 @@ def test_a_request_id_can_be_hashed_in_every_protocol(rules, protocol):
     assert b"anna-17" in sample.body
     assert b"anna-17" not in scrubbed.body
     assert tensors(scrubbed) == tensors(sample)
+
+
+def test_parameters_of_a_grpc_message_and_of_its_inputs_are_reached(rules):
+    message = model_infer_request().FromString(made("grpc", INPUTS[1:]).body)
+    message.parameters["user"].string_param = "anna"
+    message.parameters["priority"].int64_param = 3
+    message.inputs[0].parameters["origin"].string_param = "Berlin"
+    sample = request("grpc", message.SerializeToString())
+    for path in ("$.parameters.user", "$.inputs[*].parameters.origin"):
+        with pytest.raises(SampleError, match="holds text"):
+            rules({"path": path, "action": "drop"}, strict=True)(sample)
+    both = rules(
+        {"path": "$.parameters.user", "action": "drop"},
+        {"path": "$.inputs[*].parameters.origin", "action": "hash"},
+        strict=True,
+    )
+    found = model_infer_request().FromString(both(sample).body)
+    assert dict(found.parameters) == {"priority": message.parameters["priority"]}
+    assert len(found.inputs[0].parameters["origin"].string_param) == 6
+    assert b"anna" not in both(sample).body
+    assert b"Berlin" not in both(sample).body
+    with pytest.raises(SampleError, match="drop it with"):
+        rules({"path": "$.inputs[0]", "action": "drop"})(sample)
 
 
 def test_nested_text_and_base64_in_v1_and_chat_messages_are_reached(rules):
