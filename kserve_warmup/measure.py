@@ -21,18 +21,12 @@ from urllib.parse import urlsplit
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.samples.sample import Protocol, Sample
+from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
 
 PACE_SECONDS = 0.3
 """The pause before each request, and the least time between two looks at the ready endpoint."""
 
 CLIENT_WARMUP_REQUESTS = 30
-GRPC_PACKAGE = "/inference.GRPCInferenceService"
-READY_PATHS: dict[Protocol, str] = {
-    "v1": "/v1/models/{model}",
-    "v2": "/v2/models/{model}/ready",
-    "v2-binary": "/v2/models/{model}/ready",
-    "grpc": f"{GRPC_PACKAGE}/ModelReady",
-}
 
 
 @dataclass(frozen=True)
@@ -155,8 +149,7 @@ def _one_line_errors(call: Callable[[], bytes], target: Target) -> bytes:
 def _prepare(sample: Sample, target: Target) -> Callable[[], bytes]:
     path, body = sample.path_for(target.model), sample.body
     if sample.protocol == "grpc":
-        # In a serialised message the last value of a field counts, so this names the model without parsing the rest.
-        body += _grpc_string_field_1(target.model)
+        body += grpc_name(target.model)
     return lambda: _call(sample.protocol, target, path, body, sample.headers)
 
 
@@ -165,8 +158,7 @@ def _is_ready(target: Target, protocol: Protocol) -> bool:
     if not path:
         raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
     if protocol == "grpc":
-        answer = _grpc_call(target, path, _grpc_string_field_1(target.model))
-        return answer == b"\x08\x01"  # ModelReadyResponse with field 1, ``ready``, true
+        return _grpc_call(target, path, grpc_name(target.model)) == GRPC_READY
     status, _ = _http_call(target, "GET", path.format(model=target.model), None, {})
     return status == HTTPStatus.OK
 
@@ -204,15 +196,6 @@ def _grpc_call(target: Target, path: str, body: bytes) -> bytes:
         except grpc.RpcError as error:
             raise WarmupFailedError(f"gRPC {error.code().name}: {error.details()}") from error
         return answer
-
-
-def _grpc_string_field_1(text: str) -> bytes:
-    value, length = text.encode(), bytearray()
-    rest = len(value)
-    while rest > 0x7F:  # noqa: PLR2004  (a varint carries seven bits a byte)
-        length.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    return b"\x0a" + bytes([*length, rest]) + value
 
 
 @contextlib.contextmanager

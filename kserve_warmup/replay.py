@@ -21,6 +21,12 @@ class RequestFailedError(WarmupFailedError):
     """One request was not answered as a client expects; the message says why, in one line."""
 
 
+def describe(error: BaseException) -> str:
+    """Return an exception in one line, with its type."""
+    text = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 class Transport(Protocol):
     """A way to send a sample."""
 

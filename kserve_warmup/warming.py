@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from kserve_warmup import metrics
 from kserve_warmup.errors import SampleError, WarmupFailedError
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.synthesise import synthesise
-from kserve_warmup.serving import metrics
 from kserve_warmup.serving.capture import recorded_samples
 from kserve_warmup.serving.logs import requests_quiet
+from kserve_warmup.serving.metrics import request_histograms_untouched
 from kserve_warmup.serving.stall import watched
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.transports.grpc import GrpcTransport
@@ -90,7 +91,7 @@ class Warmup:
             return
         end = time.monotonic() + (self.settings.max_seconds - self.report.seconds) * PATH_SHARE
         with (
-            metrics.request_histograms_untouched(self.model.name),
+            request_histograms_untouched(self.model.name),
             requests_quiet(),
             watched(2 * self.settings.request_timeout, lambda: self._stalled(transport)) as alive,
         ):

@@ -13,13 +13,7 @@ import orjson
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples._json import json_object, json_values, text
 from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array
-from kserve_warmup.samples.sample import Signature, TensorSpec
-
-UNTYPED = "JSON"
-"""Stands for the datatype of an input that no tensor can hold: mixed types, nulls, nested objects."""
-
-RAGGED = -1
-"""Stands in a shape for a dimension whose rows differ in length."""
+from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
 _KINDS: dict[frozenset[type], str] = {
     frozenset([bool]): "BOOL",

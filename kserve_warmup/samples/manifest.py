@@ -8,10 +8,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._v1 import RAGGED, UNTYPED
-from kserve_warmup.samples.datatypes import DTYPES
-from kserve_warmup.samples.sample import Protocol, Sample, Signature, TensorSpec
-from kserve_warmup.samples.wire import keep_headers, keep_path
+from kserve_warmup.samples.sample import (
+    DATATYPES,
+    RAGGED,
+    UNTYPED,
+    Protocol,
+    Sample,
+    Signature,
+    TensorSpec,
+    keep_headers,
+    keep_path,
+)
 
 SUFFIXES: dict[Protocol, str] = {"v1": ".json", "v2": ".json", "openai": ".json", "v2-binary": ".bin", "grpc": ".pb"}
 
@@ -31,7 +38,7 @@ class Input(_Part):
     """One input of a signature."""
 
     name: Annotated[str, Field(min_length=1)]
-    datatype: Literal[tuple([*DTYPES, UNTYPED])]  # type: ignore[valid-type]  # noqa: C409  (Literal takes a tuple)
+    datatype: Literal[tuple([*DATATYPES, UNTYPED])]  # type: ignore[valid-type]  # noqa: C409  (Literal takes a tuple)
     shape: tuple[Annotated[int, Field(ge=RAGGED)], ...]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -24,6 +26,20 @@ DEFAULT_PATHS: dict[Protocol, str] = {
 
 HEADER_ALLOW_LIST = frozenset({"content-type", "accept", "inference-header-content-length"})
 """The only headers a sample keeps: what a server needs to read the body, and nothing about who sent it."""
+
+DATATYPES = (
+    *("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"),
+    *("FP16", "BF16", "FP32", "FP64", "BYTES"),
+)
+"""The Open Inference Protocol's types by name; ``datatypes`` has what they are in numpy, which opening a set spares."""
+
+UNTYPED = "JSON"
+"""Stands for the datatype of an input that no tensor can hold: mixed types, nulls, nested objects."""
+
+RAGGED = -1
+"""Stands in a shape for a dimension whose rows differ in length."""
+
+_MODEL_IN_PATH = re.compile(r"^(.*/v[12]/models/)[^/:]+")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,3 +118,31 @@ class Sample:
     def path_for(self, model: str) -> str:
         """Return the path to send to, with the placeholder replaced by ``model``."""
         return self.path.replace(MODEL_PLACEHOLDER, model)
+
+
+def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the allow-listed headers, names in lower case.
+
+    Raises:
+        SampleError: a value is not printable ASCII, and so was never a header.
+    """
+    kept = {}
+    for name, value in headers.items():
+        if name.lower() not in HEADER_ALLOW_LIST:
+            continue
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            raise SampleError(f"header {name.lower()!r} has a value that no header can have")
+        kept[name.lower()] = value.strip()
+    return kept
+
+
+def keep_path(path: str) -> str:
+    """Return a request's path with ``{model}`` for the model's name; host and query, which may hold secrets, are cut.
+
+    Raises:
+        SampleError: it is no path of printable ASCII.
+    """
+    bare = re.sub(r"^https?://[^/]*", "", path).partition("#")[0].partition("?")[0]
+    if not bare.startswith("/") or not bare.isascii() or not bare.isprintable() or " " in bare:
+        raise SampleError(f"path {bare[:80]!r} is not a request's path: it begins with / and is plain ASCII")
+    return _MODEL_IN_PATH.sub(rf"\g<1>{MODEL_PLACEHOLDER}", bare)

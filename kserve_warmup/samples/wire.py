@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,22 +12,21 @@ from kserve_warmup.samples._json import NotJSONError, json_object
 from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.sample import (
     DEFAULT_PATHS,
-    HEADER_ALLOW_LIST,
-    MODEL_PLACEHOLDER,
     PROTOCOLS,
     Protocol,
     Sample,
     Signature,
     TensorSpec,
+    keep_headers,
+    keep_path,
 )
 
-__all__ = ["Tensor", "decode", "detect", "encode", "infer_signature", "keep_headers", "keep_path", "request"]
+__all__ = ["Tensor", "decode", "detect", "encode", "infer_signature", "request"]
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
 _CONTENT_TYPES: dict[Protocol, str] = {"v1": _JSON, "v2": _JSON, "openai": _JSON, "v2-binary": _BINARY}
 _BINARY_PROTOCOLS: tuple[Protocol, ...] = ("v2-binary", "grpc")
-_MODEL_IN_PATH = re.compile(r"^(.*/v[12]/models/)[^/:]+")
 
 
 def decode(protocol: Protocol, body: bytes, headers: Mapping[str, str]) -> tuple[Tensor, ...]:
@@ -172,34 +170,6 @@ def detect_json(document: dict[str, Any]) -> Protocol:
         return "openai"
     msg = "the body is neither v1, v2 nor OpenAI: it has no instances, inputs, messages, prompt or input"
     raise SampleError(msg)
-
-
-def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the allow-listed headers, names in lower case.
-
-    Raises:
-        SampleError: a value is not printable ASCII, and so was never a header.
-    """
-    kept = {}
-    for name, value in headers.items():
-        if name.lower() not in HEADER_ALLOW_LIST:
-            continue
-        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-            raise SampleError(f"header {name.lower()!r} has a value that no header can have")
-        kept[name.lower()] = value.strip()
-    return kept
-
-
-def keep_path(path: str) -> str:
-    """Return a request's path with ``{model}`` for the model's name; host and query, which may hold secrets, are cut.
-
-    Raises:
-        SampleError: it is no path of printable ASCII.
-    """
-    bare = re.sub(r"^https?://[^/]*", "", path).partition("#")[0].partition("?")[0]
-    if not bare.startswith("/") or not bare.isascii() or not bare.isprintable() or " " in bare:
-        raise SampleError(f"path {bare[:80]!r} is not a request's path: it begins with / and is plain ASCII")
-    return _MODEL_IN_PATH.sub(rf"\g<1>{MODEL_PLACEHOLDER}", bare)
 
 
 def _signature(inputs: Iterable[tuple[str, str, Sequence[int]]]) -> tuple[Signature, int]:

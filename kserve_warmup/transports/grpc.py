@@ -1,16 +1,23 @@
-"""Send samples to a gRPC server of the Open Inference Protocol."""
+"""Send samples to a gRPC server of the Open Inference Protocol, as the bytes that they are."""
 
 from __future__ import annotations
 
 import time
 
 import grpc
-from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
-from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from kserve_warmup.replay import RequestFailedError
-from kserve_warmup.samples.sample import Sample
-from kserve_warmup.transports.in_process import WARMUP_HEADER
+from kserve_warmup.samples.sample import DEFAULT_PATHS, Sample
+from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name
+
+OPTIONS = (
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # A proxy of the environment must not stand between a server and itself.
+    ("grpc.enable_http_proxy", 0),
+    # Without a pool of its own a new channel would find the last one's connection again.
+    ("grpc.use_local_subchannel_pool", 1),
+)
 
 
 class GrpcTransport:
@@ -20,24 +27,28 @@ class GrpcTransport:
 
     def __init__(self, address: str, model: str) -> None:
         """Open a channel; nothing is sent before the first sample."""
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        # A proxy of the environment must not stand between a server and itself.
-        options.append(("grpc.enable_http_proxy", 0))
-        self._channel = grpc.aio.insecure_channel(address, options=options)
-        self._stub = GRPCInferenceServiceStub(self._channel)
-        self._model = model
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._infer = self._channel.unary_unary(DEFAULT_PATHS["grpc"])
+        self._name = grpc_name(model)
 
     async def ready(self) -> None:
         """Wait until the channel is connected."""
         await self._channel.channel_ready()
 
+    async def model_ready(self) -> bool:
+        """Return whether the server says that the model is ready; False when there is no server."""
+        try:
+            answer = await self._channel.unary_unary(READY_PATHS["grpc"])(self._name)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(answer == GRPC_READY)
+
     async def send(self, sample: Sample) -> float:
         """Call ``ModelInfer`` with ``sample`` and return the seconds that it took."""
-        message = ModelInferRequest.FromString(sample.body)
-        message.model_name = self._model
+        message = sample.body + self._name
         started = time.perf_counter()
         try:
-            await self._stub.ModelInfer(message, metadata=((WARMUP_HEADER, "true"),))
+            await self._infer(message, metadata=((WARMUP_HEADER, "true"),))
         except grpc.aio.AioRpcError as error:
             details = " ".join((error.details() or "").split())[:200]
             raise RequestFailedError(f"gRPC {error.code().name}: {details}") from error

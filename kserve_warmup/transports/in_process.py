@@ -19,11 +19,9 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 from kserve.protocol.rest.v2_datamodels import InferenceRequest, InferenceResponse
 
-from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.replay import RequestFailedError, describe
 from kserve_warmup.samples.sample import Sample
-
-WARMUP_HEADER = "x-kserve-warmup"
-"""Carried by every warm-up request, so that a model can skip side effects."""
+from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 
 class InProcessTransport:
@@ -158,9 +156,3 @@ def check_awaited(response: object) -> None:
     if inspect.iscoroutine(response):
         response.close()
         raise RequestFailedError("predict returned an un-awaited coroutine: declare it, and its decorators, async")
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception in one line, with its type."""
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -14,9 +14,9 @@ import httpx
 import uvicorn
 from uvicorn.server import ServerState
 
-from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.replay import RequestFailedError, describe
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.transports.in_process import WARMUP_HEADER, describe
+from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 
 class LoopbackTransport:

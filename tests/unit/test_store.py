@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import tempfile
 from dataclasses import replace
@@ -19,7 +20,8 @@ from strategies import traffic, v1_sample
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.samples.datatypes import DTYPES, Tensor
+from kserve_warmup.samples.sample import DATATYPES
 from kserve_warmup.samples.wire import encode, request
 
 
@@ -297,3 +299,15 @@ def garble(data, file: Path) -> None:
     for _ in range(data.draw(st.integers(1, 3)) if how == "overwrite" else 0):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     file.write_bytes(content)
+
+
+def test_opening_a_set_needs_no_numpy_so_that_a_sidecar_stays_small():
+    code = (
+        "import sys; from kserve_warmup import SampleSet; assert not {'numpy', 'kserve', 'pandas'} & set(sys.modules)"
+    )
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_manifest_knows_every_type_that_a_tensor_can_have():
+    assert tuple(DTYPES) == DATATYPES

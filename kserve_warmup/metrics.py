@@ -1,0 +1,29 @@
+"""What Prometheus sees of a warm-up, in KServe's process and in the gate's: the same series."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+from kserve_warmup.report import WarmupReport
+
+_STRATUM = ("model_name", "protocol", "signature", "batch")
+
+SECONDS = Gauge("kserve_warmup_seconds", "Time that the last warm-up took.", _STRATUM)
+CALLS = Counter("kserve_warmup_calls", "Warm-up requests sent.", _STRATUM)
+CONVERGED = Gauge("kserve_warmup_converged", "1 if the latency became steady.", _STRATUM)
+FIRST = Gauge("kserve_warmup_first_latency_seconds", "Latency of the first warm-up request.", _STRATUM)
+STEADY = Gauge("kserve_warmup_steady_latency_seconds", "Latency when the warm-up ended.", _STRATUM)
+COVERAGE = Gauge("kserve_warmup_coverage_ratio", "Share of the recorded traffic that was warmed.", ("model_name",))
+
+
+def publish(report: WarmupReport) -> None:
+    """Set the warm-up's series to what ``report`` says."""
+    COVERAGE.labels(report.model).set(report.coverage)
+    for stratum in report.strata:
+        labels = (report.model, stratum.protocol, stratum.signature, str(stratum.batch))
+        SECONDS.labels(*labels).set(stratum.seconds)
+        CALLS.labels(*labels).inc(stratum.calls)
+        CONVERGED.labels(*labels).set(stratum.converged)
+        if stratum.first_ms is not None and stratum.steady_ms is not None:
+            FIRST.labels(*labels).set(stratum.first_ms / 1000)
+            STEADY.labels(*labels).set(stratum.steady_ms / 1000)
