@@ -19,6 +19,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "inspect": {},
     "triton": {},
     "serve": PASS_OPTIONS_ON,
+    "gate": {},
 }
 
 app = typer.Typer(name="kserve-warmup", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

@@ -28,8 +28,8 @@ def free_ports(count):
 class KServeServer:
     """``python predictors.py CLASS`` with its own ports; ends only the process group that it started."""
 
-    def __init__(self, target, tmp_path, *, workers=1, samples=None, command=None, prefix=(), **env):
-        self.http, self.grpc = free_ports(2)
+    def __init__(self, target, tmp_path, *, workers=1, samples=None, command=None, prefix=(), ports=None, **env):
+        self.http, self.grpc = ports or free_ports(2)
         self.log_path = tmp_path / f"server-{self.http}.log"
         command = command or [sys.executable, str(HERE / "predictors.py"), target]
         options = ["--http_port", self.http, "--grpc_port", self.grpc, "--workers", workers]

@@ -1,0 +1,43 @@
+"""``kserve-warmup gate``: hold a pod's readiness until the server beside it is warm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    url: Annotated[str, typer.Argument(help="The server: http://HOST:PORT, or grpc://HOST:PORT for gRPC alone.")],
+    *,
+    samples: Annotated[Path, typer.Option(help="A sample set, or a folder of one such set per model name.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model's name on the server. Default: the set's.", show_default=False)
+    ] = None,
+    grpc: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104  (probes come in)
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
+    ] = None,
+    on_failure: Annotated[
+        str | None,
+        typer.Option(
+            help="When every sample of a stratum fails: fail (not ready, try again) or serve. Default: fail.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Send real requests to a server until it is steady, and only then answer 200 on /ready.
+
+    Point the pod's readiness probe at /ready. A server that restarts is warmed anew, and /ready says 503 meanwhile.
+    The settings of the environment, KSERVE_WARMUP_*, hold here too.
+    """
+    from kserve_warmup.gate.main import Options, main
+
+    given = {"max_seconds": max_seconds, "on_failure": on_failure}
+    main(Options(url, samples, model, grpc, host, port, {k: v for k, v in given.items() if v is not None}))

@@ -1,0 +1,202 @@
+"""The gate's order of events: wait for the server, warm it, watch it, and begin anew when it has."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from kserve_warmup import metrics
+from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError
+from kserve_warmup.gate.state import Phase, State
+from kserve_warmup.replay import replay
+from kserve_warmup.report import WarmupReport
+from kserve_warmup.samples import SampleSet
+from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.transports.wire import WireTransport
+
+logger = logging.getLogger("kserve_warmup.gate")
+
+RETRY_SECONDS = 5.0
+"""After a warm-up in which a stratum failed; doubled each time up to a minute."""
+
+MOST_RETRY_SECONDS = 60.0
+
+GRPC_SECONDS = 10.0
+"""How much later than HTTP the server may open its gRPC port."""
+
+
+class Server(Protocol):
+    """What the gate asks of the server behind it; :class:`kserve_warmup.gate.server.HttpServer` says how."""
+
+    async def check_ready(self) -> None:
+        """Raise ServerGoneError unless every model is ready."""
+
+    async def marks(self) -> Marks:
+        """Read what tells this start from another."""
+
+    async def counts(self) -> tuple[int, ...]:
+        """Read what of it is cheap enough to be read every second."""
+
+    async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
+        """Wait; return False as soon as the server drops the connection."""
+
+    def drop(self) -> None:
+        """Give the connection up."""
+
+
+@dataclass
+class Gate:
+    """Warms the server whenever it has started anew; :attr:`state` says where that stands.
+
+    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
+    """
+
+    server: Server
+    sets: Sequence[SampleSet]
+    settings: WarmupSettings
+    http_url: str | None
+    grpc_address: str | None
+    state: State = field(default_factory=State)
+    _marks: Marks = field(default_factory=Marks)
+
+    async def run(self) -> None:
+        """Go on until cancelled, whatever the server does."""
+        retry = RETRY_SECONDS
+        try:
+            while True:
+                retry = await self._round(retry)
+        finally:
+            self.server.drop()
+
+    async def _round(self, retry: float) -> float:
+        """Warm the server once and watch it until that has to be done again; return when to retry the next failure."""
+        try:
+            if await self._warmed():
+                await self._until_another_start()
+            else:
+                await asyncio.wait_for(self._until_lost(), retry)
+        except (asyncio.TimeoutError, TimeoutError):
+            return min(2 * retry, MOST_RETRY_SECONDS)
+        except ServerGoneError as error:
+            self._tell("waiting", str(error))
+            await asyncio.sleep(LOOK_SECONDS / 4)
+        except Exception as error:  # the pod must not go down with its gate
+            logger.exception("unexpected: this is a bug")
+            self._tell("failed", f"unexpected {type(error).__name__}: {error}")
+            await asyncio.sleep(retry)
+        return RETRY_SECONDS
+
+    async def _warmed(self) -> bool:
+        """Warm the server and say whether its warmth may be promised.
+
+        Raises:
+            ServerGoneError: it is not ready, goes away meanwhile, or is another one afterwards.
+        """
+        await self.server.check_ready()
+        before = await self.server.marks()
+        self.state = replace(self.state, warmups=self.state.warmups + 1, calls=0, reports=())
+        self._tell("warming", "sending samples until the latency is steady")
+        warming, lost = asyncio.ensure_future(self._warm()), asyncio.ensure_future(self._until_lost())
+        try:
+            await asyncio.wait({warming, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if lost.done():
+                lost.result()
+            reports = await warming
+        finally:
+            for task in (warming, lost):
+                task.cancel()
+            await asyncio.gather(warming, lost, return_exceptions=True)
+        await self.server.check_ready()
+        self._marks = await self.server.marks()
+        if before.differ(self._marks):
+            raise ServerGoneError("the server restarted during its warm-up")
+        return self._judge(reports)
+
+    async def _warm(self) -> tuple[WarmupReport, ...]:
+        return tuple([await self._warm_model(samples) for samples in self.sets])
+
+    async def _warm_model(self, samples: SampleSet) -> WarmupReport:
+        transport = WireTransport(samples, self.http_url, self.grpc_address, samples.model)
+        try:
+            await transport.open(GRPC_SECONDS)
+            return await replay(samples, transport, self.settings, samples.model, on_call=self._count)
+        finally:
+            await transport.close()
+
+    def _judge(self, reports: tuple[WarmupReport, ...]) -> bool:
+        self.state = replace(self.state, reports=reports)
+        for report in reports:
+            metrics.publish(report)
+            (logger.info if report.converged else logger.warning)("%s: %s", report.model, report.summary())
+        strata = sum(len(r.strata) for r in reports)
+        failed = [(r.model, s) for r in reports for s in r.failed]
+        if failed:
+            model, first = failed[0]
+            what = f"{len(failed)} of {strata} strata cannot be warmed"
+            why = f"{what}, first {model} {first.protocol} {first.signature} batch {first.batch}: {first.error}"
+            if self.settings.on_failure == "fail":
+                self._tell("failed", f"{why}; mend or remove the sample, or set --on-failure serve")
+                return False
+            logger.error("%s; these requests are served COLD", why)
+        self._tell("ready", f"{sum(s.converged for r in reports for s in r.strata)} of {strata} strata steady")
+        gc.collect()
+        return True
+
+    async def _until_lost(self) -> None:
+        """Watch the connection alone: a server that is busy with its warm-up may be slow to say how it is.
+
+        Raises:
+            ServerGoneError: it is not there any more.
+        """
+        while True:
+            if not await self.server.stays():
+                with suppress(ServerHungError):
+                    await self.server.check_ready()
+
+    async def _until_another_start(self) -> None:
+        """Watch a warm server until it is certain, or cannot be ruled out, that another start has taken its place."""
+        promise = self.state.detail
+        while True:
+            stayed = await self.server.stays()
+            try:
+                await self.server.check_ready()
+                marks = self._marks if stayed else await self.server.marks()
+                marks = replace(marks, counts=await self.server.counts())
+            except ServerGoneError as error:
+                self._tell("waiting", str(error))
+                marks = await self._back()
+                if not self._marks.same_start(marks):
+                    return
+                self._tell("ready", promise)
+            # A connection that could be made again at once was closed for being idle: a process takes longer to start.
+            if self._marks.differ(marks):
+                self._tell("waiting", "the server or its model was started anew")
+                return
+            self._marks = marks
+
+    async def _back(self) -> Marks:
+        """Wait until the server is ready again, and return its marks."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS / 4)
+            try:
+                await self.server.check_ready()
+                return await self.server.marks()
+            except ServerGoneError as error:
+                self._tell("waiting", str(error))
+
+    def _tell(self, phase: Phase, detail: str) -> None:
+        """Set the state; what is new in it is logged."""
+        if (phase, detail) == (self.state.phase, self.state.detail):
+            return
+        since = self.state.since if phase == self.state.phase else time.monotonic()
+        self.state = replace(self.state, phase=phase, detail=detail, since=since)
+        logger.info("%s: %s", phase, detail)
+
+    def _count(self) -> None:
+        self.state = replace(self.state, calls=self.state.calls + 1)

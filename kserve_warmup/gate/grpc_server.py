@@ -1,0 +1,72 @@
+"""A server behind the gate that speaks nothing but gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from kserve_warmup.gate.server import HEALTH_TIMEOUT, LOOK_SECONDS, Marks, ServerGoneError
+from kserve_warmup.samples import SampleSet
+from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
+from kserve_warmup.transports.grpc import OPTIONS
+
+
+@dataclass
+class GrpcServer:
+    """The server at ``address`` (``host:port``), seen over one channel; it has no marks that tell its starts apart."""
+
+    address: str
+    sets: Sequence[SampleSet]
+    _channel: Any = field(default=None, repr=False)
+
+    async def check_ready(self) -> None:
+        """Ask each model's own readiness.
+
+        Raises:
+            ServerGoneError: one of them is not ready, or there is no server.
+        """
+        for samples in self.sets:
+            try:
+                answer = await self._ask(samples.model)
+            except grpc.aio.AioRpcError as error:
+                self.drop()
+                details = " ".join((error.details() or "").split())[:200]
+                raise ServerGoneError(f"{samples.model} at {self.address}: {error.code().name}: {details}") from error
+            if answer != GRPC_READY:
+                raise ServerGoneError(f"{samples.model} is not ready at {self.address}")
+
+    async def marks(self) -> Marks:
+        """Return marks that are equal to no others."""
+        return Marks()
+
+    async def counts(self) -> tuple[int, ...]:
+        """Return no counters."""
+        return ()
+
+    async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
+        """Wait, and return False as soon as the channel is no longer connected."""
+        if self._channel is None:
+            await asyncio.sleep(seconds)
+            return True
+        try:
+            await asyncio.wait_for(self._channel.wait_for_state_change(grpc.ChannelConnectivity.READY), seconds)
+        except (asyncio.TimeoutError, TimeoutError):
+            return True
+        self.drop()
+        return False
+
+    def drop(self) -> None:
+        """Give the channel up."""
+        if self._channel is not None:
+            self._closing = asyncio.ensure_future(self._channel.close())
+            self._channel = None
+
+    async def _ask(self, model: str) -> bytes:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        answer: bytes = await self._channel.unary_unary(READY_PATHS["grpc"])(grpc_name(model), timeout=HEALTH_TIMEOUT)
+        return answer

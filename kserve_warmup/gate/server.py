@@ -1,0 +1,177 @@
+"""The server behind the gate: is it ready, has it gone, and is it still the one that was warmed?
+
+A new start is seen by the connection that the gate holds open: it ends with the process that held the other end. What
+else the server tells is compared where it is told: the models' metadata, how long the process runs (``/metrics`` of
+Python servers), and Triton's counters, which begin anew when a model is loaded anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.samples import Sample, SampleSet
+from kserve_warmup.transports.endpoints import READY_PATHS
+from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError
+
+HEALTH_TIMEOUT = 5.0
+"""Seconds that a health question may take; a server that needs longer is taken for hung."""
+
+LOOK_SECONDS = 1.0
+"""Between two health questions."""
+
+_STARTED = re.compile(rb"^process_start_time_seconds (\S+)", re.MULTILINE)
+
+
+class ServerGoneError(Exception):
+    """The server is not there, not ready, or not the one that it was; the message says which, in one line."""
+
+
+class ServerHungError(ServerGoneError):
+    """The server gives no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What tells one start of a server from another; None and empty where it does not tell.
+
+    ``metadata`` of each model, ``counts`` of each model's inferences (Triton), ``started``: the process's start time.
+    """
+
+    metadata: tuple[bytes, ...] = ()
+    counts: tuple[int, ...] = ()
+    started: bytes | None = None
+
+    def differ(self, later: Marks) -> bool:
+        """Return whether ``later`` was certainly read from another start: counters of one start never go down."""
+        if (self.metadata, self.started, len(self.counts)) != (later.metadata, later.started, len(later.counts)):
+            return True
+        return any(after < before for before, after in zip(self.counts, later.counts, strict=True))
+
+    def same_start(self, later: Marks) -> bool:
+        """Return whether ``later`` was certainly read from the same start."""
+        return (bool(self.counts) or self.started is not None) and not self.differ(later)
+
+
+@dataclass
+class HttpServer:
+    """The server at ``address``, seen over one connection that is held open from question to question."""
+
+    address: Address
+    sets: Sequence[SampleSet]
+    _connection: Connection | None = field(default=None, repr=False)
+
+    async def check_ready(self) -> None:
+        """Ask each model's own ready endpoint.
+
+        Raises:
+            ServerGoneError: one of them is not ready; the connection is given up when it broke.
+        """
+        for samples in self.sets:
+            answer = await self._ask(ready_path(samples))
+            if not answer.ok:
+                raise ServerGoneError(await self._why_not(samples.model, answer))
+
+    async def marks(self) -> Marks:
+        """Read what tells this start from another."""
+        metadata, counts = [], []
+        for samples in self.sets:
+            answer = await self._ask(f"/v2/models/{samples.model}")
+            metadata.append(answer.body if answer.ok else b"")
+            counts += _counts(await self._ask(f"/v2/models/{samples.model}/stats"))
+        answer = await self._ask("/metrics")
+        found = _STARTED.search(answer.body) if answer.ok else None
+        return Marks(tuple(metadata), tuple(counts), found[1] if found else None)
+
+    async def counts(self) -> tuple[int, ...]:
+        """Read Triton's counters alone."""
+        return tuple([n for s in self.sets for n in _counts(await self._ask(f"/v2/models/{s.model}/stats"))])
+
+    async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
+        """Wait, and return False as soon as the server drops the connection without having said so before."""
+        if self._connection is None:
+            await asyncio.sleep(seconds)
+            return True
+        if await self._connection.stays_open(seconds):
+            return True
+        self.drop()
+        return False
+
+    def drop(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def _ask(self, path: str) -> Answer:
+        try:
+            return await asyncio.wait_for(self._get(path), HEALTH_TIMEOUT)
+        except (asyncio.TimeoutError, TimeoutError):
+            self.drop()
+            raise ServerHungError(f"{self.address} gives no answer to {path} within {HEALTH_TIMEOUT:g} s") from None
+        except ConnectionLostError as error:
+            self.drop()
+            raise ServerGoneError(str(error)) from error
+
+    async def _get(self, path: str) -> Answer:
+        if self._connection is None:
+            self._connection = await Connection.open(self.address)
+        answer = await self._connection.request("GET", path)
+        if not self._connection.reuse():
+            self.drop()
+        return answer
+
+    async def _why_not(self, model: str, answer: Answer) -> str:
+        said = f": {answer.text}" if answer.text else ""
+        if answer.status != 404:  # noqa: PLR2004
+            return f"{model} is not ready: HTTP {answer.status}{said}"
+        found = await self._ask("/v1/models")
+        names = _names(found) if found.ok else ""
+        return f"{self.address} has no model {model!r}{f', it has {names}' if names else said}"
+
+
+def ready_path(samples: SampleSet) -> str:
+    """Return where the model of a set says whether it is ready, in the protocol of most of its requests.
+
+    Raises:
+        WarmupError: the set holds nothing but gRPC requests, which need no HTTP server.
+    """
+    sample = next((s for s in samples if s.protocol != "grpc"), None)
+    if sample is None:
+        return READY_PATHS["v2"].format(model=samples.model)
+    if sample.protocol == "openai":
+        return models_path(sample)
+    return READY_PATHS[sample.protocol].format(model=samples.model)
+
+
+def models_path(sample: Sample) -> str:
+    """Return the OpenAI endpoint that lists models, beside the one that a sample was sent to."""
+    head, version, _ = sample.path.partition("/v1/")
+    if not version:
+        raise WarmupError(f"{sample.path} is not an OpenAI path: it has no /v1/ in it")
+    return f"{head}/v1/models"
+
+
+def _counts(answer: Answer) -> list[int]:
+    """Return the inferences of each version of a model, from Triton's statistics; nothing from other servers."""
+    if not answer.ok:
+        return []
+    try:
+        found: Any = orjson.loads(answer.body)
+        return [int(version["inference_count"]) for version in found["model_stats"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        return []
+
+
+def _names(answer: Answer) -> str:
+    try:
+        found: Any = orjson.loads(answer.body)
+        return ", ".join(str(name) for name in found["models"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ""

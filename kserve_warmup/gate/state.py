@@ -1,0 +1,41 @@
+"""Where the gate stands, as plain data: what ``/ready`` answers."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from kserve_warmup.report import WarmupReport
+
+Phase = Literal["waiting", "warming", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One moment of the gate.
+
+    ``phase`` is what it is at, ``detail`` why, in one line for people. ``since`` is when the phase began
+    (``time.monotonic()``). ``warmups`` counts the warm-ups begun: more than one means that the server restarted.
+    ``calls`` are the requests sent in the current or last one; ``reports`` what it found, one a model.
+    """
+
+    phase: Phase = "waiting"
+    detail: str = "has not asked the server yet"
+    since: float = field(default_factory=time.monotonic)
+    warmups: int = 0
+    calls: int = 0
+    reports: tuple[WarmupReport, ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Return whether the server behind is warm."""
+        return self.phase == "ready"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``/ready`` says, as JSON-compatible data."""
+        head: dict[str, Any] = {"ready": self.ready, "phase": self.phase, "detail": self.detail}
+        head |= {"seconds": round(time.monotonic() - self.since, 1), "warmups": self.warmups, "calls": self.calls}
+        return head | {
+            "models": [{"model": r.model, "coverage": r.coverage, "steady": r.converged} for r in self.reports]
+        }

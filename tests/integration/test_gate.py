@@ -1,0 +1,232 @@
+"""The gate before real KServe servers: closed until they are warm, and again whenever they are not."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import samples, save
+from gate_process import GateProcess
+from kserve_server import free_ports
+
+from kserve_warmup import WarmupReport
+
+
+@pytest.fixture
+def every_protocol(tmp_path):
+    return save(tmp_path / "samples", samples("v1", "v2", "v2-binary", "grpc"))
+
+
+@pytest.fixture
+def ports():
+    return free_ports(2)
+
+
+@pytest.fixture
+def url(ports):
+    return f"http://127.0.0.1:{ports[0]}"
+
+
+@pytest.fixture
+def gate(url, ports, every_protocol):
+    with GateProcess(url, every_protocol, "--grpc", f"127.0.0.1:{ports[1]}") as process:
+        yield process
+
+
+def test_it_is_closed_until_every_protocol_is_steady_and_says_how_far_it_is(gate, start, ports):
+    state = gate.wait_phase("waiting")
+    assert "cannot connect" in gate.wait(lambda s: "ask" not in s["detail"])["detail"]
+    assert state["calls"] == 0
+
+    server = start("Plain", ports=ports)
+    state = gate.wait_phase("ready")
+
+    assert state["detail"] == "8 of 8 strata steady"
+    assert state["warmups"] == 1
+    report = WarmupReport.from_json(json.dumps(json.loads(gate.get("/report")[1])[0]))
+    assert {s.protocol for s in report.strata} == {"v1", "v2", "v2-binary", "grpc"}
+    assert report.converged
+    assert report.coverage == pytest.approx(1)
+    assert server.predict()[0] == report.calls == state["calls"]  # the first user's request comes after all of them
+    metrics = gate.get("/metrics")[1]
+    assert "kserve_warmup_gate_ready 1.0" in metrics
+    assert 'kserve_warmup_converged{batch="2",model_name="model",protocol="grpc"' in metrics
+    assert gate.get("/elsewhere")[0] == 404
+
+
+def test_a_killed_server_closes_the_gate_and_its_next_start_is_warmed_again(gate, start, ports):
+    first = start("Plain", ports=ports)
+    gate.wait_phase("ready")
+
+    first.process.kill()
+    first.process.wait()
+    assert "refused" in gate.wait_phase("waiting")["detail"]
+    second = start("Plain", ports=ports)
+    state = gate.wait_phase("ready")
+
+    assert state["warmups"] == 2
+    assert second.predict()[0] == state["calls"]
+
+
+def test_a_server_killed_in_the_middle_of_its_warmup_is_waited_for(start, ports, url, v1_set):
+    with GateProcess(url, v1_set) as gate:
+        first = start("SlowAsyncPredict", ports=ports, enabled="false")
+        gate.wait(lambda s: s["phase"] == "warming" and s["calls"] > 2)
+        first.process.kill()
+        first.process.wait()
+        gate.wait_phase("waiting")
+        start("Plain", ports=ports)
+        assert gate.wait_phase("ready")["warmups"] == 2
+
+
+def test_a_hung_server_closes_the_gate_and_needs_no_second_warmup_when_it_comes_to(gate, start, ports):
+    server = start("Plain", ports=ports)
+    gate.wait_phase("ready")
+
+    server.process.send_signal(signal.SIGSTOP)
+    assert "no answer" in gate.wait_phase("waiting")["detail"]
+    server.process.send_signal(signal.SIGCONT)
+
+    assert gate.wait_phase("ready")["warmups"] == 1
+
+
+def test_a_server_that_answers_500_never_gets_through_and_the_gate_lives_on(gate, start, ports):
+    start("Fails", ports=ports, enabled="false")
+
+    state = gate.wait_phase("failed")
+
+    assert "8 of 8 strata cannot be warmed" in state["detail"]
+    assert "HTTP 500" in state["detail"]
+    assert gate.wait(lambda s: s["warmups"] == 2)["ready"] is False
+    assert gate.process.poll() is None
+
+
+def test_a_server_that_answers_500_gets_through_when_asked_to(start, ports, url, v1_set):
+    start("Fails", ports=ports, enabled="false")
+
+    with GateProcess(url, v1_set, "--on-failure", "serve") as gate:
+        assert gate.wait_phase("ready")["detail"] == "0 of 2 strata steady"
+    assert "served COLD" in gate.log
+
+
+def test_a_slow_server_gets_through_at_the_end_of_the_budget_and_is_not_called_steady(start, ports, url, v1_set):
+    start("SlowAsyncPredict", ports=ports, enabled="false")
+
+    with GateProcess(url, v1_set, "--max-seconds", 2) as gate:
+        state = gate.wait_phase("ready")
+
+    assert state["detail"] == "0 of 2 strata steady"
+    assert "NOT steady" in gate.log
+
+
+def test_a_server_with_another_model_is_named_and_not_let_through(gate, start, ports):
+    first = start("Plain", ports=ports)
+    gate.wait_phase("ready")
+
+    first.__exit__()
+    start("Plain,Declared", ports=ports, enabled="false")
+    state = gate.wait(lambda s: "no model" in s["detail"])
+
+    assert "has no model 'model', it has plain, declared" in state["detail"]
+    assert not state["ready"]
+
+
+def test_a_model_may_be_named_that_the_set_does_not_name(start, ports, url, v1_set):
+    start("Plain,Declared", ports=ports, enabled="false")
+
+    with GateProcess(url, v1_set, "--model", "declared") as gate:
+        assert gate.wait_phase("ready")["models"][0]["model"] == "declared"
+
+
+def test_a_folder_of_sets_holds_the_gate_until_all_models_are_warm(start, ports, url, tmp_path):
+    for name in ("plain", "declared"):
+        save(tmp_path / "sets" / name, samples("v1"))
+    start("Plain,Declared", ports=ports, enabled="false")
+
+    with GateProcess(url, tmp_path / "sets") as gate:
+        assert [m["model"] for m in gate.wait_phase("ready")["models"]] == ["declared", "plain"]
+
+
+def test_a_server_of_grpc_alone_is_warmed_and_watched(start, ports, tmp_path):
+    folder = save(tmp_path / "grpc", samples("grpc"))
+
+    with GateProcess(f"grpc://127.0.0.1:{ports[1]}", folder) as gate:
+        gate.wait_phase("waiting")
+        server = start("Plain", ports=ports)
+        gate.wait_phase("ready")
+        server.process.kill()
+        server.process.wait()
+        gate.wait_phase("waiting")
+        start("Plain", ports=ports)
+        assert gate.wait_phase("ready")["warmups"] == 2
+
+
+@pytest.mark.parametrize("phase", ["waiting", "warming", "ready"])
+def test_sigterm_ends_it_at_once_whatever_it_is_at(start, ports, url, v1_set, phase):
+    with GateProcess(url, v1_set) as gate:
+        if phase != "waiting":
+            start("SlowAsyncPredict" if phase == "warming" else "Plain", ports=ports, enabled="false")
+        gate.wait_phase(phase)
+        gate.process.terminate()
+        assert gate.process.wait(5) == 0
+
+
+def test_a_container_s_first_process_ends_on_sigterm_too(url, v1_set):
+    unshare = ["unshare", "--pid", "--fork", "--kill-child"]
+    with GateProcess(url, v1_set, prefix=unshare) as gate:
+        gate.wait_phase("waiting")
+        pid = int(subprocess.check_output(["pgrep", "-P", str(gate.process.pid)]))
+        subprocess.run(["kill", str(pid)], check=True)
+        assert gate.process.wait(10) == 0
+
+
+def test_it_stays_under_60_megabytes_with_every_protocol(gate, start, ports):
+    start("Plain", ports=ports)
+    gate.wait_phase("ready")
+    gate.get("/metrics")
+
+    status = Path(f"/proc/{gate.process.pid}/status").read_text()
+
+    peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    assert peak < 60 * 1024
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["localhost:8000"], "'localhost:8000' is not an HTTP address: give one such as http://localhost:8000"),
+        (["http://localhost:8000", "--on-failure", "panic"], "on_failure: Input should be 'fail' or 'serve'"),
+        (["http://localhost:8000", "--max-seconds", "0"], "max_seconds: Input should be greater than 0"),
+        (["grpc://localhost:8001"], "model has REST samples: give the server's http:// address"),
+        (["http://localhost:8000", "--model", "m", "--samples", "/nowhere"], "/nowhere/m holds no sample set"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_exit_code_2(v1_set, arguments, problem):
+    options = arguments if "--samples" in arguments else [*arguments, "--samples", str(v1_set)]
+    command = [sys.executable, "-m", "kserve_warmup", "gate", *options]
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_one_line(url, v1_set, gate):
+    gate.wait_phase("waiting")
+    command = [sys.executable, "-m", "kserve_warmup", "gate", url, "--samples", str(v1_set), "--port", str(gate.port)]
+
+    done = subprocess.run([*command, "--host", "127.0.0.1"], check=False, capture_output=True, text=True, timeout=30)
+
+    assert done.returncode == 2
+    assert "Address already in use; choose another --port" in done.stderr
+
+
+def test_it_needs_none_of_the_heavy_packages():
+    code = "import sys, kserve_warmup.gate.main, kserve_warmup.transports.grpc; print(*sys.modules)"
+
+    modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+
+    assert {"kserve", "numpy", "pandas", "tritonclient"}.isdisjoint(modules)
