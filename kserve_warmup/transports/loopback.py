@@ -8,15 +8,12 @@ requests had come through a socket.
 from __future__ import annotations
 
 import asyncio
-import time
 
-import httpx
 import uvicorn
 from uvicorn.server import ServerState
 
-from kserve_warmup.replay import RequestFailedError, describe
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.transports.endpoints import WARMUP_HEADER
+from kserve_warmup.transports.rest import RestTransport
 
 
 class LoopbackTransport:
@@ -40,33 +37,19 @@ class LoopbackTransport:
             self._config.load()
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._connection, "127.0.0.1", 0)
-        self._client = httpx.AsyncClient(
-            base_url="http://{}:{}".format(*self._server.sockets[0].getsockname()[:2]),
-            limits=httpx.Limits(max_keepalive_connections=0),  # users come on new connections too
-            timeout=None,  # noqa: S113 - the replay loop cuts a request that hangs
-            trust_env=False,  # a proxy of the environment must not stand between a server and itself
-        )
+        host, port = self._server.sockets[0].getsockname()[:2]
+        self._rest = RestTransport(f"http://{host}:{port}", self._model)
 
     def _connection(self) -> asyncio.Protocol:
         protocol = self._config.http_protocol_class
         return protocol(config=self._config, server_state=self._state, app_state={})  # type: ignore[call-arg]
 
     async def send(self, sample: Sample) -> float:
-        """Post ``sample`` and return the seconds until its answer was complete."""
-        headers = {**sample.headers, WARMUP_HEADER: "true"}
-        started = time.perf_counter()
-        try:
-            response = await self._client.post(sample.path_for(self._model), content=sample.body, headers=headers)
-        except httpx.HTTPError as error:
-            raise RequestFailedError(describe(error)) from error
-        seconds = time.perf_counter() - started
-        if not response.is_success:
-            raise RequestFailedError(f"HTTP {response.status_code}: {' '.join(response.text.split())[:200]}")
-        return seconds
+        """Post ``sample`` and return the seconds that it took, as :class:`RestTransport` counts them."""
+        return await self._rest.send(sample)
 
     async def close(self) -> None:
         """Stop to listen, and end what still hangs."""
-        await self._client.aclose()
         self._server.close()
         for task in self._state.tasks:
             task.cancel()
