@@ -1,4 +1,4 @@
-"""Keep the warm-up out of KServe's request histograms."""
+"""What the serving process adds to the metrics, and the warm-up kept out of KServe's request histograms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kserve import metrics as kserve_metrics
+from prometheus_client import Counter
 
 CAPTURED = Counter("kserve_warmup_captured", "Requests recorded for the next start.", ("model_name",))
 CAPTURE_DROPPED = Counter("kserve_warmup_capture_dropped", "Requests not recorded.", ("model_name", "reason"))

@@ -9,7 +9,7 @@ import grpc
 from kserve_warmup.samples._v2 import LENGTH_HEADER
 from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol
 from kserve_warmup.serving.capture import Capture, Recorder
-from kserve_warmup.transports.in_process import WARMUP_HEADER
+from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _MARK = WARMUP_HEADER.encode()
