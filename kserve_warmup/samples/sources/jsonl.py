@@ -16,10 +16,9 @@ import orjson
 import pybase64
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sample import PROTOCOLS, Sample
+from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
 from kserve_warmup.samples.sources import kserve_logger
 from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
-from kserve_warmup.samples.wire import keep_headers, keep_path
 
 
 def sniff(head: bytes) -> bool:
