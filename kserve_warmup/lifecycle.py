@@ -50,6 +50,7 @@ class Lifecycle:
     warmup: Warmup | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _before: dict[str, Any] = field(default_factory=dict)
+    _recordings: list[dict[str, Any]] = field(default_factory=list)
 
     def __reduce__(self) -> tuple[type[Lifecycle], tuple[Phase, bool, bool]]:
         """Pickle as a cold copy; what was set ready without a load is loaded in the copy too."""
@@ -86,24 +87,32 @@ class Lifecycle:
         Sessions, devices and clients made by a load cannot be pickled and must be made again in each worker. Builtin
         containers are copied, since a load may fill one that the constructor made.
         """
-        before = {key: _snapshot(value) for key, value in state.items()}
+        self._recordings.append({key: _snapshot(value) for key, value in state.items()})
         try:
             yield
         finally:
-            for key in state.keys() | before.keys():
-                old, new = before.get(key, _ABSENT), state.get(key, _ABSENT)
-                if key not in self._before and not _same(old, new):
-                    self._before[key] = old
+            self._before = _changed(self._recordings.pop(), state) | self._before
 
     def without_loaded_state(self, state: dict[str, Any]) -> dict[str, Any]:
-        """Return ``state`` as it was before anything was loaded."""
-        result = dict(state)
-        for key, old in self._before.items():
+        """Return ``state`` as it was before anything was loaded, also while a load or warm-up is under way.
+
+        KServe starts workers while its parent process still warms its own gRPC path.
+        """
+        result, before = dict(state), self._before
+        for recording in self._recordings:
+            before = _changed(recording, result) | before
+        for key, old in before.items():
             if old is _ABSENT:
                 result.pop(key, None)
             else:
                 result[key] = old
         return result
+
+
+def _changed(before: dict[str, Any], state: dict[str, Any]) -> dict[str, Any]:
+    """Return what was ``before`` in the attributes that are others in ``state``, _ABSENT for those that are new."""
+    pairs = {key: (before.get(key, _ABSENT), state.get(key, _ABSENT)) for key in state.keys() | before.keys()}
+    return {key: old for key, (old, new) in pairs.items() if not _same(old, new)}
 
 
 def _snapshot(value: Any) -> Any:

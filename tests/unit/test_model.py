@@ -196,6 +196,19 @@ def test_what_load_made_is_not_pickled_and_the_copy_is_cold(settings):
     assert copy.ready
 
 
+def test_what_load_made_is_not_pickled_while_the_load_is_under_way_either(settings):
+    class Pickled(Doubler):
+        def predict(self, payload, headers=None):
+            self.copied = self._lifecycle.without_loaded_state(self.__dict__)
+            return super().predict(payload, headers)
+
+    model = Pickled("m", settings)
+    model.load()
+    assert "handle" not in model.copied
+    assert "copied" not in model.copied
+    assert model.copied["cache"] == {}
+
+
 def test_attributes_set_outside_of_load_are_pickled(settings):
     model = Doubler("m", settings)
     model.load()
