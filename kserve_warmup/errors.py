@@ -11,6 +11,10 @@ class SampleError(WarmupError):
     """A sample, a sample set or a traffic record cannot be used as it is."""
 
 
+class MissingPackageError(WarmupError):
+    """A package that only some formats need is not installed; the message names the extra that brings it."""
+
+
 class TritonConfigError(WarmupError):
     """A Triton model cannot be given the warm-up that was asked for; nothing was written."""
 

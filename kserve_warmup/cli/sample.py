@@ -74,13 +74,19 @@ def run(
     batch_sizes: Annotated[
         str,
         typer.Option(
-            help="For bare tensors (npz, perf-analyzer): rows in a request, such as 1,8; 0: no batch dimension."
+            help="For bare tensors (tables, npz, perf-analyzer): rows in a request, such as 1,8; 0: no batch dimension."
         ),
     ] = "1",
     inputs: Annotated[
         list[str] | None,
         typer.Option(
             "--input", help="For bare tensors: type and shape of a row, such as image:FP32[28,28]; repeatable."
+        ),
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--columns", help="For tables: the columns that make an input, such as x=width,height; repeatable."
         ),
     ] = None,
     scrub: Annotated[
@@ -104,7 +110,7 @@ def run(
     """Choose requests that stand for recorded traffic, and write them as a sample set."""
     job = Job(
         Limits(per_stratum, max_samples, max_bytes, seed),
-        ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or []))),
+        ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or [])), dict(map(_columns, columns or []))),
         buckets=shapes is Shapes.BUCKETS,
         since=_time("--since", since),
         until=_time("--until", until),
@@ -156,6 +162,13 @@ def _input(text: str) -> tuple[str, TensorSpec]:
     to_dtype(match["type"])
     shape = tuple(int(size) for size in (match["shape"] or "").split(",") if size.strip())
     return match["name"], TensorSpec(match["name"], match["type"], shape)
+
+
+def _columns(text: str) -> tuple[str, tuple[str, ...]]:
+    name, _, columns = text.partition("=")
+    if not name or not all(columns.split(",")):
+        raise SampleError(f"--columns {text!r}: write INPUT=COLUMN,COLUMN, such as x=width,height")
+    return name, tuple(columns.split(","))
 
 
 def _time(option: str, text: str | None) -> float | None:

@@ -18,9 +18,12 @@ from kserve_warmup.samples.wire import detect, request
 
 FORMATS = {
     "npz": "npz",
+    "parquet": "parquet_table",
+    "tf-serving": "tfrecord",
     "kserve-logger": "kserve_logger",
     "perf-analyzer": "perf_analyzer",
     "jsonl": "jsonl",
+    "csv": "csv_table",
     "body": "body",
 }
 """Formats of traffic and the module in ``sources`` that reads each, in the order in which a file's content is tried."""

@@ -9,6 +9,7 @@ read independently, in several processes; a module without it has its files read
 from __future__ import annotations
 
 import gzip
+import importlib
 import os
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 import orjson
 
-from kserve_warmup.errors import SampleError
+from kserve_warmup.errors import MissingPackageError, SampleError
 from kserve_warmup.samples.sample import Protocol, Sample, TensorSpec
 
 GZIP = b"\x1f\x8b"
@@ -107,10 +108,12 @@ class ReadOptions:
         batch_sizes: how many rows go into a request; each size goes through all rows. 0: tensors have no batch
             dimension and are sent as they are.
         inputs: datatype and shape (of one row) by input name.
+        columns: the columns of a table that make an input, by input name; empty: each column is an input.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
     inputs: Mapping[str, TensorSpec] = field(default_factory=dict)
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse sizes that no request can have."""
@@ -123,6 +126,19 @@ class ReadOptions:
 def recorded(sample: Sample, file: str, number: int, unit: str = "record") -> Record:
     """Return the record of a request that a source has made itself, from bare tensors."""
     return Record(file, number, sample.body, sample.headers, sample.path, sample.protocol, unit=unit)
+
+
+def optional(module: str, what: str) -> Any:
+    """Import a package that only ``what`` needs.
+
+    Raises:
+        MissingPackageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.partition(".")[0]
+        raise MissingPackageError(f"{what} need the package {package}: pip install 'kserve-warmup[traffic]'") from None
 
 
 def load_json(file: str | Path) -> Any:
