@@ -17,8 +17,9 @@ import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
-from kserve_warmup.samples.sources import kserve_logger
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
+from kserve_warmup.samples.sources import kserve_logger, lines
+from kserve_warmup.samples.sources.long_text import long_record
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 
 
 def sniff(head: bytes) -> bool:
@@ -45,14 +46,17 @@ def _cut_off(line: bytes) -> bool:
 
 def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of each line."""
-    number = 0
-    try:
-        with opened(part.file) as stream:
-            for number, line in enumerate(stream, 1):
-                if body := line.strip():
-                    yield from _line(body, part.file, number)
-    except UNREADABLE as error:
-        yield BadRecord(part.file, f"cannot be read any further: {error}", number + 1, "line")
+    for item in lines.read(part):
+        if isinstance(item, BadRecord):
+            yield item
+        else:
+            number, unit, line = item
+            yield from _line(line, part.file, number, unit)
+
+
+def split(file: str, target: int) -> Iterator[Part]:
+    """Yield parts of a file of lines."""
+    return lines.split(file, target)
 
 
 def write_jsonl(stream: IO[bytes], samples: Iterable[Sample]) -> int:
@@ -90,27 +94,34 @@ def line(record: Record) -> bytes:
     return orjson.dumps(kept | body) + b"\n"
 
 
-def _line(line: bytes, file: str, number: int) -> Iterator[Record | BadRecord]:
+def _line(line: bytes, file: str, number: int, unit: str) -> Iterator[Record | BadRecord]:
+    long = long_record(line, stop=len(line))
+    try:
+        if long is None and b'"body' not in line and line[:1] + line[-1:] == b"{}":
+            yield Record(file, number, line, unit=unit)  # nothing but a body: what it is will be told by others
+            return
+        record = long.fields if long else _loads(line)
+        if kserve_logger.is_record(record):
+            yield from kserve_logger.requests(record, file, number, unit)
+        else:
+            yield _record(record, line, file, number, unit)
+    except SampleError as error:
+        yield BadRecord(file, str(error), number, unit)
+
+
+def _loads(line: bytes) -> Any:
     try:
         try:
-            record = orjson.loads(line)
+            return orjson.loads(line)
         except orjson.JSONDecodeError:
-            record = json.loads(line)  # NaN, which servers accept as well
+            return json.loads(line)  # NaN, which servers accept as well
     except (ValueError, RecursionError) as error:
-        yield BadRecord(file, f"not JSON: {error}", number, "line")
-        return
-    try:
-        if kserve_logger.is_record(record):
-            yield from kserve_logger.requests(record, file, number, "line")
-        else:
-            yield _record(record, line, file, number)
-    except SampleError as error:
-        yield BadRecord(file, str(error), number, "line")
+        raise SampleError(f"not JSON: {error}") from None
 
 
-def _record(record: Any, line: bytes, file: str, number: int) -> Record:
+def _record(record: Any, line: bytes, file: str, number: int, unit: str) -> Record:
     if not isinstance(record, dict) or ("body" not in record and "body_b64" not in record):
-        return Record(file, number, line, unit="line")
+        return Record(file, number, line, unit=unit)
     body, headers = _body(record), record.get("headers") or {}
     path, protocol = record.get("path"), record.get("protocol")
     if not isinstance(headers, dict) or not (path is None or isinstance(path, str)):
@@ -122,7 +133,7 @@ def _record(record: Any, line: bytes, file: str, number: int) -> Record:
     if type(status) not in (int, type(None)) or type(time) not in (int, float, type(None)):
         msg = "an envelope's status is a number, and its time is seconds since 1970"
         raise SampleError(msg)
-    return Record(file, number, body, headers, path, protocol, status, time, "line")
+    return Record(file, number, body, headers, path, protocol, status, time, unit)
 
 
 def _body(record: dict[str, Any]) -> bytes:

@@ -16,7 +16,9 @@ import orjson
 import pybase64
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json
+from kserve_warmup.samples.sources import lines
+from kserve_warmup.samples.sources.long_text import long_record, long_records
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
 
 _FIRST_KEY = re.compile(
     rb'\s*\[?\s*\{\s*"(?:url|bytes|contenttype|reqtype|id|sourceuri|inferenceservice|namespace)"\s*:', re.IGNORECASE
@@ -32,18 +34,61 @@ def sniff(head: bytes) -> bool:
 def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests of a blob; responses are passed over."""
     try:
-        content = load_json(part.file)
-    except SampleError as error:
-        yield BadRecord(part.file, str(error))
-        return
-    for number, record in enumerate(content if isinstance(content, list) else [content], 1):
+        yield from _requests(part)
+    except UNREADABLE as error:
+        yield BadRecord(part.file, f"cannot be read: {error}")
+
+
+def _requests(part: Part) -> Iterator[Record | BadRecord]:
+    for number, unit, record in _records(part):
         try:
+            if isinstance(record, SampleError):
+                raise record
             if not is_record(record):
                 msg = "not a record of KServe's logger: it has no bytes and reqType"
                 raise SampleError(msg)  # noqa: TRY301  (told apart from the others only here)
-            yield from requests(record, part.file, number)
+            yield from requests(record, part.file, number, unit)
         except SampleError as error:  # noqa: PERF203  (one bad record must not hide the others)
-            yield BadRecord(part.file, str(error), number)
+            yield BadRecord(part.file, str(error), number, unit)
+
+
+def split(file: str, target: int) -> Iterator[Part]:
+    """Yield parts of a blob that has a record on each line; others are read whole."""
+    return lines.split(file, target) if lines.delimited(file) else iter([Part.whole(file)])
+
+
+def _records(part: Part) -> Iterator[tuple[int, str, Any]]:
+    """Yield each record, parsed, or why it could not be read, with its number and what that counts."""
+    if part.start or part.stop or lines.delimited(part.file):
+        for item in lines.read(part):
+            if isinstance(item, BadRecord):
+                yield item.number, item.unit, SampleError(item.reason)
+            else:
+                number, unit, line = item
+                long = long_record(line, stop=len(line))
+                yield number, unit, long.fields if long else _loaded(line)
+        return
+    for number, record in enumerate(_array(part.file), 1):
+        yield number, "record", record
+
+
+def _array(file: str) -> Iterator[Any]:
+    """Yield the records of an array, one after the other; what is no record of the usual form is parsed whole."""
+    with opened(file) as stream:
+        rest: Any = b""
+        for rest in long_records(stream):
+            if not isinstance(rest, bytes):
+                yield rest
+    content = _loaded(rest)
+    yield from content if isinstance(content, list) else [content]
+
+
+def _loaded(text: bytes) -> Any:
+    """Return what a JSON text holds, or the error that says why it is none."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return SampleError(f"not JSON: {error}")
 
 
 def is_record(value: Any) -> bool:

@@ -25,6 +25,7 @@ from kserve_warmup.errors import MissingPackageError, SampleError
 from kserve_warmup.samples.sample import Protocol, Sample, TensorSpec
 
 GZIP = b"\x1f\x8b"
+_BUFFER = 2**20
 
 UNREADABLE = (OSError, EOFError, zlib.error)
 """What reading a missing, truncated or corrupt file raises."""
@@ -156,13 +157,19 @@ def load_json(file: str | Path) -> Any:
         raise SampleError(f"cannot be read: {error}") from error
 
 
+def compressed(file: str | Path) -> bool:
+    """Return whether a file is gzip-compressed, whatever its name."""
+    with Path(file).open("rb") as raw:
+        return raw.read(2) == GZIP
+
+
 @contextmanager
 def opened(file: str | Path) -> Iterator[BinaryIO]:
     """Open a file for reading; a gzip-compressed one is decompressed, whatever its name."""
-    with Path(file).open("rb") as raw:
-        compressed = raw.read(2) == GZIP
+    with Path(file).open("rb", buffering=_BUFFER) as raw:
+        plain = raw.read(2) != GZIP
         raw.seek(0)
-        if not compressed:
+        if plain:
             yield raw
             return
         with gzip.GzipFile(fileobj=raw) as stream:

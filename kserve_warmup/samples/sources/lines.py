@@ -1,0 +1,47 @@
+"""Files with a record on each line: cut into parts at line ends, and read part by part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+
+from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, compressed, opened
+
+_FIRST = 2**26
+
+
+def split(file: str, target: int) -> Iterator[Part]:
+    """Yield parts of about ``target`` bytes; a compressed file is one part, as it cannot be entered in the middle."""
+    size = os.path.getsize(file)  # noqa: PTH202  (as in Part.whole)
+    count = 1 if compressed(file) else max(1, round(size / target))
+    bounds = [size * number // count for number in range(count + 1)]
+    for start, stop in pairwise(bounds):
+        yield Part(file, start, stop if stop < size else None, stop - start)
+
+
+def read(part: Part) -> Iterator[tuple[int, str, bytes] | BadRecord]:
+    """Yield each line that begins in the part, with its number; in the middle of a file, the byte where it begins."""
+    number = position = 0
+    unit = "byte" if part.start else "line"
+    try:
+        with opened(part.file) as stream:
+            if part.start:
+                stream.seek(part.start - 1)
+                stream.readline()  # the line that the part before reads
+                position = stream.tell()
+            for number, line in enumerate(stream, 1):
+                if part.stop is not None and position >= part.stop:
+                    return
+                if record := line.strip():
+                    yield (position if part.start else number), unit, record
+                position += len(line)
+    except UNREADABLE as error:
+        where = position if part.start else number + 1
+        yield BadRecord(part.file, f"cannot be read any further: {error}", where, unit)
+
+
+def delimited(file: str) -> bool:
+    """Return whether a file has a JSON object on its first line, rather than one over several lines or an array."""
+    with opened(file) as stream:
+        return stream.read(1) == b"{" and stream.readline(_FIRST).rstrip().endswith(b"}")
