@@ -16,7 +16,7 @@ import orjson
 
 from kserve_warmup.samples.sample import Protocol, Signature, TensorSpec
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.wire import detect, detect_json, infer_signature, json_signature
+from kserve_warmup.samples.wire import detect_json, identify, infer_signature, json_signature
 
 
 class Stratum(NamedTuple):
@@ -122,8 +122,9 @@ def exact(record: Record) -> Stratum:
     Raises:
         SampleError: the body is no request.
     """
-    protocol = record.protocol or detect(record.body, record.headers)
-    return Stratum(protocol, *infer_signature(protocol, record.body, record.headers))
+    if record.protocol is None:
+        return Stratum(*identify(record.body, record.headers))
+    return Stratum(record.protocol, *infer_signature(record.protocol, record.body, record.headers))
 
 
 def bucketed(stratum: Stratum) -> Stratum:

@@ -21,11 +21,13 @@ from kserve_warmup.samples.sample import (
     keep_path,
 )
 
-__all__ = ["Tensor", "decode", "detect", "encode", "infer_signature", "request"]
+__all__ = ["Tensor", "decode", "detect", "encode", "identify", "infer_signature", "request"]
 
 _JSON = "application/json"
 _BINARY = "application/octet-stream"
 _CONTENT_TYPES: dict[Protocol, str] = {"v1": _JSON, "v2": _JSON, "openai": _JSON, "v2-binary": _BINARY}
+_HEAD = 1024
+_JSON_STARTS = (b"", b"{", b"[", b" ", b"\t", b"\r", b"\n")
 _BINARY_PROTOCOLS: tuple[Protocol, ...] = ("v2-binary", "grpc")
 
 
@@ -139,24 +141,38 @@ def json_signature(protocol: Protocol, document: dict[str, Any]) -> tuple[Signat
     return _signature((i["name"], i["datatype"], i["shape"]) for i in items)
 
 
-def detect(body: bytes, headers: Mapping[str, str] | None = None) -> Protocol:
-    """Return the protocol that a body is written in, told by its content alone.
+def identify(body: bytes, headers: Mapping[str, str] | None = None) -> tuple[Protocol, Signature, int]:
+    """Return protocol, signature and batch size of a body, the protocol told by its content alone.
 
     Raises:
         SampleError: it is none that a warm-up can send.
     """
     kept = keep_headers(headers or {})
-    if _v2.LENGTH_HEADER in kept:
-        return "v2-binary"
+    for protocol in _likely(body, kept):
+        with contextlib.suppress(SampleError):
+            return (protocol, *infer_signature(protocol, body, kept))
     try:
-        return detect_json(json_object(body, "request"))
+        document = json_object(body, "request")
     except NotJSONError:
         for protocol in _BINARY_PROTOCOLS:
             with contextlib.suppress(SampleError):
-                infer_signature(protocol, body, kept)
-                return protocol
-    msg = f"the body ({len(body)} bytes) is neither JSON, v2 binary nor a gRPC ModelInferRequest"
-    raise SampleError(msg)
+                return (protocol, *infer_signature(protocol, body, kept))
+        msg = f"the body ({len(body)} bytes) is neither JSON, v2 binary nor a gRPC ModelInferRequest"
+        raise SampleError(msg) from None
+    protocol = detect_json(document)
+    return (protocol, *json_signature(protocol, document))
+
+
+def detect(body: bytes, headers: Mapping[str, str] | None = None) -> Protocol:
+    """Return the protocol that a body is written in, as :func:`identify` does."""
+    return identify(body, headers)[0]
+
+
+def _likely(body: bytes, headers: Mapping[str, str]) -> tuple[Protocol, ...]:
+    """Return the protocol that a binary body has by its looks, to spare parsing it as JSON first."""
+    if _v2.LENGTH_HEADER in headers or b'"binary_data_size"' in body[:_HEAD]:
+        return ("v2-binary",)
+    return () if body[:1] in _JSON_STARTS else ("grpc",)
 
 
 def detect_json(document: dict[str, Any]) -> Protocol:

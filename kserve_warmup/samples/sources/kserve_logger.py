@@ -93,7 +93,9 @@ def _loaded(text: bytes) -> Any:
 
 def is_record(value: Any) -> bool:
     """Return whether a JSON value is what the logger writes for a request or a response."""
-    return isinstance(value, dict) and {"bytes", "reqtype"} <= {key.lower() for key in value}
+    if not isinstance(value, dict):
+        return False
+    return ("bytes" in value and "reqType" in value) or {"bytes", "reqtype"} <= {key.lower() for key in value}
 
 
 def requests(record: dict[str, Any], file: str, number: int, unit: str = "record") -> Iterator[Record]:

