@@ -23,7 +23,10 @@ BODIES = "bodies"
 
 
 def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    """Return the time, or what SOURCE_DATE_EPOCH says, with which equal traffic gives equal files."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.fromtimestamp(int(given), timezone.utc) if given.isdigit() else datetime.now(timezone.utc)
+    return now.isoformat(timespec="seconds")
 
 
 @dataclass(frozen=True)

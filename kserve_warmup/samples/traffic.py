@@ -111,7 +111,7 @@ def sample_traffic(
     tally.check(max_bad)
     choice = choose(digest.sketch, job.limits)
     samples = _fetched(choice.requests, {part: form for form, part in work}, digest)
-    return SampleSet(model, tuple(samples), " ".join(named), choice.coverage, choice.facts), tally
+    return SampleSet(model, tuple(samples), " ".join(sorted(named)), choice.coverage, choice.facts), tally
 
 
 def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest: Digest) -> Iterator[Sample]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -59,7 +61,8 @@ def _many(work: Work, job: Job, progress: Callable[[int], object], processes: in
                     del running[pipe]
                 else:
                     progress(answer)
-                    pipe.send(waiting.popleft() if waiting else None)
+                    with suppress(ConnectionError):  # it was killed just now: the next answer tells
+                        pipe.send(waiting.popleft() if waiting else None)
     finally:
         for worker in workers.values():
             worker.process.terminate()
@@ -88,6 +91,7 @@ def _received(pipe: Connection, process: Any) -> int | Digest:
 
 def _work(pipe: Connection, job: Job) -> None:
     """Ask for parts, read them, and send the digest of all; this is what a worker process runs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
     digest = Digest(job)
 
     def parts() -> Iterator[tuple[str, Part]]:
@@ -100,3 +104,5 @@ def _work(pipe: Connection, job: Job) -> None:
         pipe.send(digest)
     except WarmupError as error:
         pipe.send(error)
+    except (EOFError, ConnectionError):
+        pass  # the parent was killed: nobody waits for this
