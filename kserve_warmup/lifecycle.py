@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kserve_warmup.timeline import Stopwatch
     from kserve_warmup.warming import Warmup
 
 
@@ -48,6 +49,7 @@ class Lifecycle:
     pending: bool = False
     """The server has started, and the serving loop has not yet come to this model."""
     warmup: Warmup | None = None
+    clock: Stopwatch | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _before: dict[str, Any] = field(default_factory=dict)
     _recordings: list[dict[str, Any]] = field(default_factory=list)

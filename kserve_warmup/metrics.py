@@ -14,11 +14,17 @@ CONVERGED = Gauge("kserve_warmup_converged", "1 if the latency became steady.", 
 FIRST = Gauge("kserve_warmup_first_latency_seconds", "Latency of the first warm-up request.", _STRATUM)
 STEADY = Gauge("kserve_warmup_steady_latency_seconds", "Latency when the warm-up ended.", _STRATUM)
 COVERAGE = Gauge("kserve_warmup_coverage_ratio", "Share of the recorded traffic that was warmed.", ("model_name",))
+STEP = Gauge("kserve_warmup_step_seconds", "Time of each step from process start to ready.", ("model_name", "step"))
+READY = Gauge("kserve_warmup_ready_seconds", "Time from process start to ready.", ("model_name",))
 
 
 def publish(report: WarmupReport) -> None:
     """Set the warm-up's series to what ``report`` says."""
     COVERAGE.labels(report.model).set(report.coverage)
+    if report.ready_seconds is not None:
+        READY.labels(report.model).set(report.ready_seconds)
+    for name, seconds in report.step_seconds.items():
+        STEP.labels(report.model, name).set(seconds)
     for stratum in report.strata:
         labels = (report.model, stratum.protocol, stratum.signature, str(stratum.batch))
         SECONDS.labels(*labels).set(stratum.seconds)

@@ -18,6 +18,7 @@ from kserve_warmup.report import WarmupReport
 from kserve_warmup.serving import hooks
 from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.timeline import LOAD, Stopwatch
 from kserve_warmup.warming import Warmup
 
 
@@ -69,6 +70,13 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
             # Made on first use: a subclass may set ready before it calls our constructor.
             self._kserve_warmup = Lifecycle()
             return self._kserve_warmup
+
+    @property
+    def _clock(self) -> Stopwatch:
+        state = self._lifecycle
+        if state.clock is None:  # a model that was set ready without a load
+            state.clock = Stopwatch()
+        return state.clock
 
     @property
     def ready(self) -> bool:
@@ -134,8 +142,9 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     def _load_exclusively(self, load: Any) -> bool:
         state = self._lifecycle
         state.phase, state.loaded, state.load_wanted = Phase.LOADING, False, True
+        clock = state.clock = Stopwatch(reload=state.warmup is not None)
         try:
-            with state.recording(self.__dict__):
+            with state.recording(self.__dict__), clock.step(LOAD):
                 state.loaded = bool(load(self)) or state.loaded
         except BaseException:
             state.phase, state.loaded = Phase.COLD, False
@@ -177,7 +186,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
                 return
             deferred = state.phase is Phase.LOADED
             if deferred and inspect.iscoroutinefunction(self.load_model):
-                with state.recording(self.__dict__):
+                with state.recording(self.__dict__), self._clock.step(LOAD):
                     await self.load_model()
             with self._becoming_warm() as warmup:
                 if deferred:
@@ -197,7 +206,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         try:
             with state.recording(self.__dict__), hooks.warming():
                 if state.warmup is None or not resumed:
-                    state.warmup = Warmup(self)
+                    state.warmup = Warmup(self, self._clock)
                 yield state.warmup
                 state.warmup.finish()
         except BaseException:

@@ -144,7 +144,7 @@ async def replay(
         ):
             await advance(stratum)
     reports = tuple(stratum.report(key) for key, stratum in strata)
-    return WarmupReport(model, transport.name, time.perf_counter() - started, reports)
+    return WarmupReport(model, transport.name, time.perf_counter() - started, reports, tolerance=settings.tolerance)
 
 
 def _strata(samples: Iterable[Sample], settings: WarmupSettings) -> list[tuple[Sample, _Stratum]]:

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from kserve_warmup.errors import WarmupError
+
 SCHEMA = 1
+
+READY = "ready"
+"""The last step of a timeline: the moment at which the model said that it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step on the way to ready; ``start`` and ``end`` are seconds since the process started.
+
+    After a reload in a running process they are seconds since that load began.
+    """
+
+    name: str
+    start: float
+    end: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +58,19 @@ class StratumReport:
 
 @dataclass(frozen=True, slots=True)
 class WarmupReport:
-    """The result of one replay of a sample set over one transport."""
+    """The result of one replay of a sample set over one transport.
+
+    ``tolerance`` is the share of the plateau within which latency counted as steady, ``timeline`` the steps from the
+    start of the process to ready; both are missing from reports of earlier versions.
+    """
 
     model: str
     transport: str
     seconds: float
     strata: tuple[StratumReport, ...]
     note: str | None = None
+    tolerance: float | None = None
+    timeline: tuple[Step, ...] = ()
 
     @property
     def calls(self) -> int:
@@ -67,6 +91,20 @@ class WarmupReport:
     def failed(self) -> tuple[StratumReport, ...]:
         """Return the strata in which no request succeeded although some were sent."""
         return tuple(s for s in self.strata if s.failures and not s.warmed)
+
+    @property
+    def ready_seconds(self) -> float | None:
+        """Return the seconds from the timeline's beginning to ready, None when that is not known."""
+        return next((step.end for step in self.timeline if step.name == READY), None)
+
+    @property
+    def step_seconds(self) -> dict[str, float]:
+        """Return the seconds of each step of the timeline, ready aside, by its name; repeated steps are added up."""
+        seconds: dict[str, float] = {}
+        for step in self.timeline:
+            if step.name != READY:
+                seconds[step.name] = seconds.get(step.name, 0.0) + step.end - step.start
+        return seconds
 
     def summary(self) -> str:
         """Return one line for a log."""
@@ -92,6 +130,8 @@ class WarmupReport:
             self.seconds + later.seconds,
             tuple(strata.values()),
             self.note or later.note,
+            self.tolerance if later.tolerance is None else later.tolerance,
+            later.timeline or self.timeline,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,6 +143,8 @@ class WarmupReport:
             "seconds": self.seconds,
         }
         head |= {"calls": self.calls, "converged": self.converged, "coverage": self.coverage, "note": self.note}
+        head |= {"tolerance": self.tolerance, "ready_seconds": self.ready_seconds}
+        head |= {"timeline": [asdict(step) for step in self.timeline]}
         return head | {"strata": [asdict(s) for s in self.strata]}
 
     def to_json(self) -> str:
@@ -111,15 +153,44 @@ class WarmupReport:
 
     @classmethod
     def from_json(cls, text: str) -> WarmupReport:
-        """Read what :meth:`to_json` wrote."""
-        data = json.loads(text)
-        strata = tuple(_stratum(s) for s in data["strata"])
-        return cls(data["model"], data["transport"], data["seconds"], strata, data.get("note"))
+        """Read what :meth:`to_json` wrote; derived figures in it are passed over.
+
+        Raises:
+            WarmupError: It is something else.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict) or "strata" not in data:
+                raise WarmupError(
+                    "not a warm-up report: KSERVE_WARMUP_REPORT names the file that a server writes one to"
+                )
+            if data.get("schema") != SCHEMA:
+                raise WarmupError(
+                    f"its schema is {data.get('schema')!r}, this version reads {SCHEMA}: use the version that wrote it"
+                )
+            return TypeAdapter(cls).validate_python(data)
+        except json.JSONDecodeError as error:
+            raise WarmupError(f"not JSON: {error}") from None
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise WarmupError(f"not a warm-up report: {where}: {first['msg']}") from None
 
 
-def _stratum(data: dict[str, Any]) -> StratumReport:
-    series = {name: tuple(data.get(name, ())) for name in ("latencies_ms", "changes")}
-    return StratumReport(**{**data, **series})
+def read_report(path: Path) -> WarmupReport:
+    """Read a report from a file.
+
+    Raises:
+        WarmupError: It cannot be read, or is no report; names the file.
+    """
+    try:
+        return WarmupReport.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise WarmupError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    except WarmupError as error:
+        raise WarmupError(f"{path}: {error}") from None
 
 
 def _joined(before: StratumReport, after: StratumReport) -> StratumReport:

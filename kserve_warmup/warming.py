@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.metrics import request_histograms_untouched
 from kserve_warmup.serving.stall import watched
 from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.timeline import MODEL_WARMUP, WIRE_WARMUP, Stopwatch
 from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, ThreadTransport
 from kserve_warmup.transports.loopback import LoopbackTransport
@@ -46,13 +48,14 @@ PATH_SHARE = 0.75
 class Warmup:
     """The warm-up of one model in one process: its samples, its budget, its report so far."""
 
-    def __init__(self, model: WarmupModel) -> None:
-        """Read the settings and the samples.
+    def __init__(self, model: WarmupModel, clock: Stopwatch) -> None:
+        """Read the settings and the samples; ``clock`` has noted the model's load.
 
         Raises:
             WarmupError: the sample set cannot be used, or is missing and the settings ask to fail then.
         """
         self.model = model
+        self.clock = clock
         self.settings = model.warmup_settings or WarmupSettings()
         self.unreviewed = False  # requests that nobody has chosen must not keep a model from serving
         self.samples = self._samples() if self.settings.enabled else ()
@@ -90,7 +93,9 @@ class Warmup:
         if not chosen:
             return
         end = time.monotonic() + (self.settings.max_seconds - self.report.seconds) * PATH_SHARE
+        name = MODEL_WARMUP if transport.name == InProcessTransport.name else f"{WIRE_WARMUP} ({transport.name})"
         with (
+            self.clock.step(name),
             request_histograms_untouched(self.model.name),
             requests_quiet(),
             watched(2 * self.settings.request_timeout, lambda: self._stalled(transport)) as alive,
@@ -133,6 +138,7 @@ class Warmup:
             return
         # The warm-up's garbage would otherwise be collected during a user's first requests.
         gc.collect()
+        self.report = replace(self.report, timeline=self.clock.ready())
         metrics.publish(self.report)
         if self.settings.report is not None:
             self.settings.report.write_text(self.report.to_json())
