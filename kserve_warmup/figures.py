@@ -60,6 +60,12 @@ def state(report: WarmupReport) -> str:
     return "steady" if report.converged else "not steady"
 
 
+def steps(report: WarmupReport) -> str:
+    """Return the steps to ready with the time of each: ``import 1.93 s, load 650 ms; ready after 3.1 s``."""
+    words = ", ".join(f"{name} {duration(1000 * spent)}" for name, spent in report.step_seconds.items())
+    return words if report.ready_seconds is None else f"{words}; ready after {duration(1000 * report.ready_seconds)}"
+
+
 def why(s: StratumReport) -> str:
     """Return in one sentence why a stratum is not steady."""
     error = f": {s.error}" if s.error else ""

@@ -7,14 +7,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult
-from kserve_warmup.figures import count, number, ratio, share, state, stratum, why
+from kserve_warmup.figures import count, number, ratio, share, state, steps, stratum, why
 from kserve_warmup.report import WarmupReport
 
 
 def report_table(report: WarmupReport) -> Table:
     """Return the warm-up of one model: a row for each stratum, in order of traffic share; latencies in milliseconds.
 
-    Under the table stands what is not steady, and why.
+    Under the table stand the steps from process start to ready, and what is not steady, and why.
     """
     colour = "green" if state(report) == "steady" else "bold red"
     spent = f"{count(report.calls, 'call')} in {number(report.seconds)} s, {share(report.coverage)} of the traffic"
@@ -29,8 +29,9 @@ def report_table(report: WarmupReport) -> Table:
         figures = (number(s.first_ms), number(s.steady_ms), number(ratio(s.first_ms, s.steady_ms)))
         steady = "[green]yes[/]" if s.converged else "[red]no[/]"
         table.add_row(escape(stratum(s)), share(s.share), f"{s.calls:,}", *figures, steady)
+    way = [f"From process start: {steps(report)}"] if report.timeline else []
     problems = [f"[red]{escape(stratum(s))}[/]\n  {escape(why(s))}" for s in report.strata if not s.converged]
-    table.caption = "\n".join(problems) or None
+    table.caption = "\n".join([*way, *problems]) or None
     return table
 
 

@@ -20,6 +20,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "triton": {},
     "serve": PASS_OPTIONS_ON,
     "gate": {},
+    "report": {},
 }
 
 app = typer.Typer(name="kserve-warmup", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)

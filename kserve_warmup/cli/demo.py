@@ -27,6 +27,7 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the table.")] = False,
 ) -> None:
     """Measure the first request against the steady ones: KServe and Triton, cold and warm, on real models."""
+    from kserve_warmup.cli.report import write
     from kserve_warmup.demo.run import Options
     from kserve_warmup.demo.run import run as run_demo
     from kserve_warmup.html import render_demo
@@ -38,8 +39,8 @@ def run(
     notes = Console(stderr=True)
     with _progress(notes, options.steps) as tell:
         result = run_demo(options, tell)
-    _write(out / "result.json", result.to_json() + "\n")
-    _write(out / "report.html", render_demo(result))
+    write(out / "result.json", result.to_json() + "\n")
+    write(out / "report.html", render_demo(result))
     if json:
         typer.echo(result.to_json())
     else:
@@ -66,10 +67,3 @@ def _progress(console: Console, steps: int) -> Iterator[Callable[[str], None]]:
 
         yield tell
         progress.update(task, completed=steps, description="done")
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -1,8 +1,8 @@
-"""Reports as one HTML file each, which opens offline: no script, no network, nothing but HTML, CSS and SVG.
+"""Reports as one HTML file each, which opens offline: no network, and no script but the plotting library's and ours.
 
-``chart`` turns latencies into shapes, ``warmup`` and ``demo`` say what stands on a page, the templates in
-``kserve_warmup/templates`` say how it looks, ``page`` brings them together. A further report is one more view and one
-more template on the same macros.
+``chart`` says what a chart shows, ``templates/charts.js`` draws it with Observable Plot; ``warmup``, ``compare`` and
+``demo`` say what stands on a page, the templates in ``kserve_warmup/templates`` how it looks, ``page`` brings them
+together. A further report is one more view and one more template on the same macros.
 """
 
 from kserve_warmup.html.demo import render_demo

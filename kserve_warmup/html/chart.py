@@ -1,11 +1,11 @@
-"""Latencies as the shapes of a chart: positions, ticks and paths, drawn by ``templates/charts.svg.j2``.
+"""What the page's charts show: plain data, which ``templates/charts.js`` draws with Observable Plot.
 
-Why not a plotting library: plotly and Vega ship megabytes of JavaScript a page, uPlot draws on a canvas, which a screen
-reader cannot see and a style sheet cannot turn dark; pygal writes a script into every chart, and its logarithmic
-scale takes the x axis along; svg.py does not escape text; matplotlib adds 60 MB to a serving image. What is left is
-two scales, which are below, and elements, which Jinja2 writes and escapes.
+Observable Plot draws SVG: its text is text to a screen reader and a search, and its colours are the style sheet's, so
+dark mode and print need no second drawing. With d3 it adds half a megabyte to a page; plotly and Vega add more, uPlot
+(50 kB) and Chart.js draw on a canvas, which has no text and keeps its colours. matplotlib and vl-convert would draw
+without a script, for 60 and 30 MB in every serving image.
 
-Positions are percentages, so that a chart fills a phone and a desk alike while its text keeps its size.
+Scales, ticks and texts are made here, where the terminal's figures are made too, and are tested without a browser.
 """
 
 from __future__ import annotations
@@ -13,77 +13,44 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
+from typing import Any
 
-from kserve_warmup.figures import duration, times
+from kserve_warmup.figures import duration, share
 
 LEAST_SPAN = 10.0
-"""The y axis covers at least this factor, so that noise of a few percent looks like what it is."""
+"""A latency axis covers at least this factor, so that noise of a few percent looks like what it is."""
 
 FLOOR_MS = 1e-3
 """A microsecond: nothing quicker is drawn, and a logarithmic scale has no zero."""
 
 MOST_TICKS = 6
 
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A grid line: its position in percent of the plot and its label."""
-
-    at: float
-    label: str
+DIGITS = 4
+"""Significant digits of a drawn latency: more cannot be seen, and a page has thousands."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A position in percent of the plot, from its left and top."""
+class Chart:
+    """A chart: ``spec`` is what the script draws, JSON-compatible; ``description`` says it in words and figures."""
 
-    x: float
-    y: float
+    title: str
+    description: str
+    spec: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Latencies in milliseconds, in the order of the calls; ``kind`` is the CSS class: cold, warm or calls.
+    """Latencies in milliseconds, in the order of the calls.
 
-    A dotted curve has a dot for each call and no line: hundreds of calls with spikes would make a black area.
+    ``kind`` is a colour of the style sheet (``cold``, ``warm``, ``calls``, ``s0`` to ``s5``), ``name`` what a person
+    calls the curve. A dotted curve has a dot for each call and no line: hundreds of calls with spikes would make a
+    black area.
     """
 
     kind: str
     latencies_ms: tuple[float, ...]
     dotted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A drawn curve: an SVG path in a plot of 1000 by 1000, and where its first and last call are."""
-
-    kind: str
-    dotted: bool
-    path: str
-    first: Point
-    last: Point
-
-
-@dataclass(frozen=True, slots=True)
-class Band:
-    """What counts as steady, in percent of the plot: from ``left`` to the last call."""
-
-    left: float
-    top: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A latency chart, ready to draw. ``description`` says in words what the eye would see."""
-
-    title: str
-    description: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    lines: tuple[Line, ...]
-    changes: tuple[float, ...]
-    band: Band | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +68,6 @@ class LogScale:
         spare = max(1.0, least_span / (high / low)) ** 0.5
         return cls(low / spare, high * spare)
 
-    def at(self, value: float) -> float:
-        """Return the position of ``value`` in percent from ``low``."""
-        return 100 * log10(max(value, FLOOR_MS) / self.low) / log10(self.high / self.low)
-
     def ticks(self) -> list[float]:
         """Return round values inside the scale: 1, 2 and 5 of every decade, or decades when those are too many."""
         decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
@@ -113,6 +76,10 @@ class LogScale:
             return fine
         whole = [10.0**d for d in decades if self.low <= 10.0**d <= self.high]
         return whole[:: ceil(len(whole) / MOST_TICKS)]
+
+    def axis(self, text: Any) -> dict[str, Any]:
+        """Return the scale for a chart, its ticks written by ``text``."""
+        return {"domain": [self.low, self.high], "ticks": [[v, text(v)] for v in self.ticks()]}
 
 
 def latency_chart(
@@ -124,79 +91,114 @@ def latency_chart(
     changes: Sequence[int] = (),
     scale: LogScale | None = None,
 ) -> Chart:
-    """Lay out curves over the number of the call, on a logarithmic latency axis.
+    """Return the curves over the number of the call, on a logarithmic latency axis.
 
     Args:
         title: The chart's accessible name.
         description: What the chart shows, in words and figures.
         curves: At least one curve of at least one call.
-        band: Lowest and highest latency (ms) that counts as steady.
+        band: Lowest and highest latency (ms) that counts as steady, which was declared at the last call.
         changes: How many calls came before each change of what was called; the band begins after the last.
         scale: The latency axis; by default the one that fits the curves. Charts to be compared share one.
     """
     y = scale or LogScale.around([v for c in curves for v in c.latencies_ms] + list(band or ()))
     calls = max(len(c.latencies_ms) for c in curves)
-    between = tuple(_across(n + 0.5, calls) for n in changes)
-    return Chart(
-        title,
-        description,
-        tuple(Tick(_across(n, calls), "call 1" if n == 1 else f"{n:,}") for n in _call_ticks(calls)),
-        tuple(Tick(100 - y.at(v), duration(v)) for v in y.ticks()),
-        tuple(_line(c, y, calls) for c in curves),
-        between,
-        _band(band, y, left=max(between, default=0.0)) if band else None,
+    spec: dict[str, Any] = {
+        "x": {"domain": [1, max(2, calls)], "ticks": [[n, "call 1" if n == 1 else f"{n:,}"] for n in _round(calls)]},
+        "y": y.axis(duration),
+        "series": [_series(curve) for curve in curves],
+        "changes": [n + 0.5 for n in changes],
+        "band": None,
+        "declared": None,
+    }
+    if band:
+        begin = max(spec["changes"], default=1)
+        spec["band"] = {"from": begin, "to": max(2, calls), "low": band[0], "high": band[1]}
+        spec["declared"] = {"call": calls, "ms": sum(band) / 2}
+    return _chart("latency", title, description, spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A point in a row: ``kind`` is its colour, ``name`` what it is, ``text`` its figure."""
+
+    kind: str
+    name: str
+    value: float
+    text: str
+
+
+def row_chart(
+    title: str, description: str, rows: Sequence[tuple[str, Sequence[Value]]], *, ratios: Any = None
+) -> Chart:
+    """Return rows of a label and some values each, on a common logarithmic axis.
+
+    Args:
+        title: The chart's accessible name.
+        description: What the chart shows, in words and figures.
+        rows: At least one; each has at least one value.
+        ratios: Writes a ratio, when the values are ratios and 1 is drawn; without it they are latencies (ms).
+    """
+    found = [v.value for _, values in rows for v in values]
+    scale = LogScale.around([1.0, *found] if ratios else found)
+    drawn = [
+        {
+            "label": f"{label}  {' → '.join(v.text for v in values)}",
+            "values": [
+                {"kind": v.kind, "value": max(v.value, FLOOR_MS), "text": f"{label}, {v.name}: {v.text}"}
+                for v in values
+            ],
+        }
+        for label, values in rows
+    ]
+    return _chart(
+        "ratios", title, description, {"rows": drawn, "one": bool(ratios), "x": scale.axis(ratios or duration)}
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Dumbbell:
-    """One row of a comparison: two ratios on a common scale, in percent from the left."""
+class Bar:
+    """A row of a timeline: when it began and ended, in seconds; ``kind`` is its colour."""
 
     label: str
-    cold: float
-    warm: float
-    cold_text: str
-    warm_text: str
+    kind: str
+    spans: tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Cold against warm on a logarithmic axis of ratios; ``one`` is where first and steady are equal."""
-
-    title: str
-    description: str
-    ticks: tuple[Tick, ...]
-    one: float
-    rows: tuple[Dumbbell, ...]
-
-
-def comparison(title: str, description: str, rows: Sequence[tuple[str, float, float]]) -> Comparison:
-    """Lay out rows of label, cold ratio and warm ratio."""
-    scale = LogScale.around([1.0, *(r for _, *pair in rows for r in pair)])
-    drawn = tuple(Dumbbell(n, scale.at(cold), scale.at(warm), times(cold), times(warm)) for n, cold, warm in rows)
-    ticks = tuple(Tick(scale.at(v), times(v)) for v in scale.ticks())
-    return Comparison(title, description, ticks, scale.at(1.0), drawn)
+def timeline_chart(title: str, description: str, bars: Sequence[Bar], ready: float | None) -> Chart:
+    """Return bars over seconds, and a line where the model was ready."""
+    end = max([ready or 0.0, *(end for bar in bars for _, end in bar.spans)]) or 1.0
+    step = next(m * 10.0**d for d in range(-3, 9) for m in (1, 2, 5) if end / (m * 10.0**d) <= MOST_TICKS - 1)
+    ticks = [n * step for n in range(floor(end / step) + 1)]
+    rows = [
+        {
+            "label": f"{bar.label}  {duration(1000 * sum(end - start for start, end in bar.spans))}",
+            "kind": bar.kind,
+            "bars": [{"start": round(start, 3), "end": round(end, 3)} for start, end in bar.spans],
+        }
+        for bar in bars
+    ]
+    x = {"domain": [0, end], "ticks": [[t, f"{t:.3g} s"] for t in ticks]}
+    return _chart("timeline", title, description, {"rows": rows, "ready": ready, "x": x})
 
 
-def _line(curve: Curve, y: LogScale, calls: int) -> Line:
-    points = [Point(_across(n, calls), 100 - y.at(v)) for n, v in enumerate(curve.latencies_ms, start=1)]
-    places = [f"{10 * p.x:.1f} {10 * p.y:.1f}" for p in points]
-    # A line of no length with a round end is a dot, whose size does not depend on how the plot is stretched.
-    path = "".join(f"M{place}h0" for place in places) if curve.dotted else "M" + "L".join(places)
-    return Line(curve.kind, curve.dotted, path, points[0], points[-1])
+def coverage_chart(title: str, description: str, parts: Sequence[tuple[str, str, float]]) -> Chart:
+    """Return shares of the traffic as one bar; a part is its name, its colour and its share (0 to 1)."""
+    drawn = [{"kind": kind, "share": part, "text": f"{name}: {share(part)}"} for name, kind, part in parts]
+    return _chart("coverage", title, description, {"parts": drawn})
 
 
-def _band(band: tuple[float, float], y: LogScale, left: float) -> Band:
-    low, high = (100 - y.at(v) for v in band)
-    return Band(left, high, low - high)
+def _chart(kind: str, title: str, description: str, spec: dict[str, Any]) -> Chart:
+    return Chart(title, description, {"kind": kind, "title": title, "description": description, **spec})
 
 
-def _across(call: float, calls: int) -> float:
-    return 100 * (call - 1) / max(1, calls - 1)
+def _series(curve: Curve) -> dict[str, Any]:
+    values = [float(f"{max(v, FLOOR_MS):.{DIGITS}g}") for v in curve.latencies_ms]
+    return {"kind": curve.kind, "name": curve.name or curve.kind, "dots": curve.dotted, "values": values}
 
 
-def _call_ticks(calls: int) -> list[int]:
+def _round(calls: int) -> list[int]:
     """Return the first call and round numbers up to the last."""
-    most = 5
+    most = MOST_TICKS - 1
     step = next(m * 10**d for d in range(9) for m in (1, 2, 5) if calls / (m * 10**d) <= most)
     return [1, *range(max(2, step), calls + 1, step)]

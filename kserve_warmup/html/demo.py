@@ -9,7 +9,7 @@ from statistics import median
 from kserve_warmup.demo.result import SERVERS, Cell, DemoResult, ModelFacts, Server
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import duration, times
-from kserve_warmup.html.chart import Chart, Comparison, Curve, LogScale, comparison, latency_chart
+from kserve_warmup.html.chart import Chart, Curve, LogScale, Value, latency_chart, row_chart
 from kserve_warmup.html.page import render
 from kserve_warmup.html.warmup import Section, section
 from kserve_warmup.report import WarmupReport
@@ -83,7 +83,7 @@ def _model(result: DemoResult, facts: ModelFacts) -> ModelView:
 
 
 def _chart(server: Server, cold: Cell, warm: Cell, scale: LogScale | None) -> Chart:
-    curves = [Curve(c.scenario, s.latencies_ms) for c in (cold, warm) for s in c.starts]
+    curves = [Curve(c.scenario, s.latencies_ms, name=c.scenario) for c in (cold, warm) for s in c.starts]
     words = " ".join(
         f"{c.scenario.capitalize()}: first {duration(c.first_ms)}, steady {duration(c.steady_ms)}, "
         f"first ÷ steady {times(c.ratio)}."
@@ -101,7 +101,11 @@ def _spread(cells: list[Cell]) -> Spread:
     return Spread(median(c.ratio for c in cells), max(s.ratio for c in cells for s in c.starts))
 
 
-def _overview(models: tuple[ModelView, ...]) -> Comparison:
-    rows = [(f"{m.facts.name} · {p.server}", p.cold.ratio, p.warm.ratio) for m in models for p in m.pairs]
-    words = "; ".join(f"{label}: cold {times(cold)}, warm {times(warm)}" for label, cold, warm in rows)
-    return comparison("First request ÷ steady state, cold and warm", words + ".", rows)
+def _overview(models: tuple[ModelView, ...]) -> Chart:
+    pairs = [(f"{m.facts.name} · {p.server}", p) for m in models for p in m.pairs]
+    rows = [
+        (label, [Value(c.scenario, c.scenario, c.ratio, times(c.ratio)) for c in (p.cold, p.warm)])
+        for label, p in pairs
+    ]
+    words = "; ".join(f"{label}: cold {cold.text}, warm {warm.text}" for label, (cold, warm) in rows)
+    return row_chart("First request ÷ steady state, cold and warm", words + ".", rows, ratios=times)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from kserve_warmup import figures
+
+LIBRARIES = ("d3", "plot")
 
 
 @cache
@@ -23,7 +29,29 @@ def _environment() -> Environment:
     for function in (figures.number, figures.times, figures.duration, figures.share, figures.count):
         environment.filters[function.__name__] = function
     environment.globals |= {"ratio": figures.ratio, "state": figures.state}
+    environment.globals |= {"scripts": scripts(), "script_hashes": [_digest(script) for script in scripts()]}
     return environment
+
+
+@cache
+def scripts() -> tuple[Markup, ...]:
+    """Return the scripts of a page, in order: the plotting library with its licences, and what draws with it.
+
+    They are the package's own files and hold nothing of a report. The page's content security policy names them by
+    their digests, so that no other script runs.
+    """
+    folder = resources.files("kserve_warmup") / "templates"
+    vendor = folder / "vendor"
+    libraries = [
+        f"/*!\n{(vendor / f'{name}.LICENSE').read_text(encoding='utf-8')}*/\n"
+        f"{(vendor / f'{name}.min.js').read_text(encoding='utf-8')}"
+        for name in LIBRARIES
+    ]
+    return tuple(Markup(text) for text in (*libraries, (folder / "charts.js").read_text(encoding="utf-8")))  # noqa: S704
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def render(template: str, **values: Any) -> str:

@@ -19,7 +19,7 @@ def test_a_report_tells_every_step_from_process_start_to_ready(target, start, sa
         "import",
         "load",
         "model warm-up",
-        "wire warm-up (asgi)",
+        "wire warm-up (rest)",
         "wire warm-up (grpc)",
     ]
     assert report.timeline[0].start == 0
@@ -35,7 +35,7 @@ def test_a_worker_tells_its_own_steps(start, v1_set):
     server.wait_ready()
     text = server.get("/metrics")[1].decode()
     assert 'kserve_warmup_step_seconds{model_name="model",step="load"}' in text
-    assert 'kserve_warmup_step_seconds{model_name="model",step="wire warm-up (asgi)"}' in text
+    assert 'kserve_warmup_step_seconds{model_name="model",step="wire warm-up (rest)"}' in text
 
 
 def test_metrics_hold_the_reports_timeline(start, v1_set, tmp_path):
