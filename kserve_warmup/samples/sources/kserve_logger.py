@@ -112,14 +112,14 @@ def requests(record: dict[str, Any], file: str, number: int, unit: str = "record
     except (binascii.Error, ValueError, TypeError):
         msg = "the record's bytes are not base64"
         raise SampleError(msg) from None
-    headers = _headers(fields.get("metadata"))
+    headers = recorded_headers(fields.get("metadata"))
     content_type = fields.get("contenttype")
     if isinstance(content_type, str) and content_type:
         headers.setdefault("content-type", content_type)
     yield Record(file, number, body, headers, unit=unit)
 
 
-def _headers(metadata: Any) -> dict[str, str]:
+def recorded_headers(metadata: Any) -> dict[str, str]:
     """Return the headers in ``metadata``, a JSON object, or its text, of lists of values."""
     if isinstance(metadata, str):
         try:
