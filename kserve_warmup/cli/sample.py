@@ -46,7 +46,8 @@ class Shapes(str, Enum):
 
 def run(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Files, folders and globs of traffic; .gz too.")
+        list[str],
+        typer.Argument(metavar="SOURCE...", help="Files, folders, globs and URLs of traffic; compressed too."),
     ],
     *,
     out: Annotated[Path, typer.Option(help="Folder of the sample set; an older set in it is replaced.")],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,7 +12,8 @@ from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import choose
 from kserve_warmup.samples.sketch import Kept
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.storage import UNREADABLE, find, opened
 from kserve_warmup.samples.store import SampleSet
 
 __all__ = ["FORMATS", "Job", "Tally", "find_files", "plan", "read", "sample_traffic"]
@@ -24,21 +24,13 @@ PART = 64 * 2**20
 _HEAD = 65536
 
 
-def find_files(sources: Iterable[str | Path]) -> list[Path]:
-    """Return the files that paths, folders (with all below them, hidden ones left out) and globs name, each once.
+def find_files(sources: Iterable[str | Path]) -> list[str]:
+    """Return the files that paths, folders (with all below them, hidden ones left out), globs and URLs name, each once.
 
     Raises:
         SampleError: one of them names nothing.
     """
-    found: dict[Path, None] = {}
-    for item in map(str, sources):
-        path = Path(item)
-        named = [path] if path.exists() else [Path(p) for p in sorted(glob.glob(item, recursive=True))]  # noqa: PTH207
-        files = [file for one in named for file in (_below(one) if one.is_dir() else [one])]
-        if not files:
-            raise SampleError(f"{item}: there is no such file, or nothing in it; give files, folders or globs")
-        found |= dict.fromkeys(files)
-    return list(found)
+    return list(dict.fromkeys(file for item in sources for file in find(str(item))))
 
 
 def plan(sources: Iterable[str | Path], form: str | None = None) -> Iterator[tuple[str, Part] | BadRecord]:
@@ -47,7 +39,7 @@ def plan(sources: Iterable[str | Path], form: str | None = None) -> Iterator[tup
     How a file is split depends on its size alone, so that every engine reads the same parts.
 
     Args:
-        sources: files, folders and globs.
+        sources: files, folders, globs and URLs of object stores.
         form: one of :data:`FORMATS`; None tells it from each file's content.
     """
     if form:
@@ -82,7 +74,7 @@ def sample_traffic(
     """Return a representative sample set of recorded traffic, and what was read.
 
     Args:
-        sources: files, folders and globs; gzip-compressed files too.
+        sources: files, folders, globs and URLs of object stores; compressed files too.
         model: name of the model that the traffic was for.
         job: what to keep of what traffic.
         form: one of :data:`FORMATS`; None tells it from each file's content.
@@ -139,14 +131,14 @@ def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest:
             raise SampleError(f"{part.file} was cut off while it was read: sample it again")
 
 
-def _parts(path: Path, form: str | None) -> Iterator[tuple[str, Part] | BadRecord]:
+def _parts(path: str, form: str | None) -> Iterator[tuple[str, Part] | BadRecord]:
     try:
         name = form or _sniffed(path)
         split = getattr(source(name), "split", None)
-        for part in split(str(path), PART) if split else [Part.whole(path)]:
+        for part in split(path, PART) if split else [Part.whole(path)]:
             yield name, part
     except UNREADABLE as error:
-        yield BadRecord(str(path), f"cannot be read: {error}")
+        yield BadRecord(path, f"cannot be read: {error}")
 
 
 def _decoded(record: Record) -> Sample | BadRecord:
@@ -156,12 +148,7 @@ def _decoded(record: Record) -> Sample | BadRecord:
         return record.bad(str(error))
 
 
-def _below(folder: Path) -> list[Path]:
-    below = (p for p in sorted(folder.rglob("*")) if p.is_file())
-    return [p for p in below if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
-
-
-def _sniffed(path: Path) -> str:
+def _sniffed(path: str) -> str:
     with opened(path) as stream:
         head = stream.read(_HEAD)
     return next(name for name in FORMATS if source(name).sniff(head))

@@ -249,7 +249,7 @@ def test_a_file_may_be_one_body(tmp_path, protocol):
 def test_files_folders_and_globs_are_found_each_once_and_hidden_ones_left_out(tmp_path):
     for name in ("a.jsonl", "sub/b.jsonl", ".hidden/c.jsonl", "sub/.d.jsonl"):
         write(tmp_path, V1, name)
-    expected = [tmp_path / "a.jsonl", tmp_path / "sub/b.jsonl"]
+    expected = [str(tmp_path / "a.jsonl"), str(tmp_path / "sub/b.jsonl")]
     assert find_files([tmp_path]) == expected
     assert find_files([tmp_path / "*.jsonl", tmp_path]) == expected
     assert find_files([f"{tmp_path}/**/*.jsonl"]) == expected

@@ -18,7 +18,8 @@ import pybase64
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.kserve_logger import recorded_headers
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 _STRUCTURED = re.compile(rb"\s*[\[{]")
 _SPECVERSION = re.compile(rb'"specversion"\s*:\s*"')

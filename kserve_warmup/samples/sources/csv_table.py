@@ -15,7 +15,8 @@ import numpy as np
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.datatypes import Array
 from kserve_warmup.samples.sources import columns, kserve_logger
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 _DELIMITERS = ",\t;|"
 _NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")

@@ -10,7 +10,9 @@ from typing import Any
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, Record, load_json, opened
+from kserve_warmup.samples.sources import lines
+from kserve_warmup.samples.sources.record import BadRecord, Part, Record, load_json
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 Convert = Callable[[dict[str, Any]], Record | None]
 """Makes a request of a record; None for one that is none, such as a response. Its place is filled in afterwards."""
@@ -23,7 +25,7 @@ _TIME = re.compile(
 
 def requests(part: Part, convert: Convert) -> Iterator[Record | BadRecord]:
     """Yield what ``convert`` makes of each record, and a note of each that it refuses."""
-    for number, unit, value in _values(part.file):
+    for number, unit, value in _values(part):
         try:
             if isinstance(value, SampleError):
                 raise value
@@ -57,30 +59,37 @@ def seconds(text: Any) -> float | None:
     return whole + float(match["fraction"] or 0)  # Go writes nine digits
 
 
-def _values(file: str) -> Iterator[tuple[int, str, Any]]:
+def split(file: str, target: int) -> Iterator[Part]:
+    """Yield parts of a file that has a record on each line; others are read whole."""
+    return lines.split(file, target) if _is_lines(file) else iter([Part.whole(file)])
+
+
+def _values(part: Part) -> Iterator[tuple[int, str, Any]]:
     """Yield number, unit and value of each record, or the error that says why there is none."""
-    number = 0
     try:
-        if not _is_lines(file):
-            content = load_json(file)
-            for number, value in enumerate(content if isinstance(content, list) else [content], 1):
-                yield number, "record", value
+        if part.start or part.stop or _is_lines(part.file):
+            for item in lines.read(part):
+                if isinstance(item, BadRecord):
+                    yield item.number, item.unit, SampleError(item.reason)
+                else:
+                    number, unit, line = item
+                    yield number, unit, _parsed(line)
             return
-        with opened(file) as stream:
-            for number, line in enumerate(stream, 1):
-                if line.strip():
-                    yield number, "line", _parsed(line)
+        content = load_json(part.file)
     except SampleError as error:
         yield 0, "record", error
     except UNREADABLE as error:
-        yield number + 1, "line", SampleError(f"cannot be read any further: {error}")
+        yield 0, "record", SampleError(f"cannot be read: {error}")
+    else:
+        for number, value in enumerate(content if isinstance(content, list) else [content], 1):
+            yield number, "record", value
 
 
 def _is_lines(file: str) -> bool:
-    """Return whether the first line is an object of its own."""
+    """Return whether the first line is an object of its own; should it be a broken one, the second tells."""
     with opened(file) as stream:
         first = stream.readline().strip()
-        return first.startswith(b"{") and (first.endswith(b"}") or bool(stream.readline().startswith(b"{")))
+        return first.startswith(b"{") and (first.endswith(b"}") or stream.readline().startswith(b"{"))
 
 
 def _parsed(line: bytes) -> Any:

@@ -18,7 +18,8 @@ import pybase64
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import lines
 from kserve_warmup.samples.sources.long_text import long_record, long_records
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 _FIRST_KEY = re.compile(
     rb'\s*\[?\s*\{\s*"(?:url|bytes|contenttype|reqtype|id|sourceuri|inferenceservice|namespace)"\s*:', re.IGNORECASE

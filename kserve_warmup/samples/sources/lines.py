@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import BinaryIO
 
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, compressed, opened
+from kserve_warmup.samples.sources.record import BadRecord, Part
+from kserve_warmup.samples.sources.storage import UNREADABLE, compressed, opened, size
 
 _FIRST = 2**26
 _CHUNK = 2**20
@@ -15,11 +15,11 @@ _CHUNK = 2**20
 
 def split(file: str, target: int) -> Iterator[Part]:
     """Yield parts of about ``target`` bytes; a compressed file is one part, as it cannot be entered in the middle."""
-    size = os.path.getsize(file)  # noqa: PTH202  (as in Part.whole)
-    count = 1 if compressed(file) else max(1, round(size / target))
-    bounds = [size * number // count for number in range(count + 1)]
+    total = size(file)
+    count = 1 if compressed(file) else max(1, round(total / target))
+    bounds = [total * number // count for number in range(count + 1)]
     for start, stop in pairwise(bounds):
-        yield Part(file, start, stop if stop < size else None, stop - start)
+        yield Part(file, start, stop if stop < total else None, stop - start)
 
 
 def read(part: Part) -> Iterator[tuple[int, str, bytes] | BadRecord]:

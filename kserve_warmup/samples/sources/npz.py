@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import batches
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 
 def sniff(head: bytes) -> bool:
@@ -20,7 +21,7 @@ def sniff(head: bytes) -> bool:
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each batch of rows; pickled arrays are refused."""
     try:
-        with np.load(part.file, allow_pickle=False) as archive:
+        with opened(part.file) as stream, np.load(stream, allow_pickle=False) as archive:
             columns = {name: archive[name] for name in archive.files}
     except (*UNREADABLE, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
         yield BadRecord(part.file, f"not a readable numpy archive: {error}")

@@ -8,7 +8,9 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import columns, kserve_logger
-from kserve_warmup.samples.sources.record import UNREADABLE, BadRecord, Part, ReadOptions, Record, opened, optional
+from kserve_warmup.samples.sources.packages import optional
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 _MAGIC = b"PAR1"
 _LOGGED_ROWS = 64

@@ -8,27 +8,17 @@ read independently, in several processes; a module without it has its files read
 
 from __future__ import annotations
 
-import gzip
-import importlib
-import os
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import msgspec
 import orjson
 
-from kserve_warmup.errors import MissingPackageError, SampleError
+from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Protocol, Sample, TensorSpec
-
-GZIP = b"\x1f\x8b"
-_BUFFER = 2**20
-
-UNREADABLE = (OSError, EOFError, zlib.error)
-"""What reading a missing, truncated or corrupt file raises."""
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +41,7 @@ class Part:
     @classmethod
     def whole(cls, file: str | Path) -> Part:
         """Return a file as one part."""
-        return cls(str(file), size=os.path.getsize(file))  # noqa: PTH202  (os.stat of a str, once a file)
+        return cls(str(file), size=size(str(file)))
 
 
 # Structs, not dataclasses: one is made for each request of the traffic, in a fifteenth of the time.
@@ -129,20 +119,7 @@ def recorded(sample: Sample, file: str, number: int, unit: str = "record") -> Re
     return Record(file, number, sample.body, sample.headers, sample.path, sample.protocol, unit=unit)
 
 
-def optional(module: str, what: str) -> Any:
-    """Import a package that only ``what`` needs.
-
-    Raises:
-        MissingPackageError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        package = module.partition(".")[0]
-        raise MissingPackageError(f"{what} need the package {package}: pip install 'kserve-warmup[traffic]'") from None
-
-
-def load_json(file: str | Path) -> Any:
+def load_json(file: str) -> Any:
     """Return what a JSON file holds.
 
     Raises:
@@ -155,22 +132,3 @@ def load_json(file: str | Path) -> Any:
         raise SampleError(f"not JSON: {error}") from error
     except UNREADABLE as error:
         raise SampleError(f"cannot be read: {error}") from error
-
-
-def compressed(file: str | Path) -> bool:
-    """Return whether a file is gzip-compressed, whatever its name."""
-    with Path(file).open("rb") as raw:
-        return raw.read(2) == GZIP
-
-
-@contextmanager
-def opened(file: str | Path) -> Iterator[BinaryIO]:
-    """Open a file for reading; a gzip-compressed one is decompressed, whatever its name."""
-    with Path(file).open("rb", buffering=_BUFFER) as raw:
-        plain = raw.read(2) != GZIP
-        raw.seek(0)
-        if plain:
-            yield raw
-            return
-        with gzip.GzipFile(fileobj=raw) as stream:
-            yield cast("BinaryIO", stream)

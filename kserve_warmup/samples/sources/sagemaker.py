@@ -30,6 +30,11 @@ def sniff(head: bytes) -> bool:
     return bool(_FIRST_KEY.match(head) and b'"captureData"' in head)
 
 
+def split(file: str, target: int) -> Iterator[Part]:
+    """Yield parts of a file that has a record on each line; others are read whole."""
+    return documents.split(file, target)
+
+
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of each call whose input was captured."""
     yield from documents.requests(part, partial(_request, options))

@@ -13,17 +13,10 @@ from typing import BinaryIO
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import _prediction_log
-from kserve_warmup.samples.sources.record import (
-    UNREADABLE,
-    BadRecord,
-    Part,
-    ReadOptions,
-    Record,
-    opened,
-    optional,
-    recorded,
-)
+from kserve_warmup.samples.sources.packages import optional
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 _HEADER = struct.Struct("<QI")  # length, masked CRC-32C of the length
 _FOOTER = struct.Struct("<I")  # masked CRC-32C of the data

@@ -39,6 +39,11 @@ def sniff(head: bytes) -> bool:
     return head.lstrip()[:1] in (b"{", b"[") and bool(_NESTED.search(head) and _TENSOR.search(head))
 
 
+def split(file: str, target: int) -> Iterator[Part]:
+    """Yield parts of a file that has a record on each line; others are read whole."""
+    return documents.split(file, target)
+
+
 def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests; responses are passed over."""
     yield from documents.requests(part, _request)
