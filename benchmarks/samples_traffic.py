@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import pybase64
@@ -25,6 +26,9 @@ from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.wire import encode
 
 ID = "0" * 32
+PROTOCOLS: dict[Protocol, int] = {"v1": 3, "v2": 4, "v2-binary": 2, "grpc": 1}
+"""Mostly JSON, as people send it; the numbers are parts of ten."""
+
 BATCHES = (1, 1, 1, 1, 2, 4, 8, 16)
 SIDES = (32, 48, 64, 96, 128)
 FILE = 256 * 10**6
@@ -43,31 +47,33 @@ class Body:
         return self.content.replace(ID.encode(), uuid.UUID(int=source.getrandbits(128)).hex.encode(), 1)
 
 
-def pool(source: random.Random, size: int = 600) -> list[Body]:
-    """Return bodies of all kinds: a third each of digits, image crops and sentences."""
+def pool(source: random.Random, size: int = 600, *, small: bool = False) -> list[Body]:
+    """Return bodies of all kinds: a third each of digits, image crops and sentences; no image crops in ``small``."""
     digits = (load_digits().data / 16).astype(np.float32)
     photographs = [(image / 255).astype(np.float32).round(4) for image in load_sample_images().images]
     texts = " ".join(load().DESCR for load in (load_digits, load_diabetes, load_wine))
     sentences = [" ".join(s.split()) for s in re.split(r"(?<=[.:])\s", texts) if len(s.split()) > 3]
-    makers = (
-        lambda: _digits(source, digits),
-        lambda: _crop(source, photographs),
-        lambda: _sentence(source, sentences),
-    )
-    return [makers[number % 3]() for number in range(size)]
+    makers = [lambda: _digits(source, digits), lambda: _sentence(source, sentences)]
+    if not small:
+        makers.append(lambda: _crop(source, photographs))
+    return [makers[number % len(makers)]() for number in range(size)]
 
 
 def _digits(source: random.Random, digits: np.ndarray) -> Body:
     rows = digits[[source.randrange(len(digits)) for _ in range(source.choice(BATCHES))]]
-    protocol = source.choice(("v1", "v2", "v2", "v2-binary", "grpc"))
-    return _body(source, protocol, [Tensor("instances" if protocol == "v1" else "image", "FP32", rows)])
+    return _image(source, rows)
 
 
 def _crop(source: random.Random, photographs: list[np.ndarray]) -> Body:
     photograph, side = source.choice(photographs), source.choice(SIDES)
     top, left = source.randrange(photograph.shape[0] - side), source.randrange(photograph.shape[1] - side)
     crop = photograph[None, top : top + side, left : left + side]
-    return _body(source, source.choice(("v2", "v2", "v2-binary", "grpc")), [Tensor("image", "FP32", crop)])
+    return _image(source, crop)
+
+
+def _image(source: random.Random, rows: np.ndarray) -> Body:
+    (protocol,) = source.choices(list(PROTOCOLS), list(PROTOCOLS.values()))
+    return _body(source, protocol, [Tensor("instances" if protocol == "v1" else "image", "FP32", rows)])
 
 
 def _sentence(source: random.Random, sentences: list[str]) -> Body:
@@ -89,42 +95,83 @@ def _body(source: random.Random, protocol: Protocol, tensors: list[Tensor]) -> B
     return Body(body, kept if source.random() < 0.5 else {})
 
 
-def records(source: random.Random, bodies: list[Body]) -> Iterator[bytes]:
+def records(source: random.Random, bodies: list[Body]) -> Iterator[dict[str, Any]]:
     """Yield the logger's records without end."""
     while True:
         body = source.choice(bodies)
-        head = {"url": "http://logger", "id": str(uuid.UUID(int=source.getrandbits(128))), "reqType": "request"}
-        record = head | {
+        yield {
+            "url": "http://logger",
+            "id": str(uuid.UUID(int=source.getrandbits(128))),
+            "reqType": "request",
             "contentType": "application/json",
-            "bytes": "",
+            "bytes": pybase64.b64encode(body.renewed(source)).decode(),
             "sourceUri": "http://localhost:9081/",
             "inferenceService": "model",
             "namespace": "default",
             "component": "predictor",
             "metadata": body.headers,
         }
-        text = json.dumps(record).encode().replace(b'"bytes": ""', b'"bytes": "%s"')
-        yield text % pybase64.b64encode(body.renewed(source))
+
+
+def as_json(record: dict[str, Any]) -> bytes:
+    """Return a record as the logger writes it; its long string is not escaped character by character."""
+    text = json.dumps(record | {"bytes": ""}).encode()
+    body: bytes = record["bytes"].encode()
+    return text.replace(b'"bytes": ""', b'"bytes": "%s"') % body
 
 
 def write(folder: Path, size: int, form: str, seed: int = 0) -> list[Path]:
-    """Write ``size`` bytes of traffic: ``lines`` (files of JSON lines) or ``arrays`` (blobs of a batch each)."""
+    """Write ``size`` bytes of traffic.
+
+    Args:
+        folder: where to write.
+        size: bytes in all.
+        form: ``lines``: files of JSON lines; ``small``: the same without images; ``arrays``: blobs of a batch each;
+            ``parquet``: tables.
+        seed: another one gives other traffic.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     source = random.Random(seed)
-    stream = records(source, pool(source))
-    files, left = [], size
+    stream = records(source, pool(source, small=form == "small"))
+    files: list[Path] = []
+    left = size
     while left > 0:
-        file = folder / f"{len(files):05d}-request.json"
-        with file.open("wb") as out:
-            written = _fill(out, stream, min(left, FILE if form == "lines" else BLOB), form)
+        file = folder / f"{len(files):05d}-request.{'parquet' if form == 'parquet' else 'json'}"
+        room = min(left, BLOB if form == "arrays" else FILE)
+        written = _table(file, stream, room) if form == "parquet" else _text(file, stream, room, form)
         files.append(file)
         left -= written
     return files
 
 
-def _fill(out: IO[bytes], stream: Iterator[bytes], size: int, form: str) -> int:
-    begin, between, end = (b"", b"\n", b"\n") if form == "lines" else (b"[", b",", b"]")
-    written = out.write(begin + next(stream))
-    while written < size:
-        written += out.write(between + next(stream))
-    return written + out.write(end)
+def _text(file: Path, stream: Iterator[dict[str, Any]], size: int, form: str) -> int:
+    begin, between, end = (b"[", b",", b"]") if form == "arrays" else (b"", b"\n", b"\n")
+    with file.open("wb") as out:
+        written = out.write(begin + as_json(next(stream)))
+        while written < size:
+            written += out.write(between + as_json(next(stream)))
+        return written + out.write(end)
+
+
+def _table(file: Path, stream: Iterator[dict[str, Any]], size: int) -> int:
+    """Write a table with the logger's columns, in row groups of some 16 MB."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = ("url", "id", "reqType", "contentType", "bytes", "sourceUri", "inferenceService", "namespace")
+    schema = pa.schema([(name, pa.string()) for name in (*columns, "component", "metadata")])
+    written = 0
+    with pq.ParquetWriter(file, schema, compression="snappy") as out:
+        while written < size:
+            rows, group = [], 0
+            while group < 2 * BLOB:
+                rows.append(next(stream))
+                group += len(rows[-1]["bytes"])
+                rows[-1]["metadata"] = json.dumps(rows[-1]["metadata"])
+            out.write_table(pa.Table.from_pylist(rows, schema))
+            written += group
+    return written
+
+
+if __name__ == "__main__":  # in a process of its own, so that its memory is not counted as a reader's
+    write(Path(sys.argv[1]), int(float(sys.argv[2])), sys.argv[3])

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from strategies import requests_of
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples import _v1
 from kserve_warmup.samples.place import Placer, bucketed, exact, list_shape, without_numbers
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.samples.wire import encode
@@ -99,3 +100,15 @@ def test_buckets_round_free_lengths_up_and_leave_channels_and_batches_alone(buck
     found = sorted((s.batch, s.signature.inputs[0].shape) for s in placed)
     assert found == ([(5, (16, 3)), (5, (32, 3))] if buckets else [(5, (n, 3)) for n in (9, 12, 16, 17)])
     assert all(bucketed(s) == s for s in placed) == buckets
+
+
+@given(VALUES.filter(lambda value: isinstance(value, list)))
+@example([[1], [2, 3]])
+@example([[[1]], []])
+@example([])
+def test_plain_lists_have_the_shape_that_looking_at_each_element_tells(value):
+    assert _v1._plain_shape(value) in (None, _v1._shape(value))
+
+
+def test_the_shape_of_a_large_v1_body_takes_no_look_at_each_row():
+    assert _v1._plain_shape([[[1.5] * 3] * 2] * 4) == ((4, 2, 3), frozenset([float]))
