@@ -111,7 +111,7 @@ def run(
     """Choose requests that stand for recorded traffic, and write them as a sample set."""
     job = Job(
         Limits(per_stratum, max_samples, max_bytes, seed),
-        ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or [])), dict(map(_columns, columns or []))),
+        ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or [])), dict(map(_columns, columns or [])), model),
         buckets=shapes is Shapes.BUCKETS,
         since=_time("--since", since),
         until=_time("--until", until),
@@ -136,6 +136,8 @@ def run(
         _report_bad(tally)
         print_set(selected)
         _print_left_out(selected)
+        for note in selected.selection.get("notes", ()):
+            sys.stderr.write(f"note: {note}\n")
         Console().print(f"{len(selected)} of {tally.requests:,} requests → {out}", highlight=False, soft_wrap=True)
 
 

@@ -24,6 +24,8 @@ FORMATS = {
     "cloudevents": "cloudevents",
     "sagemaker": "sagemaker",
     "perf-analyzer": "perf_analyzer",
+    "perf-analyzer-raw": "perf_raw",
+    "triton-trace": "triton_trace",
     "v2-log": "v2_log",
     "jsonl": "jsonl",
     "csv": "csv_table",

@@ -103,7 +103,13 @@ def sample_traffic(
     tally.check(max_bad)
     choice = choose(digest.sketch, job.limits)
     samples = _fetched(choice.requests, {part: form for form, part in work}, digest)
-    return SampleSet(model, tuple(samples), " ".join(sorted(named)), choice.coverage, choice.facts), tally
+    facts = choice.facts | ({"notes": notes} if (notes := _notes(work)) else {})
+    return SampleSet(model, tuple(samples), " ".join(sorted(named)), choice.coverage, facts), tally
+
+
+def _notes(work: Iterable[tuple[str, Part]]) -> list[str]:
+    """Return what the formats of the traffic do not keep, as a person must know."""
+    return sorted({note for form, _ in work if (note := getattr(source(form), "NOTE", None))})
 
 
 def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest: Digest) -> Iterator[Sample]:

@@ -100,11 +100,13 @@ class ReadOptions:
             dimension and are sent as they are.
         inputs: datatype and shape (of one row) by input name.
         columns: the columns of a table that make an input, by input name; empty: each column is an input.
+        model: whose requests are meant, where a file holds those of several models.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
     inputs: Mapping[str, TensorSpec] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    model: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse sizes that no request can have."""

@@ -1,0 +1,60 @@
+"""The folder that perf_analyzer takes as ``--input-data``: a file for each input, named after it, with one row.
+
+The files hold raw little-endian numbers, or a line for each element of a BYTES input. Neither tells its type, so all
+inputs are declared in the options, and the format is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw
+from kserve_warmup.samples.sample import TensorSpec
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.samples.sources.rows import as_request
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+
+
+def sniff(_: bytes) -> bool:
+    """Return False: raw numbers look like anything."""
+    return False
+
+
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    """Yield the request of the folder that the file lies in, when the file is that of the first input.
+
+    The other inputs' files are passed over: each is read with the first one.
+    """
+    folder, _, name = part.file.rpartition("/")
+    if not options.inputs:
+        yield BadRecord(part.file, "raw inputs tell no types: declare each with --input, such as x:FP32[2,3]")
+    elif name not in options.inputs:
+        yield BadRecord(part.file, f"there is no input {name!r}: declare it with --input '{name}:FP32[2,3]'")
+    elif name == min(options.inputs):
+        try:
+            row = [_tensor(f"{folder}/{spec.name}" if folder else spec.name, spec) for spec in options.inputs.values()]
+            for size in options.batch_sizes:
+                yield recorded(as_request([_repeated(tensor, size) for tensor in row]), part.file, 0)
+        except SampleError as error:
+            yield BadRecord(part.file, str(error))
+        except UNREADABLE as error:
+            yield BadRecord(part.file, f"cannot be read: {error}")
+
+
+def _tensor(file: str, spec: TensorSpec) -> Tensor:
+    with opened(file) as stream:
+        content = stream.read()
+    if spec.datatype != BYTES:
+        return from_raw(spec.name, spec.datatype, spec.shape, content)
+    try:
+        return Tensor(spec.name, BYTES, bytes_array(content.splitlines(), spec.shape))
+    except SampleError as error:
+        raise SampleError(f"input {spec.name!r}: {error}") from None
+
+
+def _repeated(tensor: Tensor, size: int) -> Tensor:
+    """Return ``size`` equal rows, as perf_analyzer sends them; 0: the row without a batch dimension."""
+    if size == 0:
+        return tensor
+    return Tensor(tensor.name, tensor.datatype, tensor.data[None].repeat(size, axis=0))

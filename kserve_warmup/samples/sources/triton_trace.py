@@ -1,0 +1,106 @@
+"""Traces of Triton at level TENSORS: what shapes requests have.
+
+Of the values a trace keeps six digits of FP32 and FP64 and nothing of FP16 and BF16, and it does not escape text, so
+that a file with text is no JSON (tritonserver 2.51). It is therefore read entry by entry, as Triton writes them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, reshape, to_dtype
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.samples.sources.rows import as_request
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+
+NOTE = (
+    "Triton's traces tell shapes, not values: numbers have six digits, FP16 is zero and text may be cut; "
+    "record requests where values matter"
+)
+
+_ENTRY = re.compile(rb'\{"id":(\d+),')
+_MODEL = re.compile(rb'"model_name":"([^"]*)"')
+_PARENT = re.compile(rb'"parent_id":\d')
+_INPUT = re.compile(
+    rb'"activity":"TENSOR_QUEUE_INPUT","tensor":\{"name":"(?P<name>.*?)","data":"(?P<data>.*)","shape":"(?P<shape>[-\d,]*)",'
+    rb'"dtype":"(?P<type>\w+)"\}',
+    re.DOTALL,
+)
+_KIND = re.compile(rb'\s*\[\s*\{"id":\d+,"(?:timestamps|model_name|activity)":')
+_BETWEEN_TEXTS = b'\\",\\"'
+
+
+@dataclass
+class _Traced:
+    model: str | None = None
+    inner: bool = False
+    inputs: list[re.Match[bytes]] = field(default_factory=list)
+
+
+def sniff(head: bytes) -> bool:
+    """Return whether a file begins like a trace."""
+    return bool(_KIND.match(head))
+
+
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    """Yield a request for each that was traced with its tensors; those that an ensemble makes are left out.
+
+    In a trace of several models only those to ``options.model`` are meant.
+    """
+    try:
+        with opened(part.file) as stream:
+            traced = _traced(stream.read())
+    except UNREADABLE as error:
+        yield BadRecord(part.file, f"cannot be read: {error}")
+        return
+    asked = {number: t for number, t in traced.items() if t.inputs and not t.inner}
+    models = {t.model for t in asked.values()} - {None}
+    if len(models) > 1:
+        asked = {number: t for number, t in asked.items() if t.model == options.model}
+    if not asked:
+        names = f" of {options.model}, only of {', '.join(sorted(map(str, models)))}" if models else ""
+        yield BadRecord(part.file, f"there are no input tensors{names}: trace with level=TENSORS")
+        return
+    for number, one in asked.items():
+        try:
+            yield recorded(as_request([_tensor(match) for match in one.inputs]), part.file, number, "trace")
+        except SampleError as error:  # noqa: PERF203  (one bad trace must not hide the others)
+            yield BadRecord(part.file, str(error), number, "trace")
+
+
+def _traced(text: bytes) -> dict[int, _Traced]:
+    """Return what each request's entries tell; they need not stand together."""
+    found: dict[int, _Traced] = {}
+    starts = list(_ENTRY.finditer(text))
+    for start, following in zip(starts, [*starts[1:], None], strict=True):
+        stop = following.start() if following else len(text)
+        traced = found.setdefault(int(start[1]), _Traced())
+        if match := _INPUT.search(text, start.end(), stop):
+            traced.inputs.append(match)
+        elif match := _MODEL.search(text, start.end(), stop):
+            traced.model = match[1].decode(errors="replace")
+            traced.inner = bool(_PARENT.search(text, start.end(), stop))
+    return found
+
+
+def _tensor(entry: re.Match[bytes]) -> Tensor:
+    name, datatype = entry["name"].decode(errors="replace"), entry["type"].decode()
+    dtype = to_dtype(datatype)
+    shape = [int(size) for size in entry["shape"].split(b",") if size]
+    count, data = math.prod(shape), entry["data"]
+    if datatype == BYTES:
+        values = data.removeprefix(b'\\"').removesuffix(b'\\"').split(_BETWEEN_TEXTS)
+        return Tensor(name, BYTES, bytes_array(values if len(values) == count else [b""] * count, shape))
+    numbers = [float(value) if dtype.kind == "f" else int(value) for value in data.split(b",") if value]
+    if len(numbers) != count:
+        numbers = [0] * count
+    try:
+        return Tensor(name, datatype, reshape(np.array(numbers).astype(dtype), shape))
+    except (OverflowError, SampleError) as error:
+        raise SampleError(f"input {name!r}: {error}") from None
