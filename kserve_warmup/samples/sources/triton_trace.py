@@ -78,8 +78,8 @@ def _traced(text: bytes) -> dict[int, _Traced]:
     """Return what each request's entries tell; they need not stand together."""
     found: dict[int, _Traced] = {}
     starts = list(_ENTRY.finditer(text))
-    for start, following in zip(starts, [*starts[1:], None], strict=True):
-        stop = following.start() if following else len(text)
+    stops = [*(match.start() for match in starts[1:]), len(text)]
+    for start, stop in zip(starts, stops, strict=False):  # without a start there still is a stop
         traced = found.setdefault(int(start[1]), _Traced())
         if match := _INPUT.search(text, start.end(), stop):
             traced.inputs.append(match)
@@ -97,10 +97,9 @@ def _tensor(entry: re.Match[bytes]) -> Tensor:
     if datatype == BYTES:
         values = data.removeprefix(b'\\"').removesuffix(b'\\"').split(_BETWEEN_TEXTS)
         return Tensor(name, BYTES, bytes_array(values if len(values) == count else [b""] * count, shape))
-    numbers = [float(value) if dtype.kind == "f" else int(value) for value in data.split(b",") if value]
-    if len(numbers) != count:
-        numbers = [0] * count
     try:
-        return Tensor(name, datatype, reshape(np.array(numbers).astype(dtype), shape))
-    except (OverflowError, SampleError) as error:
+        numbers = [float(value) if dtype.kind == "f" else int(value) for value in data.split(b",") if value]
+        array = np.array(numbers if len(numbers) == count else [0] * count).astype(dtype)
+        return Tensor(name, datatype, reshape(array, shape))
+    except (OverflowError, ValueError, SampleError) as error:
         raise SampleError(f"input {name!r}: {error}") from None
