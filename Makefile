@@ -44,6 +44,7 @@ format: env  ## Format the code.
 bench: env triton-env  ## Benchmarks; results in benchmarks/results.
 	$(BIN)/python -m benchmarks.steady_state
 	$(BIN)/python -m benchmarks.request_path
+	$(BIN)/python -m benchmarks.capture_cost
 	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/python -m benchmarks.triton_generator
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_mlp

@@ -245,8 +245,9 @@ def _structural(protocol: str, parts: tuple[Any, ...]) -> bool:
         return parts == ("signature_name",)
     if protocol == "openai":
         return parts == ("model",) or (parts[0] == "messages" and parts[-1] in ("role", "type"))
-    in_tensor = len(parts) > 2 and parts[0] in ("inputs", "outputs")  # noqa: PLR2004  (list, index, key)
-    return in_tensor and (parts[2:] in (("name",), ("datatype",)) or parts[-2:] == ("parameters", "content_type"))
+    if parts[-2:] == ("parameters", "content_type"):
+        return True
+    return len(parts) > 2 and parts[0] in ("inputs", "outputs") and parts[2:] in (("name",), ("datatype",))  # noqa: PLR2004
 
 
 def _dumps(document: dict[str, Any]) -> bytes:

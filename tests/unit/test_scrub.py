@@ -114,6 +114,14 @@ def test_a_request_that_no_rule_touches_stays_byte_for_byte_and_any_tensor_can_t
         decode(protocol, scrubbed.body, scrubbed.headers)
 
 
+def test_what_the_protocol_itself_needs_is_no_private_text():
+    content_type = '"parameters":{"content_type":"np"}'
+    tensor = f'{{"name":"x","shape":[1],"datatype":"FP32",{content_type},"data":[1]}}'
+    v2 = f'{{{content_type},"inputs":[{tensor}],"outputs":[{{"name":"y"}}]}}'
+    for sample in (request("v2", v2.encode()), request("v1", b'{"signature_name":"s","instances":[1]}')):
+        assert Scrubber.load(["strict"])(sample) is sample
+
+
 def test_a_json_path_reaches_what_no_input_name_does(rules):
     body = b'{"instances":[{"x":1,"who":{"name":"Anna"}},{"x":2}],"parameters":{"user":"anna@x.org","n":1}}'
     paths = rules(

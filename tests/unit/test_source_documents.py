@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from datetime import datetime, timezone
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.digest import FORMATS, source
 from kserve_warmup.samples.sample import TensorSpec
 from kserve_warmup.samples.sources import cloudevents, sagemaker, v2_log
-from kserve_warmup.samples.sources.documents import seconds
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions
+from kserve_warmup.samples.sources.times import seconds
 from kserve_warmup.samples.traffic import read
 from kserve_warmup.samples.wire import decode, encode
 
+GOLDEN = Path(__file__).parents[1] / "data" / "traffic" / "mlserver_v2.jsonl"
 V1 = b'{"instances":  [[1, 2], [3, 4]]}'
 V2 = {"id": "1", "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1.5, 2.5]}]}
 BINARY, HEADERS = encode("v2-binary", [Tensor("x", "FP32", np.array([[1.5, 2.5]], np.float32))])
@@ -97,6 +99,24 @@ def test_structured_json_data_is_a_request_too(tmp_path):
     first, second = read([write(tmp_path, lines)])
     assert tensors(first) == {"x": [[1.5, 2.5]]}
     assert second.body == V1
+
+
+def test_lines_with_an_events_headers_tell_requests_from_responses(tmp_path):
+    lines = [
+        {"headers": {"Ce-Type": f"org.kubeflow.serving.inference.{kind}"}, "body": V1.decode()}
+        for kind in ("request", "response")
+    ]
+    (found,) = read([write(tmp_path, "\n".join(map(json.dumps, lines)))])
+    assert found.body == V1
+
+
+def test_mlservers_own_requests_are_read_bare_and_inside_of_documents(tmp_path):
+    bare, frame, text, inside = read([GOLDEN])
+    assert tensors(bare) == tensors(inside) == {"input-1": [[0.5, 1.5]]}
+    assert tensors(frame) == {"age": [[34], [51]], "score": [[0.5], [1.5]]}
+    assert tensors(text) == {"text": [[b"a"], [b"b"]]}
+    first, *others = GOLDEN.read_bytes().splitlines()
+    assert [s.body for s in read([write(tmp_path, b"\n".join([first, others[0]]))])] == [first, others[0]]
 
 
 def captured(data: str, encoding: str, content_type: str) -> dict:

@@ -17,8 +17,9 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import Sample
 from kserve_warmup.samples.datatypes import BYTES, Tensor
 from kserve_warmup.samples.sample import TensorSpec
+from kserve_warmup.samples.sources import kserve_logger
 from kserve_warmup.samples.sources.jsonl import write_jsonl
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions
 from kserve_warmup.samples.traffic import Tally, find_files, read, sample_traffic
 from kserve_warmup.samples.wire import decode, encode, request
 
@@ -136,6 +137,11 @@ def test_a_logged_binary_body_whose_length_header_was_not_kept_is_read(tmp_path)
     body, headers = encode("v2-binary", NUMBERS)
     (found,) = read([write(tmp_path, json.dumps([logged(body)]).encode())])
     assert (found.body, found.headers) == (body, headers)
+
+
+def test_a_logged_record_tells_when_it_was(tmp_path):
+    file = write(tmp_path, json.dumps([logged(V1, occurrenceTime="1970-01-01T00:01:00.5Z"), logged(V1)]).encode())
+    assert [r.time for r in kserve_logger.read(Part.whole(file), ReadOptions())] == [60.5, None]
 
 
 def test_bad_records_of_a_blob_are_told_by_their_number(tmp_path):

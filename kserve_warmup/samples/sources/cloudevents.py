@@ -20,6 +20,7 @@ from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.kserve_logger import recorded_headers
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.times import seconds
 
 _STRUCTURED = re.compile(rb"\s*[\[{]")
 _SPECVERSION = re.compile(rb'"specversion"\s*:\s*"')
@@ -58,7 +59,7 @@ def structured_event(event: dict[str, Any]) -> Record | None:
     content_type = event.get("datacontenttype")
     if isinstance(content_type, str):
         headers.setdefault("content-type", content_type)
-    return Record("", 0, _data(event), headers, time=documents.seconds(event.get("time")))
+    return Record("", 0, _data(event), headers, time=seconds(event.get("time")))
 
 
 def binary_event(headers: Mapping[str, str], body: bytes) -> Record | None:
@@ -73,7 +74,12 @@ def binary_event(headers: Mapping[str, str], body: bytes) -> Record | None:
     kept = recorded_headers(headers.get("ce-metadata"))
     if "content-type" in headers:
         kept.setdefault("content-type", headers["content-type"])
-    return Record("", 0, body, kept, time=documents.seconds(headers.get("ce-time")))
+    return Record("", 0, body, kept, time=seconds(headers.get("ce-time")))
+
+
+def is_response(headers: Mapping[str, str]) -> bool:
+    """Return whether the headers, in any case, are those of an event in binary mode that logs a response."""
+    return any(name.lower() == "ce-type" and _is_response(kind) for name, kind in headers.items())
 
 
 def _is_response(kind: Any) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -16,11 +14,6 @@ from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
 Convert = Callable[[dict[str, Any]], Record | None]
 """Makes a request of a record; None for one that is none, such as a response. Its place is filled in afterwards."""
-
-
-_TIME = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d:\d\d)(?P<fraction>\.\d+)?(?P<zone>Z|[+-]\d\d:\d\d)?"
-)
 
 
 def requests(part: Part, convert: Convert) -> Iterator[Record | BadRecord]:
@@ -44,19 +37,6 @@ def placed(record: Record, file: str, number: int, unit: str) -> Record:
     return Record(
         file, number, record.body, record.headers, record.path, record.protocol, record.status, record.time, unit
     )
-
-
-def seconds(text: Any) -> float | None:
-    """Return an RFC 3339 time as seconds since 1970; without a zone it is UTC. None for anything else."""
-    match = _TIME.fullmatch(text) if isinstance(text, str) else None
-    if not match:
-        return None
-    zone = (match["zone"] or "Z").replace("Z", "+00:00")
-    try:
-        whole = datetime.fromisoformat(f"{match['date']}T{match['time']}{zone}").timestamp()
-    except ValueError:
-        return None
-    return whole + float(match["fraction"] or 0)  # Go writes nine digits
 
 
 def split(file: str, target: int) -> Iterator[Part]:

@@ -1,8 +1,8 @@
 """JSON lines: a request body on each line, or an envelope that keeps a request exactly.
 
 An envelope is ``{"protocol": …, "path": …, "headers": {…}, "status": 200, "time": …, "body": "…"}``, or ``"body_b64"``
-for a body that is not UTF-8; all but the body may be left out. ``time`` is in seconds since 1970. This is also
-the format in which kserve-warmup itself records requests.
+for a body that is not UTF-8; all but the body may be left out. ``time`` is in seconds since 1970. With the
+headers of a CloudEvent a response is passed over. This is also the format in which kserve-warmup itself records.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
-from kserve_warmup.samples.sources import kserve_logger, lines
+from kserve_warmup.samples.sources import cloudevents, kserve_logger, lines
 from kserve_warmup.samples.sources.long_text import long_record
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 
@@ -104,7 +104,9 @@ def _line(line: bytes, file: str, number: int, unit: str) -> Iterator[Record | B
         if kserve_logger.is_record(record):
             yield from kserve_logger.requests(record, file, number, unit)
         else:
-            yield _record(record, line, file, number, unit)
+            made = _record(record, line, file, number, unit)
+            if not cloudevents.is_response(made.headers):
+                yield made
     except SampleError as error:
         yield BadRecord(file, str(error), number, unit)
 

@@ -20,6 +20,7 @@ from kserve_warmup.samples.sources import lines
 from kserve_warmup.samples.sources.long_text import long_record, long_records
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.times import seconds
 
 _FIRST_KEY = re.compile(
     rb'\s*\[?\s*\{\s*"(?:url|bytes|contenttype|reqtype|id|sourceuri|inferenceservice|namespace)"\s*:', re.IGNORECASE
@@ -117,7 +118,7 @@ def requests(record: dict[str, Any], file: str, number: int, unit: str = "record
     content_type = fields.get("contenttype")
     if isinstance(content_type, str) and content_type:
         headers.setdefault("content-type", content_type)
-    yield Record(file, number, body, headers, unit=unit)
+    yield Record(file, number, body, headers, time=seconds(fields.get("occurrencetime")), unit=unit)
 
 
 def recorded_headers(metadata: Any) -> dict[str, str]:

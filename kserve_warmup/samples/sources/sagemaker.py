@@ -21,6 +21,7 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request, typed
+from kserve_warmup.samples.sources.times import seconds
 
 _FIRST_KEY = re.compile(rb'\s*\[?\s*\{\s*"(?:captureData|eventMetadata|eventVersion)"\s*:')
 
@@ -52,7 +53,7 @@ def _request(options: ReadOptions, line: dict[str, Any]) -> Record | None:
     content_type = str(given.get("observedContentType") or "").partition(";")[0].strip()
     body = _decoded(data) if given.get("encoding") == "BASE64" else data.encode()
     event = line.get("eventMetadata")
-    time = documents.seconds(event.get("inferenceTime")) if isinstance(event, dict) else None
+    time = seconds(event.get("inferenceTime")) if isinstance(event, dict) else None
     if given.get("encoding") == "CSV" or content_type == "text/csv":
         return _rows(body, options, time)
     return Record("", 0, body, {"content-type": content_type} if content_type else {}, time=time)

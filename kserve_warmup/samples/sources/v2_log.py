@@ -16,6 +16,7 @@ import orjson
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.times import seconds
 
 _PLACES = (
     ("_source", "request", "payload"),
@@ -72,5 +73,5 @@ def _at(document: Any, place: tuple[str, ...]) -> Any:
 
 
 def _time(document: dict[str, Any]) -> float | None:
-    times = (documents.seconds(_at(document, place)) for place in _TIMES)
+    times = (seconds(_at(document, place)) for place in _TIMES)
     return next((time for time in times if time is not None), None)
