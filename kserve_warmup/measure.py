@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
+from kserve_warmup.transports.rest import check_events, is_stream
 
 PACE_SECONDS = 0.3
 """The pause before each request, and the least time between two looks at the ready endpoint."""
@@ -81,18 +82,26 @@ def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PAC
         raise WarmupError(msg)
     for protocol in {s.protocol for s in samples}:
         warm_client(protocol)
-    latencies = []
-    for index in range(n):
-        call = _prepare(samples[index % len(samples)], target)
-        time.sleep(pace)
-        begin = time.perf_counter_ns()
-        _one_line_errors(call, target)
-        latencies.append((time.perf_counter_ns() - begin) / 1e6)
-    return Latencies(tuple(latencies))
+    return Latencies(tuple(latency_ms(samples[index % len(samples)], target, pace) for index in range(n)))
+
+
+def latency_ms(sample: Sample, target: Target, pace: float = PACE_SECONDS) -> float:
+    """Wait ``pace`` seconds, send one request and return how long it took in milliseconds.
+
+    A streamed answer counts until its first byte: how long the rest takes depends on what the model has to say.
+    """
+    call = _prepare(sample, target)
+    time.sleep(pace)
+    begin = time.perf_counter_ns()
+    return (_one_line_errors(call, target).end_ns - begin) / 1e6
 
 
 def wait_ready(
-    target: Target, protocol: Protocol = "v2", timeout: float = 120.0, alive: Callable[[], None] | None = None
+    target: Target,
+    protocol: Protocol = "v2",
+    timeout: float = 120.0,
+    alive: Callable[[], None] | None = None,
+    path: str | None = None,
 ) -> None:
     """Wait until the model's own ready endpoint says so, asking it no more often than every 0.3 s.
 
@@ -101,6 +110,7 @@ def wait_ready(
         protocol: whose ready endpoint to ask: v1, v2 or gRPC.
         timeout: seconds after which to give up.
         alive: called before each question; it raises when the server's process has ended.
+        path: what to ask over HTTP instead of the protocol's own endpoint.
 
     Raises:
         WarmupFailedError: the model was not ready in time.
@@ -111,7 +121,7 @@ def wait_ready(
         if alive:
             alive()
         try:
-            if _is_ready(target, protocol):
+            if _is_ready(target, protocol, path):
                 return
             answer = "not ready"
         except (WarmupFailedError, OSError, http.client.HTTPException) as error:
@@ -126,7 +136,7 @@ def send(sample: Sample, target: Target) -> bytes:
     Raises:
         WarmupFailedError: the server refused it or is not there.
     """
-    return _one_line_errors(_prepare(sample, target), target)
+    return _one_line_errors(_prepare(sample, target), target).body
 
 
 def warm_client(protocol: Protocol) -> None:
@@ -138,7 +148,15 @@ def warm_client(protocol: Protocol) -> None:
             _call(protocol, target, path, b"", {})
 
 
-def _one_line_errors(call: Callable[[], bytes], target: Target) -> bytes:
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A body, and when its latency ended on the clock of ``time.perf_counter_ns()``."""
+
+    body: bytes
+    end_ns: int
+
+
+def _one_line_errors(call: Callable[[], _Answer], target: Target) -> _Answer:
     try:
         return call()
     except (WarmupFailedError, OSError, http.client.HTTPException) as error:
@@ -146,35 +164,37 @@ def _one_line_errors(call: Callable[[], bytes], target: Target) -> bytes:
         raise WarmupFailedError(f"a request to {target.model} at {target.url} failed: {reason}") from error
 
 
-def _prepare(sample: Sample, target: Target) -> Callable[[], bytes]:
+def _prepare(sample: Sample, target: Target) -> Callable[[], _Answer]:
     path, body = sample.path_for(target.model), sample.body
     if sample.protocol == "grpc":
         body += grpc_name(target.model)
     return lambda: _call(sample.protocol, target, path, body, sample.headers)
 
 
-def _is_ready(target: Target, protocol: Protocol) -> bool:
-    path = READY_PATHS.get(protocol, "")
-    if not path:
+def _is_ready(target: Target, protocol: Protocol, path: str | None) -> bool:
+    if protocol == "grpc" and path is None:
+        return _grpc_call(target, READY_PATHS["grpc"], grpc_name(target.model)).body == GRPC_READY
+    asked = path or READY_PATHS.get(protocol, "").format(model=target.model)
+    if not asked:
         raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
-    if protocol == "grpc":
-        return _grpc_call(target, path, grpc_name(target.model)) == GRPC_READY
-    status, _ = _http_call(target, "GET", path.format(model=target.model), None, {})
+    status, _, _ = _http_call(target, "GET", asked, None, {})
     return status == HTTPStatus.OK
 
 
-def _call(protocol: Protocol, target: Target, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+def _call(protocol: Protocol, target: Target, path: str, body: bytes, headers: dict[str, str]) -> _Answer:
     if protocol == "grpc":
         return _grpc_call(target, path, body)
-    status, answer = _http_call(target, "POST", path, body, headers)
+    status, kind, answer = _http_call(target, "POST", path, body, headers)
     if status != HTTPStatus.OK:
-        raise WarmupFailedError(f"HTTP {status}: {answer[:300].decode(errors='replace')}")
+        raise WarmupFailedError(f"HTTP {status}: {answer.body[:300].decode(errors='replace')}")
+    if is_stream(kind):
+        check_events(answer.body)
     return answer
 
 
 def _http_call(
     target: Target, method: str, path: str, body: bytes | None, headers: dict[str, str]
-) -> tuple[int, bytes]:
+) -> tuple[int, str, _Answer]:
     where = urlsplit(target.url)
     if where.scheme not in ("http", "https") or not where.hostname:
         raise WarmupError(f"{target.url!r} is not an HTTP address: give one such as http://localhost:8080")
@@ -182,20 +202,26 @@ def _http_call(
     with contextlib.closing(kind(where.hostname, where.port, timeout=120)) as connection:
         connection.request(method, where.path.rstrip("/") + path, body, headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        content_type = response.getheader("content-type", "")
+        if is_stream(content_type):
+            head = response.read(1)
+            end = time.perf_counter_ns()
+            return response.status, content_type, _Answer(head + response.read(), end)
+        answer = response.read()
+        return response.status, content_type, _Answer(answer, time.perf_counter_ns())
 
 
-def _grpc_call(target: Target, path: str, body: bytes) -> bytes:
+def _grpc_call(target: Target, path: str, body: bytes) -> _Answer:
     import grpc
 
     # without a pool of its own the channel would find the last one's connection again
     options = [("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(target.url.removeprefix("grpc://"), options=options) as channel:
         try:
-            answer: bytes = channel.unary_unary(path)(body, timeout=120, wait_for_ready=False)
+            answer = channel.unary_unary(path)(body, timeout=120, wait_for_ready=False)
+            return _Answer(answer, time.perf_counter_ns())
         except grpc.RpcError as error:
             raise WarmupFailedError(f"gRPC {error.code().name}: {error.details()}") from error
-        return answer
 
 
 @contextlib.contextmanager

@@ -16,14 +16,13 @@ from pydantic import ValidationError
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
 from kserve_warmup.gate.gate import Gate
-from kserve_warmup.gate.server import HttpServer, ready_path
+from kserve_warmup.gate.server import HttpServer
 from kserve_warmup.samples.manifest import first_problem
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.settings import WarmupSettings
-from kserve_warmup.transports.http import Address, reason
-
-GRPC_SCHEME = "grpc://"
+from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.transports.http import Address, addresses, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +71,8 @@ def build(options: Options) -> Gate:
 
         return Gate(GrpcServer(str(grpc_address), sets), sets, settings, None, grpc_address)
     for samples in sets:
-        ready_path(samples)
+        ready_path(samples, samples.model)
     return Gate(HttpServer(Address.parse(http_url), sets), sets, settings, http_url, grpc_address)
-
-
-def addresses(url: str, grpc: str | None) -> tuple[str | None, str | None]:
-    """Return where HTTP and gRPC are spoken; gRPC, unless told, on the port after HTTP's, as Triton and KServe do.
-
-    Raises:
-        WarmupError: the URL is no address.
-    """
-    if url.startswith(GRPC_SCHEME):
-        return None, url.removeprefix(GRPC_SCHEME)
-    where = Address.parse(url)
-    return url, grpc or f"{where.host}:{where.port + 1}"
 
 
 async def _run(gate: Gate, options: Options) -> None:

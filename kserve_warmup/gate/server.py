@@ -15,9 +15,8 @@ from typing import Any
 
 import orjson
 
-from kserve_warmup.errors import WarmupError
-from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.transports.endpoints import READY_PATHS
+from kserve_warmup.samples import SampleSet
+from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError
 
 HEALTH_TIMEOUT = 5.0
@@ -74,7 +73,7 @@ class HttpServer:
             ServerGoneError: one of them is not ready; the connection is given up when it broke.
         """
         for samples in self.sets:
-            answer = await self._ask(ready_path(samples))
+            answer = await self._ask(ready_path(samples, samples.model))
             if not answer.ok:
                 raise ServerGoneError(await self._why_not(samples.model, answer))
 
@@ -134,28 +133,6 @@ class HttpServer:
         found = await self._ask("/v1/models")
         names = _names(found) if found.ok else ""
         return f"{self.address} has no model {model!r}{f', it has {names}' if names else said}"
-
-
-def ready_path(samples: SampleSet) -> str:
-    """Return where the model of a set says whether it is ready, in the protocol of most of its requests.
-
-    Raises:
-        WarmupError: the set holds nothing but gRPC requests, which need no HTTP server.
-    """
-    sample = next((s for s in samples if s.protocol != "grpc"), None)
-    if sample is None:
-        return READY_PATHS["v2"].format(model=samples.model)
-    if sample.protocol == "openai":
-        return models_path(sample)
-    return READY_PATHS[sample.protocol].format(model=samples.model)
-
-
-def models_path(sample: Sample) -> str:
-    """Return the OpenAI endpoint that lists models, beside the one that a sample was sent to."""
-    head, version, _ = sample.path.partition("/v1/")
-    if not version:
-        raise WarmupError(f"{sample.path} is not an OpenAI path: it has no /v1/ in it")
-    return f"{head}/v1/models"
 
 
 def _counts(answer: Answer) -> list[int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from kserve_warmup.samples.sample import Protocol
+from collections.abc import Iterable
+
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.samples.sample import Protocol, Sample
 
 WARMUP_HEADER = "x-kserve-warmup"
 """Carried by every warm-up request, so that a model can skip side effects."""
@@ -19,6 +22,24 @@ READY_PATHS: dict[Protocol, str] = {
 
 GRPC_READY = b"\x08\x01"
 """A serialised ``ModelReadyResponse`` whose field 1, ``ready``, is true."""
+
+
+def ready_path(samples: Iterable[Sample], model: str) -> str:
+    """Return where a server that is sent ``samples`` over HTTP says whether ``model`` is ready.
+
+    Raises:
+        WarmupError: an OpenAI sample was recorded on a path that does not tell where the models are listed.
+    """
+    sample = next((s for s in samples if s.protocol != "grpc"), None)
+    if sample is None:
+        return READY_PATHS["v2"].format(model=model)
+    if sample.protocol != "openai":
+        return READY_PATHS[sample.protocol].format(model=model)
+    # OpenAI's API has no readiness: its list of models is answered once they are loaded.
+    head, version, _ = sample.path.partition("/v1/")
+    if not version:
+        raise WarmupError(f"{sample.path} is not an OpenAI path: it has no /v1/ in it")
+    return f"{head}/v1/models"
 
 
 def grpc_name(model: str) -> bytes:

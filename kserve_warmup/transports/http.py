@@ -23,6 +23,9 @@ KEPT_BYTES = 1 << 20
 _CHUNK = 1 << 16
 
 
+GRPC_SCHEME = "grpc://"
+
+
 class ConnectionLostError(Exception):
     """The server is not there, broke the connection, or speaks no HTTP; the message says which, in one line."""
 
@@ -55,6 +58,18 @@ class Address:
     def __str__(self) -> str:
         """Return host and port, as a log shows them."""
         return f"{self.host}:{self.port}"
+
+
+def addresses(url: str, grpc: str | None) -> tuple[str | None, str | None]:
+    """Return where HTTP and gRPC are spoken; gRPC, unless told, on the port after HTTP's, as Triton and KServe do.
+
+    Raises:
+        WarmupError: the URL is no address.
+    """
+    if url.startswith(GRPC_SCHEME):
+        return None, url.removeprefix(GRPC_SCHEME)
+    where = Address.parse(url)
+    return url, grpc or f"{where.host}:{where.port + 1}"
 
 
 @dataclass(frozen=True, slots=True)

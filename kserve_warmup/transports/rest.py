@@ -9,7 +9,7 @@ import orjson
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
-from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 
 EVENT_STREAM = "text/event-stream"
 
@@ -43,15 +43,15 @@ class RestTransport:
             raise RequestFailedError(str(error)) from error
         if not answer.ok:
             raise RequestFailedError(f"HTTP {answer.status}: {answer.text}")
-        if not is_stream(answer):
+        if not is_stream(answer.headers.get("content-type", "")):
             return answer.end - started
         check_events(answer.body)
         return answer.first_byte - started
 
 
-def is_stream(answer: Answer) -> bool:
-    """Return whether an answer came as server-sent events."""
-    return answer.headers.get("content-type", "").partition(";")[0].strip().lower() == EVENT_STREAM
+def is_stream(content_type: str) -> bool:
+    """Return whether an answer of this type is server-sent events."""
+    return content_type.partition(";")[0].strip().lower() == EVENT_STREAM
 
 
 def check_events(body: bytes) -> None:

@@ -1,0 +1,165 @@
+"""The order of events of a verification: start, wait for ready as a probe does, send, again.
+
+Only one request meets a process that has answered none. So the strata take turns in coming first, the most frequent
+one to begin with, and what the first requests of all starts say is judged on its own. A stratum's own first request may
+come after others': it tells what is left that only this shape, batch size or protocol pays for.
+
+All requests go at one pace, one stratum after the other and round after round, so that the first request of a stratum
+and its later ones had the same kind of pause before them. Unseen strata follow when the others are done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Protocol as Interface
+
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.measure import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.samples import Sample, SampleSet
+from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.verify.judge import Series
+from kserve_warmup.verify.result import Start, Verification, judged
+from kserve_warmup.verify.servers import Running
+
+FIRST = "first request of the process"
+"""The name of the row that judges what came first in each start."""
+
+
+class Server(Interface):
+    """Something that can be started; see :mod:`kserve_warmup.verify.servers`."""
+
+    def start(self) -> AbstractContextManager[Running]:
+        """Run the server for as long as the block runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to verify.
+
+    ``starts`` fresh processes, ``requests`` to each stratum of each (two at least), ``pace`` seconds before each of
+    them. ``ready`` is the URL to wait for, by default each model's own ready endpoint; ``timeout`` how long.
+    """
+
+    starts: int = 10
+    requests: int = 10
+    max_ratio: float = 1.10
+    pace: float = PACE_SECONDS
+    timeout: float = 300.0
+    ready: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        if self.starts < 1 or self.requests < 2:  # noqa: PLR2004
+            raise WarmupError("give at least one start and two requests: a first one and a later one")
+        if not self.max_ratio > 1:
+            raise WarmupError(f"--max-ratio {self.max_ratio:g}: a limit lies above 1, such as 1.10")
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """Requests of one model, protocol, signature and batch size."""
+
+    model: str
+    samples: tuple[Sample, ...]
+    unseen: bool
+
+    @property
+    def name(self) -> str:
+        """Return what a person calls it."""
+        key = self.samples[0]
+        return f"{self.model}: {key.protocol} {key.signature} \N{MULTIPLICATION SIGN} {key.batch}"
+
+    @property
+    def share(self) -> float:
+        """Return its part of the traffic (0 to 1)."""
+        return sum(s.weight for s in self.samples)
+
+
+def verify(
+    server: Server,
+    sets: Sequence[SampleSet],
+    options: Options,
+    unseen: Sequence[SampleSet] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> Verification:
+    """Measure fresh starts of ``server`` and judge them; ``tell`` hears of each start as it begins.
+
+    Args:
+        server: what to start.
+        sets: a sample set for each of its models.
+        options: how often, how fast, and the limit.
+        unseen: sample sets with strata that the warm-up may not have known; those that ``sets`` have are left out.
+        tell: called with one line before each start.
+
+    Raises:
+        WarmupFailedError: a start did not become ready, or a request failed.
+    """
+    known = strata(sets)
+    keys = {(s.model, s.samples[0].stratum) for s in known}
+    new = [s for s in strata(unseen, unseen=True) if (s.model, s.samples[0].stratum) not in keys]
+    for protocol in {s.protocol for stratum in (*known, *new) for s in stratum.samples}:
+        warm_client(protocol)
+    starts, found = [], []
+    for number in range(options.starts):
+        turn = number % len(known)
+        order = [*known[turn:], *known[:turn]]
+        tell(f"start {number + 1} of {options.starts}, first: {order[0].name}")
+        with server.start() as running:
+            _wait(running, sets, options)
+            ready = None if running.started is None else time.monotonic() - running.started
+            found.append(_send(running, order, options) | _send(running, new, options))
+        starts.append(Start(ready, order[0].name))
+    first = [series[start.lead] for start, series in zip(starts, found, strict=True)]
+    rows = [(s.name, s.unseen, s.share, [series[s.name] for series in found]) for s in (*known, *new)]
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Verification(
+        created,
+        str(server),
+        options.pace,
+        options.max_ratio,
+        tuple(starts),
+        judged([(FIRST, False, None, first), *rows], options.max_ratio),
+    )
+
+
+def strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[Stratum]:
+    """Return the strata of sample sets, the most frequent first."""
+    groups: dict[object, Stratum] = {}
+    for samples in sets:
+        for sample in samples:
+            key = (samples.model, sample.stratum)
+            before = groups[key].samples if key in groups else ()
+            groups[key] = Stratum(samples.model, (*before, sample), unseen)
+    return sorted(groups.values(), key=lambda s: -s.share)
+
+
+def _wait(running: Running, sets: Sequence[SampleSet], options: Options) -> None:
+    if options.ready:
+        head, slashes, rest = options.ready.partition("://")
+        host, slash, path = rest.partition("/")
+        wait_ready(Target(f"{head}{slashes}{host}", "the gate"), "v2", options.timeout, running.alive, slash + path)
+        return
+    for samples in sets:
+        if running.http_url:
+            path = ready_path(samples, samples.model)
+            wait_ready(Target(running.http_url, samples.model), "v2", options.timeout, running.alive, path)
+        if running.http_url is None or any(s.protocol == "grpc" for s in samples):
+            target = Target(str(running.grpc_address), samples.model)
+            wait_ready(target, "grpc", options.timeout, running.alive)
+
+
+def _send(running: Running, order: Sequence[Stratum], options: Options) -> dict[str, Series]:
+    """Send each stratum's requests, round after round, and return what each took."""
+    taken: dict[str, list[float]] = {stratum.name: [] for stratum in order}
+    for round_ in range(options.requests):
+        for stratum in order:
+            sample = stratum.samples[round_ % len(stratum.samples)]
+            url = running.grpc_address if sample.protocol == "grpc" else running.http_url
+            if url is None:
+                raise WarmupError(f"{stratum.name} needs HTTP, but grpc:// alone was given: name the http:// address")
+            taken[stratum.name].append(latency_ms(sample, Target(url, stratum.model), options.pace))
+    return {name: Series(tuple(latencies)) for name, latencies in taken.items()}

@@ -1,0 +1,139 @@
+"""The servers to verify: one that runs, or a command that is started anew each time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.transports.http import Address, addresses
+
+HTTP_PORT, GRPC_PORT = "{http_port}", "{grpc_port}"
+"""Stand in a command for ports that the kernel chooses anew for each start."""
+
+LOG_LINES_IN_ERRORS = 8
+STOP_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that runs: where it speaks HTTP and gRPC, and when its process was started (``time.monotonic()``).
+
+    ``alive`` raises when the process has ended. ``started`` is None when it was running before.
+    """
+
+    http_url: str | None
+    grpc_address: str | None
+    started: float | None = None
+    alive: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """A server that runs already: its first request is one, and only if nobody has sent any before."""
+
+    url: str
+    grpc: str | None = None
+
+    def __str__(self) -> str:
+        """Return what is verified."""
+        return self.url
+
+    @contextlib.contextmanager
+    def start(self) -> Iterator[Running]:
+        """Yield the server as it is."""
+        yield Running(*addresses(self.url, self.grpc))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command that starts a server, in a process group of its own that ends with the ``with`` block.
+
+    ``args`` may hold :data:`HTTP_PORT` and :data:`GRPC_PORT`; without them ``url`` says where the server will be.
+    """
+
+    args: Sequence[str]
+    url: str | None = None
+    grpc: str | None = None
+
+    def __str__(self) -> str:
+        """Return what is verified."""
+        return " ".join(self.args)
+
+    def check(self) -> None:
+        """Find out what is wrong before anything is started.
+
+        Raises:
+            WarmupError: it is not known where the server will be, or something else is there.
+        """
+        if not self.url and not any(HTTP_PORT in a or GRPC_PORT in a for a in self.args):
+            how = f"give its URL before --, or write {HTTP_PORT} and {GRPC_PORT} into the command"
+            raise WarmupError(f"it is not known where {self.args[0]} will listen: {how}")
+        if self.url:
+            for where in filter(None, addresses(self.url, self.grpc)):
+                _refuse_taken(where)
+
+    @contextlib.contextmanager
+    def start(self) -> Iterator[Running]:
+        """Start the command and yield the server, which may not be ready yet.
+
+        Raises:
+            WarmupError: there is no such program, or its port is taken.
+            WarmupFailedError: from ``alive``, when the process has ended; carries the end of its output.
+        """
+        self.check()
+        http_port, grpc_port = _free_ports()
+        args = [a.replace(HTTP_PORT, str(http_port)).replace(GRPC_PORT, str(grpc_port)) for a in self.args]
+        url = self.url or f"http://127.0.0.1:{http_port}"
+        http_url, grpc_address = addresses(url, self.grpc or (None if self.url else f"127.0.0.1:{grpc_port}"))
+        with tempfile.TemporaryFile("w+", errors="replace") as log:
+            started = time.monotonic()
+            try:
+                process = subprocess.Popen(  # noqa: S603  (the user's own command)
+                    args, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+                )
+            except OSError as error:
+                raise WarmupError(f"cannot start {args[0]}: {error.strerror or error}") from None
+
+            def alive() -> None:
+                if process.poll() is not None:
+                    log.seek(0)
+                    end = "\n".join(log.read().strip().splitlines()[-LOG_LINES_IN_ERRORS:])
+                    raise WarmupFailedError(
+                        f"{args[0]} ended with code {process.returncode} before it was done:\n{end}"
+                    )
+
+            try:
+                yield Running(http_url, grpc_address, started, alive)
+            finally:
+                _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the process, and whatever else it has started."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+def _refuse_taken(where: str) -> None:
+    address = Address.parse(where if "://" in where else f"http://{where}")
+    with contextlib.suppress(OSError), socket.create_connection((address.host, address.port), timeout=1):
+        raise WarmupError(f"something listens on {address} already: stop it, or write {HTTP_PORT} into the command")
