@@ -9,6 +9,7 @@ from rich.table import Table
 from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult
 from kserve_warmup.figures import count, number, ratio, share, state, steps, stratum, why
 from kserve_warmup.report import WarmupReport
+from kserve_warmup.verify.result import Verification
 
 
 def report_table(report: WarmupReport) -> Table:
@@ -49,6 +50,34 @@ def demo_table(result: DemoResult) -> Table:
             if any(cells):
                 table.add_row(escape(model.name), server, *(figure for cell in cells for figure in _figures(cell)))
         table.add_section()
+    return table
+
+
+def verification_table(result: Verification) -> Table:
+    """Return a verification: a row for each figure; latencies in milliseconds, medians of all starts.
+
+    Under the table stands what does not pass, and why.
+    """
+    colours = {"pass": "green", "fail": "bold red", "noisy": "yellow"}
+    words = {"pass": "warm", "fail": "not warm", "noisy": "no verdict"}
+    verdict = f"[{colours[result.verdict]}]{words[result.verdict]}[/]"
+    starts, limit = count(len(result.starts), "start"), f"limit {number(result.max_ratio)}"
+    table = _table(f"[bold]{escape(result.target)}[/]: {verdict}, {starts}, {limit}")
+    table.add_column("request", ratio=1, overflow="fold")
+    for heading in ("first\nms", "steady\nms", "first\n÷ steady", "worst", "inside"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in result.rows:
+        j = row.judgement
+        name = escape(row.name) + (" [dim](unseen)[/]" if row.unseen else "")
+        figures = (number(j.first_ms), number(j.steady_ms), number(j.ratio), number(j.worst), share(j.inside))
+        table.add_row(name, *figures, f"[{colours[j.verdict]}]{j.verdict}[/]")
+    problems = [
+        f"[{colours[row.judgement.verdict]}]{escape(row.name)}[/]\n  {escape(row.why(result.max_ratio))}"
+        for row in result.rows
+        if row.judgement.verdict != "pass"
+    ]
+    table.caption = "\n".join(problems) or None
     return table
 
 

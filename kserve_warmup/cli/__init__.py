@@ -20,6 +20,7 @@ COMMANDS: dict[str, dict[str, bool]] = {
     "triton": {},
     "serve": PASS_OPTIONS_ON,
     "gate": {},
+    "verify": {},
     "report": {},
 }
 

@@ -6,6 +6,7 @@ together. A further report is one more view and one more template on the same ma
 """
 
 from kserve_warmup.html.demo import render_demo
+from kserve_warmup.html.verify import render_verification
 from kserve_warmup.html.warmup import render_report
 
-__all__ = ["render_demo", "render_report"]
+__all__ = ["render_demo", "render_report", "render_verification"]

@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from typing import Protocol as Interface
 
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.figures import TIMES
 from kserve_warmup.measure import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.transports.endpoints import ready_path
@@ -27,6 +28,10 @@ from kserve_warmup.verify.servers import Running
 
 FIRST = "first request of the process"
 """The name of the row that judges what came first in each start."""
+
+
+LEAST_REQUESTS = 4
+"""Of which the later two can be compared with each other."""
 
 
 class Server(Interface):
@@ -40,7 +45,7 @@ class Server(Interface):
 class Options:
     """How to verify.
 
-    ``starts`` fresh processes, ``requests`` to each stratum of each (two at least), ``pace`` seconds before each of
+    ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
     them. ``ready`` is the URL to wait for, by default each model's own ready endpoint; ``timeout`` how long.
     """
 
@@ -53,8 +58,8 @@ class Options:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
-        if self.starts < 1 or self.requests < 2:  # noqa: PLR2004
-            raise WarmupError("give at least one start and two requests: a first one and a later one")
+        if self.starts < 1 or self.requests < LEAST_REQUESTS:
+            raise WarmupError(f"give at least one start and {LEAST_REQUESTS} requests: a first one and later ones")
         if not self.max_ratio > 1:
             raise WarmupError(f"--max-ratio {self.max_ratio:g}: a limit lies above 1, such as 1.10")
 
@@ -71,7 +76,7 @@ class Stratum:
     def name(self) -> str:
         """Return what a person calls it."""
         key = self.samples[0]
-        return f"{self.model}: {key.protocol} {key.signature} \N{MULTIPLICATION SIGN} {key.batch}"
+        return f"{self.model}: {key.protocol} {key.signature} {TIMES} {key.batch}"
 
     @property
     def share(self) -> float:

@@ -117,6 +117,19 @@ class SlowAsyncPredict(OwnLoad):
         return answer(payload)
 
 
+class CompilesPerBatch(OwnLoad):
+    """As a compiler does: the first request of each batch size takes a second, all others 20 ms."""
+
+    def predict(self, payload, headers=None):
+        rows = len(payload["instances"])
+        time.sleep(0.02 if rows in compiled else 1)
+        compiled.add(rows)
+        return super().predict(payload, headers)
+
+
+compiled = set()
+
+
 class Declared(OwnLoad):
     def get_input_types(self):
         return [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
