@@ -92,7 +92,8 @@ class Pseudonyms:
         if array.dtype.kind in "iu":
             low, high = min(0, int(array.min(initial=0))), max(1, int(array.max(initial=0)))
             return self._random.integers(low, high, array.shape, dtype=array.dtype, endpoint=True)
-        low_f, high_f = _range(array.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # NaN of a narrow type
+            low_f, high_f = _range(array.astype(np.float64))
         return (low_f + self._random.random(array.shape) * (high_f - low_f)).astype(array.dtype)
 
     def _leaf(self, value: Any, low: float, high: float) -> Any:

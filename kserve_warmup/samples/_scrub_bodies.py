@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jsonpath
-
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import _grpc, _v2
 from kserve_warmup.samples._json import json_object
@@ -44,6 +42,8 @@ def compiled(path: str) -> Any:
     Raises:
         ValueError: it is none.
     """
+    import jsonpath
+
     try:
         return jsonpath.compile(path)
     except jsonpath.JSONPathError as error:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from kserve_warmup.samples._v2 import LENGTH_HEADER
 from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol
-from kserve_warmup.serving.capture import Capture, Recorder
+from kserve_warmup.serving.capture import Capture
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
+
+if TYPE_CHECKING:
+    from kserve_warmup.serving.recorder import Recorder
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 _MARK = WARMUP_HEADER.encode()

@@ -1,0 +1,119 @@
+"""One model's requests on their way to the disk: taken at once, written later, dropped rather than waited for."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from pathlib import Path
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.digest import decoded
+from kserve_warmup.samples.ring import Ring
+from kserve_warmup.samples.sample import Protocol
+from kserve_warmup.samples.scrub import Scrubber
+from kserve_warmup.samples.sources.jsonl import line
+from kserve_warmup.samples.sources.record import Record
+from kserve_warmup.serving import metrics
+from kserve_warmup.settings import WarmupSettings
+
+logger = logging.getLogger("kserve.warmup")
+
+QUEUE_BYTES = 32 << 20
+"""Bodies that wait for the thread take no more memory than this, for one model."""
+
+LARGEST = 4
+"""A body that takes more than this part of the disk's limit would leave too few others there."""
+
+BLOCK = 1 << 17
+"""Bytes that are written at once: what is still in the processor's cache."""
+
+
+class Recorder:
+    """Takes the requests of one model in one process."""
+
+    def __init__(self, model: str, folder: Path, settings: WarmupSettings) -> None:
+        """Take where and how; nothing is written before the first request.
+
+        Raises:
+            SampleError: the scrub rules cannot be used.
+        """
+        self._rate = settings.capture_rate
+        self._scrubber = Scrubber.load(settings.capture_scrub.split(",") if settings.capture_scrub else [])
+        max_bytes = settings.capture_max_mb << 20
+        self._ring = Ring(folder, max_bytes)
+        self.max_bytes = min(QUEUE_BYTES, max_bytes // LARGEST)
+        self._captured = metrics.CAPTURED.labels(model)
+        self._dropped = {reason: metrics.CAPTURE_DROPPED.labels(model, reason) for reason in metrics.DROP_REASONS}
+        self._queue: list[Record] = []
+        self._queued = 0
+        self._lock, self._writing = threading.Lock(), threading.Lock()
+        self._complained: set[str] = set()
+
+    def wanted(self) -> bool:
+        """Draw whether a request is among those that are recorded."""
+        return self._rate >= 1 or random.random() < self._rate  # noqa: S311  (a sample, not a secret)
+
+    def offer(self, protocol: Protocol, body: bytes, headers: dict[str, str], path: str | None) -> None:
+        """Take a request that was answered well, or drop and count it; never wait for the disk."""
+        if len(body) > self.max_bytes:
+            self._dropped["too_large"].inc()
+            return
+        record = Record("", 0, body, headers, path, protocol, 200, time.time())
+        with self._lock:
+            room = self._queued + len(body) <= QUEUE_BYTES
+            if room:
+                self._queue.append(record)
+                self._queued += len(body)
+        if not room:
+            self._dropped["queue_full"].inc()
+
+    def flush(self) -> None:
+        """Write what has been taken so far."""
+        with self._writing:
+            with self._lock:
+                records, self._queue, self._queued = self._queue, [], 0
+            lines: list[bytes] = []
+            pending = 0
+            for record in records:
+                if (written := self._line(record)) is not None:
+                    lines.append(written)
+                    pending += len(written)
+                if pending > BLOCK:
+                    self._write(lines)
+                    lines, pending = [], 0
+            self._write(lines)
+
+    def _write(self, lines: list[bytes]) -> None:
+        try:
+            self._ring.append(lines)
+        except OSError as error:
+            self._dropped["disk"].inc(len(lines))
+            self._complain("disk", f"cannot write to {self._ring.folder}: {error.strerror or error}")
+        else:
+            self._captured.inc(len(lines))
+
+    def close(self) -> None:
+        """Write what there is and end the file."""
+        self.flush()
+        with self._writing:
+            self._ring.close()
+
+    def _line(self, record: Record) -> bytes | None:
+        """Return what is written of a record, None when it must not be."""
+        try:
+            if self._scrubber is None:
+                return line(record)
+            kept = self._scrubber(decoded(record))
+            return line(Record("", 0, kept.body, kept.headers, kept.path, kept.protocol, record.status, record.time))
+        except Exception as error:  # noqa: BLE001  (an odd request must cost itself and no other)
+            self._dropped["refused"].inc()
+            self._complain("refused", str(error) if isinstance(error, SampleError) else type(error).__name__)
+            return None
+
+    def _complain(self, reason: str, message: str) -> None:
+        """Log the first drop of each kind; the metrics count the others."""
+        if reason not in self._complained:
+            self._complained.add(reason)
+            logger.warning("capture drops requests (see kserve_warmup_capture_dropped_total): %s", message)
