@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 TRITON_VENV := .venv-triton
 KSERVE_VENV := .venv-kserve-tests
+PERF := .venv-perf-analyzer
 BIN := $(VENV)/bin
 BROWSER := $(shell command -v chromium)
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env demo test test-unit test-kserve images lint format bench clean
+.PHONY: help env triton-env perf-analyzer demo test test-unit test-kserve images lint format bench clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,7 +16,7 @@ help:  ## Show this list.
 demo: env triton-env  ## The main job on real models and both real servers: table and HTML report.
 	$(BIN)/kserve-warmup demo
 
-test: env triton-env  ## All tests, on real KServe servers and a real tritonserver.
+test: env triton-env perf-analyzer  ## All tests, on real KServe servers and a real tritonserver.
 ifeq ($(BROWSER)$(CI),)
 	@echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver)."
 	$(BIN)/pytest --ignore=tests/integration/test_report_in_browser.py
@@ -41,7 +42,7 @@ format: env  ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: env triton-env  ## Benchmarks; results in benchmarks/results.
+bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/results.
 	$(BIN)/python -m benchmarks.steady_state
 	$(BIN)/python -m benchmarks.request_path
 	$(BIN)/python -m benchmarks.capture_cost
@@ -50,9 +51,13 @@ bench: env triton-env  ## Benchmarks; results in benchmarks/results.
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_mlp
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_knn
 	$(BIN)/python -m benchmarks.oracle_calls
+	$(BIN)/python -m benchmarks.gate_triton --protocol v2
+	$(BIN)/python -m benchmarks.gate_triton --protocol grpc
+	$(BIN)/python -m benchmarks.verify_error
+	$(BIN)/python -m benchmarks.perf_analyzer
 
 clean:  ## Remove environments and results of runs.
-	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) out
+	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) out
 
 env: $(VENV)/.installed  ## The Python environment.
 
@@ -78,6 +83,21 @@ $(TRITON_VENV)/.installed: Makefile
 	     dpkg-deb --fsys-tarfile libpython*.deb | tar -x --wildcards --strip-components=4 './usr/lib/*/libpython*.so.1.0'; rm libpython*.deb; } \
 	|| echo "Triton's Python backend needs libpython$$v: apt-get install libpython$$v (or libpython$${v}t64), then make triton-env"
 	touch $@
+
+perf-analyzer: $(PERF)/perf_analyzer  ## NVIDIA's load generator, which reads exported samples.
+
+# The wheel perf-analyzer needs glibc 2.38; the binary in an older tritonclient runs anywhere. Its two libraries come from
+# Debian and PyPI, no root needed.
+$(PERF)/perf_analyzer: Makefile | $(VENV)/.installed
+	mkdir -p $(PERF)
+	$(BIN)/pip download --quiet --no-deps --dest $(PERF) tritonclient==2.49.0 nvidia-cuda-runtime-cu12
+	cd $(PERF) && for wheel in *.whl; do ../$(BIN)/python -m zipfile -e $$wheel .; done
+	cd $(PERF) && apt-get download libb64-0d && dpkg-deb --fsys-tarfile libb64-0d*.deb | tar -x --wildcards --strip-components=4 './usr/lib/*/libb64.so*'
+	cp $(PERF)/tritonclient-*.data/data/bin/perf_analyzer $(PERF)/perf_analyzer.bin
+	cp $(PERF)/nvidia/cuda_runtime/lib/libcudart.so.12 $(PERF)
+	rm -r $(PERF)/tritonclient* $(PERF)/nvidia* $(PERF)/*.deb
+	printf '#!/bin/sh\nhere=$$(dirname "$$(realpath "$$0")")\nLD_LIBRARY_PATH="$$here" exec "$$here/perf_analyzer.bin" "$$@"\n' > $@
+	chmod +x $@ $@.bin
 
 $(KSERVE_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(KSERVE_VENV)

@@ -20,13 +20,30 @@ from kserve_warmup.samples.store import SampleSet
 def run(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a sample set.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    export_perf_analyzer: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write them for perf_analyzer's --input-data.", show_default=False),
+    ] = None,
 ) -> None:
     """Show what a sample set holds, stratum by stratum, and how much of the traffic it covers."""
     samples = SampleSet.open(folder)
+    if export_perf_analyzer is not None:
+        _export(samples, export_perf_analyzer)
     if as_json:
         sys.stdout.write(json.dumps(summary(samples), indent=2) + "\n")
     else:
         print_set(samples)
+
+
+def _export(samples: SampleSet, file: Path) -> None:
+    from kserve_warmup.cli.report import write
+    from kserve_warmup.samples.export import perf_analyzer_data
+
+    exported = perf_analyzer_data(samples)
+    write(file, json.dumps(exported.document) + "\n")
+    if exported.left_out:
+        left_out = f"{count(exported.left_out, 'sample')} left out of {file}"
+        sys.stderr.write(f"kserve-warmup: {left_out}: perf_analyzer sends requests of one set of inputs alone\n")
 
 
 def summary(samples: SampleSet) -> dict[str, Any]:
