@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 BROWSER := $(shell command -v chromium)
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env perf-analyzer demo test test-unit test-kserve images lint format bench clean
+.PHONY: help env triton-env perf-analyzer demo test test-unit test-kserve test-ray images lint format bench clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,12 +23,16 @@ ifeq ($(BROWSER)$(CI),)
 else
 	$(BIN)/pytest
 endif
+	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
 
 test-unit: env  ## The tests that start no server.
 	$(BIN)/pytest tests/unit
 
 test-kserve: $(KSERVE_VENV)/.installed  ## KServe's own tests, with kserve.Model replaced by WarmupModel.
 	$(KSERVE_VENV)/bin/python tests/conformance/run.py
+
+test-ray: $(KSERVE_VENV)/.installed  ## Sampling traffic on real local Ray clusters.
+	$(KSERVE_VENV)/bin/python -m pytest tests/conformance/ray_engine.py
 
 images:  ## Container images of both servers with an example model: docker/build-images.
 	PYTHON=$(PYTHON) docker/build-images
@@ -55,6 +59,10 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(BIN)/python -m benchmarks.gate_triton --protocol grpc
 	$(BIN)/python -m benchmarks.verify_error
 	$(BIN)/python -m benchmarks.perf_analyzer
+	$(BIN)/python -m benchmarks.samples_engine --size 4e9
+	$(BIN)/python -m benchmarks.samples_engine --size 2e9 --form arrays
+	$(BIN)/python -m benchmarks.samples_engine --size 5e8 --form small
+	$(BIN)/python -m benchmarks.samples_engine --size 2e9 --form parquet
 
 clean:  ## Remove environments and results of runs.
 	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) out

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import v1_sample
 
@@ -29,6 +29,7 @@ from kserve_warmup.samples.select import Limits, choose
 from kserve_warmup.samples.sources import lines
 from kserve_warmup.samples.sources.jsonl import write_jsonl
 from kserve_warmup.samples.sources.record import Part
+from kserve_warmup.samples.sources.storage import compressed
 from kserve_warmup.samples.traffic import plan, sample_traffic
 from kserve_warmup.samples.wire import encode, request
 
@@ -126,6 +127,7 @@ def test_lines_are_read_once_each_wherever_a_file_is_cut(content, target, ends):
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()
+        assume(not compressed(file.name))  # bytes that only look so
         parts = list(lines.split(file.name, target))
         read = [item for part in parts for item in lines.read(part)]
     assert [line for _, _, line in read] == expected

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kserve_warmup.errors import SampleError
+from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.samples.digest import Digest, Job
 from kserve_warmup.samples.engines import Engine, Work
+
+_CONNECT_SECONDS = 10
 
 TASKS_A_CPU = 4
 """More tasks than CPUs, so that one that reads slowly does not hold up the end."""
@@ -42,30 +46,56 @@ def engine(address: str | None = None, jobs: int | None = None) -> Engine:
 
 
 def _connect(ray: Any, address: str | None, jobs: int | None) -> None:
-    local = {} if address else {"num_cpus": jobs}
+    existing = address or os.environ.get("RAY_ADDRESS")
+    if existing:
+        _check_listening(existing)
+    local = {} if existing else {"num_cpus": jobs, "include_dashboard": False}
     try:
-        ray.init(address, log_to_driver=False, logging_level="error", include_dashboard=False, **local)
+        ray.init(address, log_to_driver=False, logging_level="error", **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SampleError(f"--ray-address {address}: cannot connect: {reason}") from None
+        raise SampleError(f"Ray at {existing or 'this machine'} cannot be reached: {_line(error)}") from None
+
+
+def _check_listening(address: str) -> None:
+    """Refuse an address where nothing listens, which Ray itself tries for many minutes.
+
+    Raises:
+        SampleError: nothing listens there.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdigit():
+        return  # "auto" and the like
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or error
+        raise SampleError(f"Ray at {address} cannot be reached: {reason}; is its address right?") from None
 
 
 def _read(ray: Any, work: Work, job: Job, progress: Callable[[int], object], jobs: int | None) -> Digest:
     """Run tasks and merge each one's digest as it comes."""
     cpus = jobs or int(ray.cluster_resources().get("CPU", 1))
-    piles = balanced(work, cpus * TASKS_A_CPU)
-    # The digest of a task is small: a few bodies a stratum. An error is the user's and shall not be tried again.
-    task = ray.remote(num_cpus=1, max_retries=2, retry_exceptions=False)(_task)
-    running = {task.remote(pile, job): sum(part.size for _, part in pile) for pile in piles}
+    task = ray.remote(num_cpus=1, max_retries=2)(_task)
+    running = {
+        task.remote(pile, job): sum(part.size for _, part in pile) for pile in balanced(work, cpus * TASKS_A_CPU)
+    }
     digest = Digest(job)
     while running:
         (done,), _ = ray.wait(list(running), num_returns=1)
         try:
             digest.merge(ray.get(done))
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, WarmupError):
+                raise cause from None
+            reason = f"{_line(cause or error)}; has every node kserve-warmup and the files?"
+            raise SampleError(f"a Ray task failed: {reason}") from error
         progress(running.pop(done))
     return digest
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _task(pile: Work, job: Job) -> Digest:
