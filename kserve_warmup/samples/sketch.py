@@ -22,6 +22,7 @@ BODIES = 64 * 2**20
 """Bytes of bodies that a process holds; of further requests it remembers where they stand."""
 
 _DAMAGED = 1000
+_SENT_HEADERS = sorted(HEADER_ALLOW_LIST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,6 @@ def identity(record: Record) -> bytes:
 
     The body is digested by XXH3, at the memory's speed; blake2b alone would take longer than all else that is done.
     """
-    body = xxhash.xxh3_128_digest(record.body)
-    kept = sorted((n.lower(), v) for n, v in record.headers.items() if n.lower() in HEADER_ALLOW_LIST)
-    return body + repr((record.protocol, record.path, kept)).encode()
+    headers = {name.lower(): value for name, value in record.headers.items()}
+    sent = (record.protocol, record.path, *map(headers.get, _SENT_HEADERS))
+    return xxhash.xxh3_128_digest(record.body) + repr(sent).encode()

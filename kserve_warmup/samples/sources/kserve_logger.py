@@ -25,6 +25,7 @@ from kserve_warmup.samples.sources.times import seconds
 _FIRST_KEY = re.compile(
     rb'\s*\[?\s*\{\s*"(?:url|bytes|contenttype|reqtype|id|sourceuri|inferenceservice|namespace)"\s*:', re.IGNORECASE
 )
+_CAMEL = {key.lower(): key for key in ("bytes", "reqType", "contentType", "metadata", "occurrenceTime")}
 _OWN_KEY = re.compile(rb'"(?:bytes|reqtype)"\s*:', re.IGNORECASE)
 
 
@@ -106,8 +107,8 @@ def requests(record: dict[str, Any], file: str, number: int, unit: str = "record
     Raises:
         SampleError: the record is damaged.
     """
-    fields = {key.lower(): value for key, value in record.items()}
-    if str(fields["reqtype"]).lower().endswith("response"):
+    fields = record if "reqType" in record else {_CAMEL.get(key.lower(), key): v for key, v in record.items()}
+    if str(fields["reqType"]).lower().endswith("response"):
         return
     try:
         body = pybase64.b64decode(fields["bytes"] or "", validate=True)
@@ -115,10 +116,10 @@ def requests(record: dict[str, Any], file: str, number: int, unit: str = "record
         msg = "the record's bytes are not base64"
         raise SampleError(msg) from None
     headers = recorded_headers(fields.get("metadata"))
-    content_type = fields.get("contenttype")
+    content_type = fields.get("contentType")
     if isinstance(content_type, str) and content_type:
         headers.setdefault("content-type", content_type)
-    yield Record(file, number, body, headers, time=seconds(fields.get("occurrencetime")), unit=unit)
+    yield Record(file, number, body, headers, time=seconds(fields.get("occurrenceTime")), unit=unit)
 
 
 def recorded_headers(metadata: Any) -> dict[str, str]:
@@ -130,7 +131,9 @@ def recorded_headers(metadata: Any) -> dict[str, str]:
             metadata = {}
     if not isinstance(metadata, dict):
         return {}
-    pairs = (
-        (name.lower(), value[0] if isinstance(value, list) and value else value) for name, value in metadata.items()
-    )
-    return {name: value for name, value in pairs if isinstance(value, str)}
+    headers = {}
+    for name, value in metadata.items():
+        first = value[0] if isinstance(value, list) and value else value
+        if isinstance(first, str):
+            headers[name.lower()] = first
+    return headers

@@ -16,7 +16,6 @@ from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 _MAGIC = b"PAR1"
 _BUFFER = 2**20
 _LOGGED_ROWS = 32
-_LARGE = 1024
 
 
 def sniff(head: bytes) -> bool:
@@ -64,7 +63,10 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             size = _LOGGED_ROWS if logged else columns.CHUNK
             for batch in table.iter_batches(size, groups, names, use_threads=False):
                 if logged:
-                    cells = {name: _cells(batch.column(index)) for index, name in enumerate(batch.schema.names)}
+                    cells = {
+                        name: _cells(name, column)
+                        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                    }
                     yield from _logged(cells, part.file, number + 1)
                 else:
                     yield from columns.requests(batch.to_pydict(), options, part.file, number + 1)
@@ -75,9 +77,9 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
         yield BadRecord(part.file, f"cannot be read any further: {' '.join(str(error).split())}", number + 1, "row")
 
 
-def _cells(column: Any) -> list[Any]:
-    """Return a column's values; large text as views of its bytes, which spares two copies of every body."""
-    if str(column.type) not in ("string", "binary") or column.null_count or column.nbytes < _LARGE * len(column):
+def _cells(name: str, column: Any) -> list[Any]:
+    """Return a column's values; bodies as views of the column's memory, which spares two copies of each."""
+    if name.lower() != "bytes" or str(column.type) not in ("string", "binary") or column.null_count:
         return list(column.to_pylist())
     _, offsets, data = column.buffers()
     view = memoryview(data or b"")
