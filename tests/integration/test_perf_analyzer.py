@@ -29,7 +29,7 @@ def repository(tmp_path):
 
 @pytest.fixture
 def run(repository, tmp_path):
-    """Serve the repository, let perf_analyzer send the samples of ``m``, and return the rows that the model was given."""
+    """Serve the repository, let perf_analyzer send the samples of ``m``, and return what the model was given."""
 
     def _run(protocol, name):
         data = tmp_path / "data.json"

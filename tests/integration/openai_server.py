@@ -1,0 +1,51 @@
+"""Stands in for an OpenAI-compatible server, whose real ones need a GPU or a language model's weights.
+
+It speaks HTTP through uvicorn, as vLLM does: a stream of events, the first after 5 ms and the last 300 ms later. A
+prompt says what goes wrong: ``fail``, ``fail in the stream``, ``break off``, ``say nothing``.
+"""
+
+import asyncio
+import json
+import sys
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+REST_SECONDS = 0.3
+
+
+async def models(_):
+    return JSONResponse({"object": "list", "data": [{"id": "model", "object": "model"}]})
+
+
+async def chat(request):
+    asked = await request.json()
+    prompt = asked["messages"][-1]["content"]
+    if prompt == "fail":
+        return JSONResponse({"error": {"message": "no such model"}}, 404)
+    await asyncio.sleep(0.005)
+    if asked.get("stream"):
+        return StreamingResponse(events(prompt), media_type="text/event-stream")
+    await asyncio.sleep(REST_SECONDS)
+    return JSONResponse({"choices": [{"message": {"content": prompt}}]})
+
+
+async def events(prompt):
+    if prompt == "say nothing":
+        return
+    if prompt == "fail in the stream":
+        yield 'data: {"error": {"message": "out of memory"}}\n\n'
+        return
+    yield f"data: {json.dumps({'choices': [{'delta': {'content': prompt}}]})}\n\n"
+    if prompt == "break off":
+        raise RuntimeError("the engine died")
+    await asyncio.sleep(REST_SECONDS)
+    yield "data: [DONE]\n\n"
+
+
+app = Starlette(routes=[Route("/v1/models", models), Route("/v1/chat/completions", chat, methods=["POST"])])
+
+if __name__ == "__main__":
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]))

@@ -1,0 +1,121 @@
+"""Requests over real HTTP: what counts as their latency, and what as a failure."""
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import samples, save
+from gate_process import GateProcess
+from kserve_server import HERE, free_ports
+from openai_server import REST_SECONDS
+
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.measure import Target, latency_ms
+from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.wire import request
+from kserve_warmup.transports.http import Address, Connection
+from kserve_warmup.transports.rest import RestTransport
+
+
+def chat(prompt="hello", *, stream=True):
+    body = {"model": "model", "stream": stream, "messages": [{"role": "user", "content": prompt}]}
+    return request("openai", json.dumps(body).encode(), path="/v1/chat/completions")
+
+
+@pytest.fixture(scope="module")
+def url():
+    (port,) = free_ports(1)
+    process = subprocess.Popen([sys.executable, str(HERE / "openai_server.py"), str(port)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while socket.socket().connect_ex(("127.0.0.1", port)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    yield f"http://127.0.0.1:{port}"
+    process.terminate()
+    process.wait(10)
+
+
+def send(url, sample):
+    return asyncio.run(RestTransport(url, "model").send(sample))
+
+
+def test_a_stream_counts_until_its_first_event_and_is_read_to_its_end(url):
+    begin = time.perf_counter()
+
+    first = send(url, chat())
+
+    assert first < REST_SECONDS < time.perf_counter() - begin
+    assert latency_ms(chat(), Target(url, "model"), pace=0) < 1000 * REST_SECONDS
+
+
+def test_a_whole_answer_counts_until_its_end(url):
+    assert send(url, chat(stream=False)) > REST_SECONDS
+    assert latency_ms(chat(stream=False), Target(url, "model"), pace=0) > 1000 * REST_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("prompt", "problem"),
+    [
+        ("fail", 'HTTP 404: {"error":{"message":"no such model"}}'),
+        ("fail in the stream", 'the stream tells of an error: {"error": {"message": "out of memory"}}'),
+        ("say nothing", "a stream without a single event"),
+        ("break off", "broke off its answer"),
+    ],
+)
+def test_an_answer_that_is_no_success_is_a_failure_in_one_line(url, prompt, problem):
+    with pytest.raises(RequestFailedError) as failure:
+        send(url, chat(prompt))
+
+    assert problem in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_no_server_is_a_failure_in_one_line():
+    with pytest.raises(RequestFailedError, match=r"cannot connect to 127.0.0.1:9: Connection refused"):
+        send("http://127.0.0.1:9", chat())
+
+
+@pytest.mark.parametrize("url", ["localhost:80", "ftp://host", "http://", "http://host:port", "http://host/?a=1"])
+def test_what_is_no_address_is_told(url):
+    with pytest.raises(WarmupError, match="is not an HTTP address: give one such as"):
+        Address.parse(url)
+
+
+def test_a_connection_that_the_server_ends_is_noticed_at_once():
+    async def scenario():
+        async def hang_up(_, writer):
+            await asyncio.sleep(0.05)
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        connection = await Connection.open(Address("127.0.0.1", server.sockets[0].getsockname()[1], "", tls=False))
+        stayed = await connection.stays_open(30)
+        connection.close()
+        server.close()
+        return stayed
+
+    assert asyncio.run(scenario()) is False
+
+
+def test_the_gate_warms_a_streaming_server(url, tmp_path):
+    made = tuple(s.with_weight(0.5) for s in (chat(), chat("a somewhat longer prompt than before")))
+    SampleSet("model", made).save(tmp_path / "set")
+
+    with GateProcess(url, tmp_path / "set", "--max-seconds", 3) as gate:
+        gate.wait_phase("ready")
+        strata = json.loads(gate.get("/report")[1])[0]["strata"]
+
+    assert all(s["steady_ms"] < 1000 * REST_SECONDS for s in strata)
+    assert {s["signature"] for s in strata} == {"chat+stream:BYTES[8]", "chat+stream:BYTES[64]"}
+
+
+def test_a_server_without_the_sample_s_endpoint_is_told(url, tmp_path):
+    folder = save(tmp_path / "v1", samples("v1", rows=(1,)))
+
+    with GateProcess(url, folder) as gate:
+        assert "has no model 'model'" in gate.wait(lambda s: "no model" in s["detail"])["detail"]
