@@ -1,8 +1,9 @@
 """How slow is the first request of a fresh tritonserver? Cold, after model_warmup, and behind the gate.
 
 A model (JAX, a compile per batch size) and an ensemble around it, which model_warmup cannot be written for. Ten fresh
-servers for each kind, measured as ``kserve_warmup.measure`` says; the kinds take turns, so that whatever
-else the machine does meets all of them alike. Then what the gate itself takes: memory, processor time when idle.
+servers for each kind, measured as ``kserve_warmup.measure`` says; the kinds take turns, so that whatever else the
+machine does meets all of them alike. After them bursts of eight requests at once, from which the batcher makes batches
+that no request had. And what the gate itself takes: memory, processor time when idle.
 Run in a checkout: ``python -m benchmarks.gate_triton --protocol v2``.
 """
 
@@ -20,6 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,7 +30,7 @@ from benchmarks.results import save
 from kserve_warmup.demo.servers import free_port, stop, triton_server
 from kserve_warmup.demo.traffic import digit_requests
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.measure import Target, measure, wait_ready
+from kserve_warmup.measure import Target, latency_ms, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.select import select
 from kserve_warmup.triton.repository import apply_all, plan_repository_removal
@@ -39,6 +41,7 @@ KINDS = ("cold", "model_warmup", "gate", "model_warmup+gate")
 TRAFFIC = (1,) * 8 + (2, 4)
 REPOSITORY = Path(__file__).parents[1] / "model_repository"
 IDLE_SECONDS = 20
+BURST = 8
 
 CENTRED = """
 import triton_python_backend_utils as pb
@@ -118,6 +121,7 @@ def start(kind: str, model: str, folder: Path, requests: Sequence[Sample]) -> di
             pid, port = stack.enter_context(gate(server.http_url, server.grpc_url, samples))
             facts["ready_seconds"] = time.monotonic() - server.started
         latencies = measure(requests, Target(server.grpc_url if grpc else server.http_url, model), len(requests))
+        facts |= bursts(requests, Target(server.grpc_url if grpc else server.http_url, model))
         if "gate" in kind:
             facts |= cost(pid, port)
     return facts | {
@@ -126,6 +130,17 @@ def start(kind: str, model: str, folder: Path, requests: Sequence[Sample]) -> di
         "steady_ms": latencies.steady_ms,
         "latencies_ms": latencies.latencies_ms,
     }
+
+
+def bursts(requests: Sequence[Sample], target: Target) -> dict[str, float]:
+    """Send eight requests at once, six times; the slowest of the first burst against the median of the later ones'."""
+    slowest = []
+    with ThreadPoolExecutor(BURST) as pool:
+        list(pool.map(lambda _: time.sleep(0.01), range(BURST)))  # the threads exist before anything is measured
+        for _ in range(6):
+            time.sleep(0.3)
+            slowest.append(max(pool.map(lambda sample: latency_ms(sample, target, 0), requests[:BURST])))
+    return {"first_burst_ms": slowest[0], "burst_ratio": slowest[0] / median(slowest[3:])}
 
 
 def cost(pid: int, port: int) -> dict[str, Any]:
@@ -179,7 +194,7 @@ def main() -> None:
             results[model] = {kind: summary(starts) for kind, starts in found.items()}
             for kind, s in results[model].items():
                 ratio = f"first ÷ steady {s['median_ratio']:6.2f} (worst {s['worst_ratio']:.2f})"
-                print(f"{model:16} {options.protocol:10} {kind:18} {ratio}  first {s['first_ms']:.2f} ms", flush=True)
+                print(f"{model:16} {options.protocol:10} {kind:18} {ratio}  burst {s['burst_ratio']:.2f}", flush=True)
         idle = idle_share(folder)
     print(f"the idle gate takes {idle:.2%} of a core")
     save(f"gate_triton_{options.protocol}", {"protocol": options.protocol, "idle_share": idle, "models": results})

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kserve_warmup import metrics
+from kserve_warmup.gate import bursts
 from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError
 from kserve_warmup.gate.state import Phase, State
-from kserve_warmup.replay import replay
+from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.settings import WarmupSettings
@@ -29,6 +30,10 @@ MOST_RETRY_SECONDS = 60.0
 
 GRPC_SECONDS = 10.0
 """How much later than HTTP the server may open its gRPC port."""
+
+
+SINGLE_SHARE = 0.75
+"""Of the budget, for single requests; bursts have the rest."""
 
 
 class Server(Protocol):
@@ -123,11 +128,36 @@ class Gate:
 
     async def _warm_model(self, samples: SampleSet) -> WarmupReport:
         transport = WireTransport(samples, self.http_url, self.grpc_address, samples.model)
+        begin = time.monotonic()
+        end = begin + self.settings.max_seconds
         try:
             await transport.open(GRPC_SECONDS)
-            return await replay(samples, transport, self.settings, samples.model, on_call=self._count)
+            report = await replay(
+                samples,
+                transport,
+                self.settings,
+                samples.model,
+                deadline=begin + SINGLE_SHARE * self.settings.max_seconds,
+                on_call=self._count,
+            )
+            return replace(report, note=await self._bursts(samples, transport, report, end))
         finally:
             await transport.close()
+
+    async def _bursts(self, samples: SampleSet, transport: Transport, report: WarmupReport, end: float) -> str | None:
+        """Send several requests at once; return what was done, in one line."""
+        broken = {(s.protocol, s.signature, s.batch) for s in report.strata if s.failures}
+        usable = [s for s in samples if (s.protocol, str(s.signature), s.batch) not in broken]
+        settings = self.settings.model_copy(update={"max_calls": bursts.MOST_ROUNDS})
+        sent = failed = 0
+        for size in bursts.SIZES:
+            burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)
+            done = await replay(chosen, burst, settings, samples.model, deadline=end, on_call=self._count)
+            sent += done.calls
+            failed += sum(s.failures for s in done.strata)
+        if failed:
+            logger.warning("%s: %d of %d bursts failed", samples.model, failed, sent)
+        return f"then {sent} bursts of {min(bursts.SIZES)} to {max(bursts.SIZES)} requests at once" if sent else None
 
     def _judge(self, reports: tuple[WarmupReport, ...]) -> bool:
         self.state = replace(self.state, reports=reports)

@@ -49,7 +49,8 @@ def test_it_is_closed_until_every_protocol_is_steady_and_says_how_far_it_is(gate
     assert {s.protocol for s in report.strata} == {"v1", "v2", "v2-binary", "grpc"}
     assert report.converged
     assert report.coverage == pytest.approx(1)
-    assert server.predict()[0] == report.calls == state["calls"]  # the first user's request comes after all of them
+    assert server.predict()[0] > state["calls"] > report.calls  # the first user comes after all of them, and bursts
+    assert "bursts of 2 to 8 requests at once" in report.note
     metrics = gate.get("/metrics")[1]
     assert "kserve_warmup_gate_ready 1.0" in metrics
     assert 'kserve_warmup_converged{batch="2",model_name="model",protocol="grpc"' in metrics
@@ -67,7 +68,7 @@ def test_a_killed_server_closes_the_gate_and_its_next_start_is_warmed_again(gate
     state = gate.wait_phase("ready")
 
     assert state["warmups"] == 2
-    assert second.predict()[0] == state["calls"]
+    assert second.predict()[0] > state["calls"] > 100
 
 
 def test_a_server_killed_in_the_middle_of_its_warmup_is_waited_for(start, ports, url, v1_set):
