@@ -111,7 +111,6 @@ def _add_lifespan(app: Any, config: uvicorn.Config, registry: ModelRepository) -
         async with inner(app) as state:
             await _warm_application(config, registry)
             yield state
-            await asyncio.to_thread(CAPTURE.flush)
 
     app.router.lifespan_context = lifespan
 

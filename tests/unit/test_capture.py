@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -172,6 +174,16 @@ def test_the_thread_writes_by_itself(tmp_path):
         time.sleep(0.05)
     capture.clear()
     assert not capture
+
+
+def test_what_waits_when_the_process_ends_is_written(tmp_path):
+    code = (
+        "from kserve_warmup.serving.capture import CAPTURE; from kserve_warmup.settings import WarmupSettings\n"
+        "CAPTURE.add('m', WarmupSettings()); CAPTURE.get('m').offer('v1', b'{}', {}, '/v1/models/m:predict')"
+    )
+    environment = os.environ | {"KSERVE_WARMUP_CAPTURE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert len(lines(tmp_path / "m")) == 1
 
 
 def test_an_odd_request_costs_itself_and_no_other(recorder, tmp_path):
