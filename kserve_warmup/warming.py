@@ -23,7 +23,7 @@ from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.synthesise import synthesise
-from kserve_warmup.serving.capture import recorded_samples
+from kserve_warmup.serving.capture import recorded_samples, scrubber_of
 from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.metrics import request_histograms_untouched
 from kserve_warmup.serving.stall import watched
@@ -57,6 +57,7 @@ class Warmup:
         self.model = model
         self.clock = clock
         self.settings = model.warmup_settings or WarmupSettings()
+        scrubber_of(self.settings)  # rules that cannot be used show before anything is served
         self.unreviewed = False  # requests that nobody has chosen must not keep a model from serving
         self.samples = self._samples() if self.settings.enabled else ()
         self.report = WarmupReport(model.name, "none", 0.0, ())

@@ -80,7 +80,7 @@ def _edit_document(document: dict[str, Any], edits: Sequence[Edit], protocol: st
             try:
                 parent[key] = item.value(parent[key])
             except SampleError as error:
-                raise SampleError(f"--scrub, {item.where}: {error}") from None
+                raise SampleError(f"scrub rule for {item.where}: {error}") from None
     return changed
 
 
@@ -116,7 +116,7 @@ def _v1_input(document: dict[str, Any], item: Edit) -> Iterator[_Place]:
             yield row, name
     if name == key and isinstance(payload, list) and len(keyed) < len(payload):
         if item.drop:
-            raise SampleError(f"--scrub, input {name!r}: dropping it leaves no request: use noise or replace")
+            raise SampleError(f"scrub rule for input {name!r}: dropping it leaves no request: use noise or replace")
         yield document, key
 
 
@@ -188,7 +188,7 @@ def _changed_array(item: Edit, tensor: Tensor) -> Tensor:
     try:
         return Tensor(tensor.name, tensor.datatype, item.array(tensor.data))
     except SampleError as error:
-        raise SampleError(f"--scrub, {item.where}: {error}") from None
+        raise SampleError(f"scrub rule for {item.where}: {error}") from None
 
 
 def _parameters(item: Any) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _put_back(message: Any, document: dict[str, Any]) -> None:
     message.id = document.get("id") or ""
     inputs = document.get("inputs") or []
     if [i.get("name") for i in inputs] != [i.name for i in message.inputs]:
-        msg = "--scrub: a path cannot drop an input of a gRPC message: drop it with {input: NAME, action: drop}"
+        msg = "scrub rules: a path cannot drop an input of a gRPC message: drop it with {input: NAME, action: drop}"
         raise SampleError(msg)
     for item, edited in ((message, document), *zip(message.inputs, inputs, strict=True)):
         parameters = edited.get("parameters") or {}
@@ -228,7 +228,7 @@ def _refuse_text(document: dict[str, Any], protocol: str) -> None:
 
 
 def _uncovered(where: str, rule: str) -> str:
-    return f"--scrub strict: {where} holds text that no rule covers: add a rule, such as {rule}"
+    return f"scrub strict: {where} holds text that no rule covers: add a rule, such as {rule}"
 
 
 def _texts(value: Any, parts: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:

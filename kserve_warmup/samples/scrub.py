@@ -165,14 +165,14 @@ def _rules(file: Path) -> Rules:
     try:
         content = yaml.safe_load(file.read_bytes())
     except OSError as error:
-        msg = f"--scrub {file}: cannot be read: {error.strerror or error}; give a file of rules, or the word strict"
+        msg = f"scrub rules {file}: cannot be read: {error.strerror or error}; give a file of rules, or the word strict"
         raise SampleError(msg) from None
     except yaml.YAMLError as error:
-        raise SampleError(f"--scrub {file}: not YAML: {' '.join(str(error).split())}") from None
+        raise SampleError(f"scrub rules {file}: not YAML: {' '.join(str(error).split())}") from None
     try:
         return Rules.model_validate(content)
     except ValidationError as error:
-        raise SampleError(f"--scrub {file}: {first_problem(error)}") from None
+        raise SampleError(f"scrub rules {file}: {first_problem(error)}") from None
 
 
 def _key() -> bytes:

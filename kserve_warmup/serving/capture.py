@@ -19,6 +19,7 @@ from kserve_warmup.settings import WarmupSettings
 
 if TYPE_CHECKING:
     from kserve_warmup.samples.sample import Sample
+    from kserve_warmup.samples.scrub import Scrubber
     from kserve_warmup.serving.recorder import Recorder
 
 logger = logging.getLogger("kserve.warmup")
@@ -33,6 +34,19 @@ def folder_of(settings: WarmupSettings, model: str) -> Path | None:
         return None
     name = quote(model, safe="")
     return settings.capture_dir / (f"%2E{name[1:]}" if name.startswith(".") else name)  # neither hidden nor ".."
+
+
+def scrubber_of(settings: WarmupSettings) -> Scrubber | None:
+    """Return what takes private content out of a request before it is recorded.
+
+    Raises:
+        SampleError: the rules cannot be used.
+    """
+    if not (settings.capture_dir and settings.capture_scrub):
+        return None
+    from kserve_warmup.samples.scrub import Scrubber
+
+    return Scrubber.load(settings.capture_scrub.split(","))
 
 
 def recorded_samples(settings: WarmupSettings, model: str) -> tuple[Sample, ...]:

@@ -12,10 +12,10 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import decoded
 from kserve_warmup.samples.ring import Ring
 from kserve_warmup.samples.sample import Protocol
-from kserve_warmup.samples.scrub import Scrubber
 from kserve_warmup.samples.sources.jsonl import line
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving import metrics
+from kserve_warmup.serving.capture import scrubber_of
 from kserve_warmup.settings import WarmupSettings
 
 logger = logging.getLogger("kserve.warmup")
@@ -40,7 +40,7 @@ class Recorder:
             SampleError: the scrub rules cannot be used.
         """
         self._rate = settings.capture_rate
-        self._scrubber = Scrubber.load(settings.capture_scrub.split(",") if settings.capture_scrub else [])
+        self._scrubber = scrubber_of(settings)
         max_bytes = settings.capture_max_mb << 20
         self._ring = Ring(folder, max_bytes)
         self.max_bytes = min(QUEUE_BYTES, max_bytes // LARGEST)

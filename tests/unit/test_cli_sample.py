@@ -82,7 +82,7 @@ def test_private_text_is_scrubbed_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--scrub", "nowhere.yaml"), "--scrub nowhere.yaml"),
+        (("--scrub", "nowhere.yaml"), "scrub rules nowhere.yaml"),
         (("--max-bad", "0"), "--max-bad 0"),
         (("--format", "xml"), "unknown format"),
         (("--batch-sizes", "many"), "--batch-sizes 'many'"),
