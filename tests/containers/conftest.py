@@ -1,0 +1,119 @@
+"""Containers that end with their test, and figures that are printed when all is done."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import docker
+import pytest
+from docker_servers import KSERVE, LABEL, MODEL, PROBE, ROOT, TRITON, Container, connect
+
+FIGURES = []
+
+
+def pytest_terminal_summary(terminalreporter):
+    if FIGURES:
+        terminalreporter.section("containers, measured from outside")
+        for line in FIGURES:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def figures():
+    """Lines to print at the end: figures are looked at, not asserted."""
+    return FIGURES
+
+
+@pytest.fixture(scope="session")
+def client():
+    client = connect()
+    yield client
+    for image in client.images.list(filters={"label": f"kserve-warmup.run={LABEL['kserve-warmup.run']}"}):
+        client.images.remove(image.id, force=True)
+    client.close()
+
+
+@pytest.fixture
+def start(client):
+    """Start containers; whatever happens they are removed at the end of the test."""
+    started = []
+
+    def _start(*args, **options):
+        started.append(Container(client, *args, **options))
+        return started[-1]
+
+    yield _start
+    for server in started:
+        with contextlib.suppress(docker.errors.NotFound):
+            server.container.remove(force=True, v=True)
+
+
+@pytest.fixture
+def reports(tmp_path):
+    """A folder that the user inside the container may write to."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    folder.chmod(0o777)
+    return folder
+
+
+@pytest.fixture
+def report(reports):
+    """Return the warm-up report, None while there is none."""
+
+    def _report():
+        file = reports / "report.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    return _report
+
+
+@pytest.fixture
+def kserve(start, reports):
+    """Start the example's predictor with KServe; small letters are settings of the warm-up."""
+
+    def _start(predictor="Counting", *arguments, mounts=(), environment=None, **settings):
+        options = {key: settings.pop(key) for key in tuple(settings) if key in ("mem_limit", "read_only", "tmpfs")}
+        variables = {f"KSERVE_WARMUP_{key.upper()}": str(value) for key, value in settings.items()}
+        variables = {"KSERVE_WARMUP_REPORT": "/reports/report.json"} | variables | (environment or {})
+        return start(
+            KSERVE,
+            [f"probe:{predictor}", f"--model_name={MODEL}", *arguments],
+            http=8080,
+            grpc=8081,
+            mounts=[(PROBE, "/app/probe.py", "ro"), (reports, "/reports", "rw"), *mounts],
+            environment=variables,
+            **options,
+        )
+
+    return _start
+
+
+@pytest.fixture
+def triton(start):
+    """Start Triton with the image's model repository."""
+
+    def _start(*arguments, image=TRITON, **options):
+        command = ["tritonserver", "--model-repository=/models", *arguments]
+        return start(image, command, http=8000, grpc=8001, **options)
+
+    return _start
+
+
+@pytest.fixture(scope="session")
+def repositories(tmp_path_factory):
+    """The image's model repository, made anew from the same samples; and without its warm-up."""
+    folder = tmp_path_factory.mktemp("repositories")
+    warm, cold = folder / "warm", folder / "cold"
+    for repository in (warm, cold):
+        shutil.copytree(ROOT / "model_repository" / MODEL, repository / MODEL)
+    run("triton", warm, "--samples", ROOT / "examples/digits_knn/warmup")
+    run("triton", cold, "--remove")
+    return SimpleNamespace(warm=warm, cold=cold)
+
+
+def run(*arguments):
+    subprocess.run([sys.executable, "-m", "kserve_warmup", *map(str, arguments)], check=True, cwd=ROOT)
