@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.steady import SteadyStateDetector
+
+logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
 OUT_OF_BUDGET = "not reached: the budget (max_seconds) was spent"
 
@@ -130,8 +133,11 @@ async def replay(
         on_call()
         await stratum.call(transport, settings.request_timeout, end - time.monotonic())
 
-    for _, stratum in strata:
+    for key, stratum in strata:
         if time.monotonic() < end:
+            # What kills the process here (memory, a crash in native code) leaves no other word behind.
+            name, batch = f"{key.protocol} {key.signature}", key.batch
+            logger.info("%s: warming %s batch %d over %s", model, name, batch, transport.name)
             await advance(stratum)
         else:
             stratum.error = OUT_OF_BUDGET

@@ -19,6 +19,7 @@ import uvicorn
 
 from kserve_warmup import metrics
 from kserve_warmup.errors import SampleError, WarmupFailedError
+from kserve_warmup.files import write_whole
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import Sample, SampleSet
@@ -65,6 +66,7 @@ class Warmup:
     def _samples(self) -> tuple[Sample, ...]:
         folder = find_samples(self.settings.samples, self.model.name)
         if folder is not None:
+            logger.info("%s: reading the sample set %s", self.model.name, folder)
             return tuple(SampleSet.open(folder))
         self.unreviewed = True
         if recorded := recorded_samples(self.settings, self.model.name):
@@ -142,9 +144,21 @@ class Warmup:
         self.report = replace(self.report, timeline=self.clock.ready())
         metrics.publish(self.report)
         if self.settings.report is not None:
-            self.settings.report.write_text(self.report.to_json())
+            self._save(self.settings.report)
         log = logger.info if self.report.converged else logger.warning
         log("%s: %s", self.model.name, self.report.summary())
+
+    def _save(self, file: Path) -> None:
+        """Write the report; that a disk is full must not keep a warm model from serving."""
+        try:
+            write_whole(file, self.report.to_json().encode())
+        except OSError as error:
+            logger.error(  # noqa: TRY400 - one line tells all
+                "%s: cannot write the warm-up report %s: %s: let KSERVE_WARMUP_REPORT name a file in a writable folder",
+                self.model.name,
+                file,
+                error.strerror or error,
+            )
 
     @property
     def sendable(self) -> tuple[Sample, ...]:

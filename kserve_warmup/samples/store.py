@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.files import write_whole
 from kserve_warmup.samples.manifest import BODY_NAME, SUFFIXES, Entry, Input, Inputs, Manifest, first_problem
 from kserve_warmup.samples.sample import Sample
 
@@ -144,8 +144,8 @@ class SampleSet:
     def _write(self, folder: Path, manifest: Manifest) -> None:
         (folder / BODIES).mkdir(exist_ok=True)
         for entry, sample in zip(manifest.samples, self.samples, strict=True):
-            _write_file(folder / entry.body, sample.body)
-        _write_file(folder / MANIFEST, manifest.text().encode())
+            write_whole(folder / entry.body, sample.body)
+        write_whole(folder / MANIFEST, manifest.text().encode())
 
 
 def check_target(path: str | Path) -> None:
@@ -229,16 +229,3 @@ def read_inside(folder: Path, name: str, size: int | None = None) -> bytes:
         return file.read_bytes()
     except (OSError, ValueError, RuntimeError) as error:  # no permission, too long a name, a NUL, a loop of links
         raise SampleError(f"cannot read {name!r} in {folder}: {error}") from None
-
-
-def _write_file(file: Path, content: bytes) -> None:
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

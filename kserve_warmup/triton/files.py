@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.files import TEMPORARY
 from kserve_warmup.triton.encode import OWN_FILE
 
 WARMUP = "warmup"
 CONFIG = "config.pbtxt"
 
-_TEMPORARY = re.compile(r"\.kserve-warmup-[0-9a-f]{16}\.tmp")
 _CHUNK = 1 << 20
 
 
@@ -44,8 +42,8 @@ def own_files(folder: Path) -> set[str]:
 
     They are paths from ``folder``: ``warmup/kserve-warmup-….bin``.
     """
-    data = {f"{WARMUP}/{n}" for n in _names(folder / WARMUP) if OWN_FILE.fullmatch(n) or _TEMPORARY.fullmatch(n)}
-    return data | {name for name in _names(folder) if _TEMPORARY.fullmatch(name)}
+    data = {f"{WARMUP}/{n}" for n in _names(folder / WARMUP) if OWN_FILE.fullmatch(n) or TEMPORARY.fullmatch(n)}
+    return data | {name for name in _names(folder) if TEMPORARY.fullmatch(name)}
 
 
 def _names(folder: Path) -> set[str]:
@@ -65,25 +63,6 @@ def is_whole(folder: Path, name: str) -> bool:
     except OSError:
         return False
     return name == f"kserve-warmup-{digest.hexdigest()}.bin"
-
-
-def write(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` in one step: readers see the old file or the new one, after a crash too.
-
-    The old file's permissions stay.
-    """
-    temporary = path.with_name(f".kserve-warmup-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            with contextlib.suppress(FileNotFoundError):
-                os.fchmod(stream.fileno(), path.stat().st_mode & 0o7777)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def sync_folder(folder: Path) -> None:

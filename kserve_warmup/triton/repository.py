@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
+from kserve_warmup.files import write_whole
 from kserve_warmup.samples.store import MANIFEST
 from kserve_warmup.triton import files
 from kserve_warmup.triton.create import minimal_config
@@ -144,7 +145,7 @@ def apply(plan: ModelPlan) -> None:
             _write_data(plan)
             files.sync_folder(plan.folder / files.WARMUP)
         if plan.after != plan.before and plan.after:
-            files.write(plan.folder / files.CONFIG, plan.after)
+            write_whole(plan.folder / files.CONFIG, plan.after)
             files.sync_folder(plan.folder)
         files.delete(plan.folder, plan.stale)
     except OSError as error:
@@ -162,7 +163,7 @@ def _write_data(plan: ModelPlan) -> None:
         for name, data in _bytes(group):
             if file_name(data) != name:
                 raise WarmupError(f"model {plan.name}: a sample changed while the generator ran; run it again")
-            files.write(plan.folder / files.WARMUP / name, data)
+            write_whole(plan.folder / files.WARMUP / name, data)
 
 
 def _bytes(group: list[tuple[str, DataSource]]) -> list[tuple[str, bytes]]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import docker
 import grpc
+
 from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.measure import GRPC_PACKAGE, Target, send
 
 ROOT = Path(__file__).parents[2]
@@ -143,7 +145,10 @@ def first_ready(server, seconds=120, witness=lambda: None):
                 return
             time.sleep(POLL_SECONDS)
 
-    asked = ("rest", rest_ready, server.address(server.http_port)), ("grpc", grpc_ready, server.address(server.grpc_port))
+    asked = (
+        ("rest", rest_ready, server.address(server.http_port)),
+        ("grpc", grpc_ready, server.address(server.grpc_port)),
+    )
     threads = [threading.Thread(target=poll, args=question) for question in asked]
     for thread in threads:
         thread.start()
@@ -168,7 +173,7 @@ class Load:
             try:
                 outputs = json.loads(send(request, self.target))["outputs"]
                 self.answers.append({output["name"]: output["data"] for output in outputs})
-            except Exception as error:
+            except WarmupFailedError as error:
                 self.errors.append(str(error))
             self._stopped.wait(0.02)
 

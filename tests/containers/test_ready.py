@@ -31,7 +31,7 @@ def test_kserve_is_never_ready_before_its_report_says_that_all_paths_are_warm(ks
     server = kserve()
     for at_first_yes in first_ready(server, witness=report).values():
         assert at_first_yes is not None
-        assert at_first_yes["transport"] == "in_process, asgi, grpc"
+        assert at_first_yes["transport"] == "in_process, rest, grpc"
         assert at_first_yes["converged"]
     warm = measured(server, protocol)
     assert server.infer()["calls"][0] > report()["calls"]
@@ -60,7 +60,7 @@ def test_readiness_is_lost_with_a_restart_and_comes_back_with_the_warm_up(kserve
     server.container.restart(timeout=20)
     for at_first_yes in first_ready(server, witness=report).values():
         assert at_first_yes["seconds"] != before["seconds"]
-        assert at_first_yes["transport"] == "in_process, asgi, grpc"
+        assert at_first_yes["transport"] == "in_process, rest, grpc"
     assert server.infer()["calls"][0] >= report()["calls"]
 
 
@@ -72,7 +72,7 @@ def test_a_container_that_is_paused_while_it_warms_is_ready_only_after_it_went_o
     assert report() is None
     server.container.unpause()
     for at_first_yes in first_ready(server, witness=report).values():
-        assert at_first_yes["transport"] == "in_process, asgi, grpc"
+        assert at_first_yes["transport"] == "in_process, rest, grpc"
 
 
 def test_a_paused_container_gives_no_answer_and_an_unpaused_one_is_ready_at_once(kserve):
