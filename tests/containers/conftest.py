@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import docker
 import pytest
-from docker_servers import KSERVE, LABEL, MODEL, PROBE, ROOT, TRITON, Container, connect
+from docker_servers import KSERVE, LABEL, MODEL, PROBE, ROOT, SAMPLES, TRITON, Container, connect
 
 FIGURES = []
 
@@ -105,14 +105,15 @@ def triton(start):
 
 @pytest.fixture(scope="session")
 def repositories(tmp_path_factory):
-    """The image's model repository, made anew from the same samples; and without its warm-up."""
+    """The image's model repository, made anew from the same samples; without its warm-up; with one that takes ages."""
     folder = tmp_path_factory.mktemp("repositories")
-    warm, cold = folder / "warm", folder / "cold"
-    for repository in (warm, cold):
+    warm, cold, endless = folder / "warm", folder / "cold", folder / "endless"
+    for repository in (warm, cold, endless):
         shutil.copytree(ROOT / "model_repository" / MODEL, repository / MODEL)
-    run("triton", warm, "--samples", ROOT / "examples/digits_knn/warmup")
+    run("triton", warm, "--samples", SAMPLES)
     run("triton", cold, "--remove")
-    return SimpleNamespace(warm=warm, cold=cold)
+    run("triton", endless, "--samples", SAMPLES, "--count", "1000000")
+    return SimpleNamespace(warm=warm, cold=cold, endless=endless)
 
 
 def run(*arguments):

@@ -18,6 +18,7 @@ from kserve_warmup.measure import GRPC_PACKAGE, Target, send
 ROOT = Path(__file__).parents[2]
 KSERVE, TRITON, BASE = "kserve-warmup/digits-knn", "kserve-warmup/triton-digits", "kserve-warmup/kserve"
 MODEL = "digits_knn"
+SAMPLES = ROOT / "examples/digits_knn/warmup"
 LABEL = {"kserve-warmup": "test", "kserve-warmup.run": uuid.uuid4().hex}
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 20
@@ -164,8 +165,9 @@ class Load:
     def __init__(self, server, clients=2):
         self.target = server.http
         self.answers, self.errors = [], []
+        self.clients = range(clients)
         self._stopped = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in range(clients)]
+        self._threads = [threading.Thread(target=self._run, args=(i,)) for i in self.clients]
 
     def _run(self, client):
         (request,) = digit_requests("v2", (1,), client * 50)

@@ -1,0 +1,325 @@
+"""What do users meet while a replica is replaced? Rolling updates behind HAProxy, under constant load, warm and cold.
+
+A replica in a container serves the example's model behind a load balancer that asks the model's ready endpoint. Its
+successor starts, becomes ready, takes over; the old one is drained and stopped. Updates to a replica with warm-up and
+to one without take turns, so that whatever else the machine does meets both alike. Each replica has a core of its own,
+as in a cluster that reserves one. Run in a checkout, after ``make images``: ``python -m benchmarks.rolling_update``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from typing_extensions import Self
+
+from benchmarks.results import save
+from kserve_warmup.demo.servers import free_port, stop
+from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.measure import Target, send, warm_client
+
+IMAGE, MODEL = "kserve-warmup/digits-knn", "digits_knn"
+KINDS = ("warm", "cold")
+Start = Callable[[int, int], Any]
+"""Starts a container of the Docker SDK, given a port of this machine and the number of a core."""
+
+CLIENTS, PACE_SECONDS = 4, 0.1
+STEADY_SECONDS, AFTER_SECONDS, DRAIN_SECONDS = 3.0, 2.0, 0.5
+READY_SECONDS = 120
+GRACE_SECONDS = 20
+
+CONFIG = """
+global
+  stats socket {folder}/admin level admin
+defaults
+  mode http
+  timeout connect 1s
+  timeout client 30s
+  timeout server 30s
+  timeout check 5s
+  option redispatch
+frontend users
+  bind 127.0.0.1:{port}
+  default_backend replicas
+backend replicas
+  option httpchk GET /v2/models/{model}/ready
+  http-check expect status 200
+  default-server check inter 100ms rise 1 fall 2
+  server slot0 127.0.0.1:{slots[0]}
+  server slot1 127.0.0.1:{slots[1]}
+"""
+
+
+class Replica:
+    """What serves on one of the load balancer's two slots: made by a function that is given the port and the core."""
+
+    def __init__(self, start: Start, slot: int, port: int) -> None:
+        """Start it."""
+        cores = sorted(os.sched_getaffinity(0))
+        self.slot = slot
+        self.container = start(port, cores[slot % len(cores)])
+
+    def stop(self) -> None:
+        """Stop it as a cluster does."""
+        self.container.stop(timeout=GRACE_SECONDS)
+
+    def remove(self) -> None:
+        """Remove it, whatever it is doing."""
+        self.container.remove(force=True, v=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadBalancer:
+    """A running HAProxy: where users connect, the ports of its slots, and its admin socket."""
+
+    url: str
+    slots: tuple[int, int]
+    admin: str
+
+    def command(self, line: str) -> str:
+        """Send one line to the admin socket and return the answer."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self.admin)
+            connection.sendall(f"{line}\n".encode())
+            return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+
+    def up(self, slot: int) -> bool:
+        """Return whether the health check lets requests through to a slot."""
+        rows = [line.split(",") for line in self.command("show stat").splitlines()]
+        status = rows[0].index("status")
+        return any(row[1] == f"slot{slot}" and row[status].startswith("UP") for row in rows[1:] if len(row) > status)
+
+    def wait(self, slot: int, *, up: bool) -> None:
+        """Wait until a slot is up or is not."""
+        deadline = time.monotonic() + READY_SECONDS
+        while self.up(slot) is not up:
+            if time.monotonic() > deadline:
+                raise WarmupFailedError(f"slot {slot} was not {'up' if up else 'down'} after {READY_SECONDS} s")
+            time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def haproxy(model: str = MODEL) -> Iterator[LoadBalancer]:
+    """Run HAProxy before two slots, whose replicas are asked for the model's ready endpoint."""
+    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if program is None:
+        raise WarmupError("haproxy is not on PATH: apt-get install haproxy")
+    with tempfile.TemporaryDirectory(prefix="kserve-warmup-") as folder:
+        port, slots = free_port(), (free_port(), free_port())
+        config = Path(folder, "haproxy.cfg")
+        config.write_text(CONFIG.format(folder=folder, port=port, slots=slots, model=model))
+        process = subprocess.Popen([program, "-db", "-q", "-f", config], stdin=subprocess.DEVNULL)
+        try:
+            balancer = LoadBalancer(f"http://127.0.0.1:{port}", slots, f"{folder}/admin")
+            while not Path(balancer.admin).exists():
+                if process.poll() is not None:
+                    raise WarmupFailedError(f"haproxy ended with code {process.returncode}")
+                time.sleep(0.05)
+            yield balancer
+        finally:
+            stop(process)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One request: when it was sent, on the clock of ``time.monotonic()``; how long it took; what came back."""
+
+    at: float
+    ms: float
+    body: bytes | None
+
+
+class Traffic:
+    """Users who each send a request every tenth of a second, on a new connection, for as long as the block runs."""
+
+    def __init__(self, url: str, model: str = MODEL) -> None:
+        """Take the address; nothing is sent before the ``with`` block."""
+        self._target = Target(url, model)
+        self.answers: list[Answer] = []
+        self._stopped = threading.Event()
+        self._users = [threading.Thread(target=self._user, args=(i,), daemon=True) for i in range(CLIENTS)]
+
+    def _user(self, number: int) -> None:
+        (request,) = digit_requests("v2", (1,), number * 10)
+        due = time.monotonic() + number * PACE_SECONDS / CLIENTS
+        while not self._stopped.wait(max(0.0, due - time.monotonic())):
+            begin = time.monotonic()
+            try:
+                body: bytes | None = send(request, self._target)
+            except WarmupFailedError:
+                body = None
+            self.answers.append(Answer(begin, (time.monotonic() - begin) * 1000, body))
+            due = max(due + PACE_SECONDS, time.monotonic())
+
+    def between(self, begin: float, end: float) -> list[Answer]:
+        """Return what was sent in a span of time."""
+        return [answer for answer in self.answers if begin <= answer.at < end]
+
+    def __enter__(self) -> Self:
+        """Let the users come."""
+        warm_client("v2")
+        for user in self._users:
+            user.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for the last answers."""
+        self._stopped.set()
+        for user in self._users:
+            user.join()
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """One rolling update: the worst latency within it, the median and the worst just before, and how it went."""
+
+    kind: str
+    worst_ms: float
+    steady_ms: float
+    steady_worst_ms: float
+    requests: int
+    failed: int
+    seconds: float
+
+    @property
+    def excess_ms(self) -> float:
+        """Return by how much the worst request exceeds the steady state."""
+        return self.worst_ms - self.steady_ms
+
+
+def roll(
+    balancer: LoadBalancer, traffic: Traffic, old: Replica, begin: Callable[[str, int], Replica], kind: str
+) -> tuple[Replica, Update]:
+    """Replace ``old`` by a replica of ``kind``; return that and the update's figures."""
+    steady_from = time.monotonic()
+    time.sleep(STEADY_SECONDS)
+    started = time.monotonic()
+    new = begin(kind, 1 - old.slot)
+    balancer.wait(new.slot, up=True)
+    time.sleep(AFTER_SECONDS)
+    balancer.command(f"set server replicas/slot{old.slot} state drain")
+    time.sleep(DRAIN_SECONDS)
+    old.stop()
+    balancer.wait(old.slot, up=False)
+    balancer.command(f"set server replicas/slot{old.slot} state ready")
+    time.sleep(AFTER_SECONDS)
+    ended = time.monotonic()
+    before = [answer.ms for answer in traffic.between(steady_from, started)]
+    within = traffic.between(started, ended)
+    return new, Update(
+        kind=kind,
+        worst_ms=max(answer.ms for answer in within),
+        steady_ms=median(before),
+        steady_worst_ms=max(before),
+        requests=len(within),
+        failed=sum(answer.body is None for answer in within),
+        seconds=ended - started,
+    )
+
+
+def updates(starts: dict[str, Start], count: int) -> tuple[list[Update], Traffic]:
+    """Roll ``count`` times to each kind of replica, in turns; return the updates and all traffic."""
+    done = []
+    with haproxy() as balancer, contextlib.ExitStack() as stack:
+
+        def begin(kind: str, slot: int) -> Replica:
+            replica = Replica(starts[kind], slot, balancer.slots[slot])
+            stack.callback(replica.remove)
+            return replica
+
+        replica = begin(next(iter(starts)), 0)
+        balancer.wait(0, up=True)
+        balancer.wait(1, up=False)
+        with Traffic(balancer.url) as traffic:
+            for _ in range(count):
+                for kind in starts:
+                    replica, update = roll(balancer, traffic, replica, begin, kind)
+                    done.append(update)
+    return done, traffic
+
+
+def summary(done: Sequence[Update], kind: str) -> dict[str, Any]:
+    """Return the figures of one kind's updates."""
+    mine = [update for update in done if update.kind == kind]
+    return {
+        "median_worst_ms": median(update.worst_ms for update in mine),
+        "median_excess_ms": median(update.excess_ms for update in mine),
+        "highest_excess_ms": max(update.excess_ms for update in mine),
+        "steady_ms": median(update.steady_ms for update in mine),
+        "median_steady_worst_ms": median(update.steady_worst_ms for update in mine),
+        "requests": sum(update.requests for update in mine),
+        "failed": sum(update.failed for update in mine),
+        "updates": [asdict(update) for update in mine],
+    }
+
+
+def lines(done: Sequence[Update]) -> list[str]:
+    """Return the comparison for people."""
+    figures = {kind: summary(done, kind) for kind in KINDS}
+    text = [
+        f"rolling updates {kind}: worst request {s['median_worst_ms']:.0f} ms (median of {len(s['updates'])}), steady "
+        f"{s['steady_ms']:.1f} ms, worst of 3 s without an update {s['median_steady_worst_ms']:.1f} ms, "
+        f"failed {s['failed']} of {s['requests']}"
+        for kind, s in figures.items()
+    ]
+    excess = {kind: s["median_excess_ms"] for kind, s in figures.items()}
+    return [
+        *text,
+        f"excess over steady state {excess['warm']:.1f} instead of {excess['cold']:.0f} ms: {reduction(done):.2%} less",
+    ]
+
+
+def reduction(done: Sequence[Update]) -> float:
+    """Return the share of the excess latency that warm-up takes away, between the medians of both kinds."""
+    warm, cold = (summary(done, kind)["median_excess_ms"] for kind in KINDS)
+    return float(1 - warm / cold)
+
+
+def starts(client: Any) -> dict[str, Start]:
+    """Return what starts a replica of the example, with warm-up and without."""
+
+    def start(port: int, core: int, environment: dict[str, str]) -> Any:
+        return client.containers.run(
+            IMAGE,
+            ["predictor:Predictor", f"--model_name={MODEL}"],
+            detach=True,
+            read_only=True,
+            tmpfs={"/tmp": ""},
+            cpuset_cpus=str(core),
+            labels={"kserve-warmup": "test"},
+            ports={"8080/tcp": ("127.0.0.1", port)},
+            environment=environment,
+        )
+
+    return {
+        "warm": lambda port, core: start(port, core, {}),
+        "cold": lambda port, core: start(port, core, {"KSERVE_WARMUP_ENABLED": "false"}),
+    }
+
+
+def main() -> None:
+    import docker
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--updates", type=int, default=10, help="of each kind")
+    options = parser.parse_args()
+    done, _ = updates(starts(docker.from_env()), options.updates)
+    print("\n".join(lines(done)), flush=True)
+    save("rolling_update", {"reduction": reduction(done)} | {kind: summary(done, kind) for kind in KINDS})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Rolling updates under constant load behind HAProxy, to replicas with warm-up and, beside them, without."""
+
+import json
+
+from docker_servers import KSERVE, LABEL, MODEL, PROBE
+
+from benchmarks.rolling_update import lines, reduction, updates
+
+UPDATES = 10
+MANY_CALLS = 60
+"""No stratum is judged steady sooner."""
+
+
+def calls_before(answer):
+    """Return how many calls the process that answered had answered before."""
+    outputs = {output["name"]: output["data"] for output in json.loads(answer.body)["outputs"]}
+    return outputs["calls"][0]
+
+
+def test_users_notice_nothing_of_ten_rolling_updates(client, figures):
+    def start(port, core, enabled):
+        return client.containers.run(
+            KSERVE,
+            ["probe:Counting", f"--model_name={MODEL}"],
+            detach=True,
+            read_only=True,
+            tmpfs={"/tmp": ""},
+            cpuset_cpus=str(core),
+            labels=LABEL,
+            ports={"8080/tcp": ("127.0.0.1", port)},
+            volumes=[f"{PROBE}:/app/probe.py:ro"],
+            environment={"KSERVE_WARMUP_ENABLED": str(enabled)},
+        )
+
+    kinds = {"warm": lambda port, core: start(port, core, True), "cold": lambda port, core: start(port, core, False)}
+    done, traffic = updates(kinds, UPDATES)
+    figures.extend(lines(done))
+    assert [(update.kind, update.failed) for update in done] == [("warm", 0), ("cold", 0)] * UPDATES
+    met_cold = [answer for answer in traffic.answers if calls_before(answer) < MANY_CALLS]
+    assert len(met_cold) == UPDATES * MANY_CALLS  # each replica without warm-up got its first calls from users
+    assert reduction(done) > 0

@@ -1,0 +1,68 @@
+"""``docker stop`` at any moment: the container ends by itself, within its grace period, and leaves nothing behind."""
+
+import json
+
+import pytest
+from docker_servers import Load
+
+from kserve_warmup.errors import WarmupFailedError
+
+ENDED = (0, 143)  # by itself, or by SIGTERM; 137 would be the kill after the grace period
+
+
+def left_behind(reports):
+    """Return the names of the files in ``reports``, all of which can be read."""
+    for file in reports.iterdir():
+        assert file.name == "report.json", f"{file.name} was left behind"
+        json.loads(file.read_text())
+    return [file.name for file in reports.iterdir()]
+
+
+def test_a_stop_while_the_model_loads_ends_it_at_once(kserve, reports):
+    server = kserve("SlowLoad")
+    server.wait_for_log("loading slowly")
+    assert server.stop() in ENDED
+    assert left_behind(reports) == []
+
+
+def test_a_stop_during_the_warm_up_ends_it_at_once(kserve, reports):
+    server = kserve("SlowWarmup")
+    server.wait_for_log("warming slowly")
+    assert server.stop() in ENDED
+    assert left_behind(reports) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_while_it_serves_lets_the_requests_under_way_end(kserve, reports, workers):
+    server = kserve("Counting", f"--workers={workers}").wait_ready()
+    with Load(server) as load:
+        while len(load.answers) < 20:
+            assert server.running
+        assert server.stop() in ENDED
+        answered = len(load.answers)
+    assert len(load.answers) == answered
+    assert left_behind(reports) == ["report.json"]
+
+
+def test_a_stop_in_the_middle_of_triton_s_warm_up_ends_it(triton, repositories):
+    server = triton(mounts=[(repositories.endless, "/models", "ro")])
+    server.wait_for_log("TRITONBACKEND_ModelInstanceInitialize")
+    assert server.stop() in ENDED
+
+
+def test_a_stop_while_triton_serves_ends_it(triton):
+    server = triton().wait_ready()
+    with Load(server) as load:
+        while len(load.answers) < 20:
+            assert server.running
+        assert server.stop() in ENDED
+
+
+def test_a_container_that_was_stopped_is_warm_again_before_it_is_ready_again(kserve):
+    server = kserve().wait_ready()
+    assert server.stop() in ENDED
+    with pytest.raises((ConnectionRefusedError, WarmupFailedError)):
+        server.infer()
+    server.container.start()
+    server.wait_ready()
+    assert server.infer()["calls"][0] > 0
