@@ -44,7 +44,7 @@ def test_a_stop_while_it_serves_lets_the_requests_under_way_end(kserve, reports,
     assert left_behind(reports) == ["report.json"]
 
 
-def test_a_stop_in_the_middle_of_triton_s_warm_up_ends_it(triton, repositories):
+def test_a_stop_in_the_middle_of_triton_s_warm_up_ends_it_at_once(triton, repositories):
     server = triton(mounts=[(repositories.endless, "/models", "ro")])
     server.wait_for_log("TRITONBACKEND_ModelInstanceInitialize")
     assert server.stop() in ENDED
