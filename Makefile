@@ -5,24 +5,28 @@ TRITON_VENV := .venv-triton
 KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
 BIN := $(VENV)/bin
-BROWSER := $(shell command -v chromium)
+
+# What this machine lacks is left out of "make test", and said loudly; in CI (CI set) everything runs, or fails.
+LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
+  docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env perf-analyzer demo test test-unit test-kserve test-ray images lint format bench clean
+.PHONY: help env triton-env perf-analyzer demo test test-unit test-kserve test-ray test-containers images clean-images lint format bench clean
 
 help:  ## Show this list.
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: env triton-env  ## The main job on real models and both real servers: table and HTML report.
 	$(BIN)/kserve-warmup demo
 
-test: env triton-env perf-analyzer  ## All tests, on real KServe servers and a real tritonserver.
-ifeq ($(BROWSER)$(CI),)
-	@echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver)."
-	$(BIN)/pytest --ignore=tests/integration/test_report_in_browser.py
-else
-	$(BIN)/pytest
-endif
+test: LEFT_OUT := $(LACKS)
+test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## All tests, on real KServe servers and a real tritonserver.
+	@$(if $(filter chromium,$(LEFT_OUT)),echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver).")
+	@$(if $(filter docker,$(LEFT_OUT)),echo "No Docker daemon answers: the tests of both servers in containers are LEFT OUT (apt-get install docker.io, and start dockerd).")
+	@$(if $(filter haproxy,$(LEFT_OUT)),echo "No haproxy on PATH: the rolling updates are LEFT OUT (apt-get install haproxy).")
+	$(BIN)/pytest $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
+	  $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
+	  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)
 	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
 
 test-unit: env  ## The tests that start no server.
@@ -34,8 +38,14 @@ test-kserve: $(KSERVE_VENV)/.installed  ## KServe's own tests, with kserve.Model
 test-ray: $(KSERVE_VENV)/.installed  ## Sampling traffic on real local Ray clusters.
 	$(KSERVE_VENV)/bin/python -m pytest tests/conformance/ray_engine.py
 
-images:  ## Container images of both servers with an example model: docker/build-images.
-	PYTHON=$(PYTHON) docker/build-images
+test-containers: env images  ## Both servers in containers, and what a cluster does to them; needs Docker and haproxy.
+	$(BIN)/pytest tests/containers
+
+images: env  ## Container images of both servers with an example model, with or without a registry.
+	PYTHON=$(CURDIR)/$(BIN)/python docker/build-images
+
+clean-images:  ## Remove every container and image that was made here.
+	docker/remove-images
 
 lint: env  ## Format, lint and type check, changing nothing.
 	$(BIN)/ruff format --check .
@@ -63,6 +73,7 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(BIN)/python -m benchmarks.samples_engine --size 2e9 --form arrays
 	$(BIN)/python -m benchmarks.samples_engine --size 5e8 --form small
 	$(BIN)/python -m benchmarks.samples_engine --size 2e9 --form parquet
+	$(if $(filter docker haproxy,$(LACKS)),@echo "No Docker or haproxy: LEFT OUT the rolling updates",$(BIN)/python -m benchmarks.rolling_update)
 
 clean:  ## Remove environments and results of runs.
 	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) out

@@ -21,13 +21,14 @@ def run(
 ) -> None:
     """Load, warm and serve a model. KServe's own options (--http_port, --grpc_port, --workers …) work as always."""
     sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does
-    model = _model(target, model_name)
 
     import kserve
 
+    server = kserve.ModelServer()  # before the model: it sets the log up that the load and the warm-up write to
+    model = _model(target, model_name)
     if not model.ready and not model.load():
         raise WarmupFailedError(f"{target}: load() did not make the model ready: return True, or set self.ready = True")
-    kserve.ModelServer().start([model])
+    server.start([model])
 
 
 def _model(target: str, name: str | None) -> Any:

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-REQUEST_LOGGERS = ("kserve", "kserve.trace")
-"""KServe writes a line or more for each request to these: model.py (trace), grpc/interceptors.py."""
+REQUEST_LOGGERS = ("kserve", "kserve.trace", "uvicorn.access")
+"""A line or more for each request goes to these: KServe's model.py (trace) and grpc/interceptors.py, uvicorn."""
 
 LINES_LET_THROUGH = 3
 
