@@ -37,7 +37,7 @@ Start = Callable[[int, int], Any]
 """Starts a container of the Docker SDK, given a port of this machine and the number of a core."""
 
 CLIENTS, PACE_SECONDS = 4, 0.1
-STEADY_SECONDS, AFTER_SECONDS, DRAIN_SECONDS = 3.0, 2.0, 0.5
+STEADY_SECONDS, AFTER_SECONDS, DRAIN_SECONDS = 2.0, 1.0, 0.5
 READY_SECONDS = 120
 GRACE_SECONDS = 20
 
@@ -271,7 +271,7 @@ def lines(done: Sequence[Update]) -> list[str]:
     figures = {kind: summary(done, kind) for kind in KINDS}
     text = [
         f"rolling updates {kind}: worst request {s['median_worst_ms']:.0f} ms (median of {len(s['updates'])}), steady "
-        f"{s['steady_ms']:.1f} ms, worst of 3 s without an update {s['median_steady_worst_ms']:.1f} ms, "
+        f"{s['steady_ms']:.1f} ms, worst of {STEADY_SECONDS:g} s without an update {s['median_steady_worst_ms']:.1f} ms, "
         f"failed {s['failed']} of {s['requests']}"
         for kind, s in figures.items()
     ]

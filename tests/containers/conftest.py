@@ -105,15 +105,31 @@ def triton(start):
 
 @pytest.fixture(scope="session")
 def repositories(tmp_path_factory):
-    """The image's model repository, made anew from the same samples; without its warm-up; with one that takes ages."""
+    """The image's model repository made anew; without warm-up; with one that takes ages; needing 100 MB a row."""
     folder = tmp_path_factory.mktemp("repositories")
-    warm, cold, endless = folder / "warm", folder / "cold", folder / "endless"
-    for repository in (warm, cold, endless):
+    warm, cold, endless, hungry = (folder / name for name in ("warm", "cold", "endless", "hungry"))
+    for repository in (warm, cold, endless, hungry):
         shutil.copytree(ROOT / "model_repository" / MODEL, repository / MODEL)
     run("triton", warm, "--samples", SAMPLES)
     run("triton", cold, "--remove")
     run("triton", endless, "--samples", SAMPLES, "--count", "1000000")
-    return SimpleNamespace(warm=warm, cold=cold, endless=endless)
+    run("triton", hungry, "--samples", SAMPLES, "--count", "1")
+    with (hungry / MODEL / "1/core.py").open("a") as core:
+        core.write(HUNGRY)
+    return SimpleNamespace(warm=warm, cold=cold, endless=endless, hungry=hungry)
+
+
+HUNGRY = """
+
+def load(folder: Path, load=load) -> Callable[[Arrays], Arrays]:
+    answer = load(folder)
+
+    def hungry(inputs: Arrays) -> Arrays:
+        assert np.ones((len(inputs["image"]), 100_000_000), np.uint8).any()
+        return answer(inputs)
+
+    return hungry
+"""
 
 
 def run(*arguments):

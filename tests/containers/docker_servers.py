@@ -13,7 +13,8 @@ import grpc
 
 from kserve_warmup.demo.traffic import digit_requests
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.measure import GRPC_PACKAGE, Target, send
+from kserve_warmup.measure import Target, send
+from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
 
 ROOT = Path(__file__).parents[2]
 KSERVE, TRITON, BASE = "kserve-warmup/digits-knn", "kserve-warmup/triton-digits", "kserve-warmup/kserve"
@@ -118,7 +119,7 @@ def rest_ready(address, headers=None):
     host, port = address.split(":")
     with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=5)) as connection:
         try:
-            connection.request("GET", f"/v2/models/{MODEL}/ready", headers=headers or {})
+            connection.request("GET", READY_PATHS["v2"].format(model=MODEL), headers=headers or {})
             return connection.getresponse().status == http.client.OK
         except BROKEN:
             return False
@@ -127,9 +128,8 @@ def rest_ready(address, headers=None):
 def grpc_ready(address):
     """Ask the model's gRPC ready endpoint."""
     with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        call = channel.unary_unary(f"{GRPC_PACKAGE}/ModelReady")
         try:
-            return call(b"\x0a" + bytes([len(MODEL)]) + MODEL.encode(), timeout=5) == b"\x08\x01"
+            return channel.unary_unary(READY_PATHS["grpc"])(grpc_name(MODEL), timeout=5) == GRPC_READY
         except grpc.RpcError:
             return False
 

@@ -96,6 +96,14 @@ def test_a_block_whose_data_is_missing_never_turns_ready(triton, project):
     assert "failed to load all models" in server.log
 
 
+def test_a_triton_with_too_little_memory_for_a_block_never_turns_ready(triton, repositories):
+    mounts = [(repositories.hungry, "/models", "ro")]
+    server = triton(mounts=mounts, mem_limit="600m")
+    assert server.never_ready_until_it_ends() != 0
+    assert "failed to load all models" in server.log
+    assert triton(mounts=mounts).wait_ready().infer()["digit"]  # the same blocks, with memory enough
+
+
 def test_triton_loses_readiness_with_a_restart_and_gets_it_back_with_the_warm_up(triton, repositories):
     server = triton().wait_ready()
     server.infer()
