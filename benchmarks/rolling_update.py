@@ -271,7 +271,7 @@ def lines(done: Sequence[Update]) -> list[str]:
     figures = {kind: summary(done, kind) for kind in KINDS}
     text = [
         f"rolling updates {kind}: worst request {s['median_worst_ms']:.0f} ms (median of {len(s['updates'])}), steady "
-        f"{s['steady_ms']:.1f} ms, worst of {STEADY_SECONDS:g} s without an update {s['median_steady_worst_ms']:.1f} ms, "
+        f"{s['steady_ms']:.1f} ms, worst of {STEADY_SECONDS:g} s without one {s['median_steady_worst_ms']:.1f} ms, "
         f"failed {s['failed']} of {s['requests']}"
         for kind, s in figures.items()
     ]
