@@ -43,9 +43,9 @@ class SlowWarmup(Counting):
 
 
 class Hungry(Counting):
-    """Needs 100 MB for each row of a request."""
+    """Needs 50 MB for each row of a request."""
 
     def answer(self, payload):
-        memory = np.ones((payload.inputs[0].shape[0], 100_000_000), dtype=np.uint8)
+        memory = np.ones((payload.inputs[0].shape[0], 50_000_000), dtype=np.uint8)
         assert memory.any()
         return super().answer(payload)

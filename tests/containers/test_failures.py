@@ -94,7 +94,7 @@ def test_a_missing_sample_set_ends_the_container(kserve, tmp_path, settings, las
 
 
 def test_too_little_memory_for_a_request_kills_the_container_and_its_last_line_names_the_request(kserve, report):
-    server = kserve("Hungry", mem_limit="700m")
+    server = kserve("Hungry", mem_limit="500m")
     code = server.never_ready_until_it_ends()
     assert (code, server.state["OOMKilled"]) == (137, True)
     assert "warming v2 image:FP32[64] batch 8 over in_process" in server.last_line
@@ -102,7 +102,7 @@ def test_too_little_memory_for_a_request_kills_the_container_and_its_last_line_n
 
 
 def test_the_same_requests_are_warmed_where_memory_is_enough(kserve, report):
-    kserve("Hungry", mem_limit="2g", max_calls=20).wait_ready()
+    kserve("Hungry", mem_limit="1g", max_calls=5).wait_ready()
     assert all(stratum["calls"] for stratum in report()["strata"])
 
 
