@@ -81,7 +81,7 @@ def test_the_numbers_of_a_large_body_are_cut_out_before_anything_is_parsed():
     data = [0.125] * 10_000
     inputs = [{"name": n, "shape": [1, 10_000], "datatype": "FP32", "data": data} for n in "ab"]
     skeleton, cut = without_numbers(json.dumps({"inputs": inputs}).encode())
-    assert len(skeleton) < 200
+    assert json.loads(skeleton) == {"inputs": [item | {"data": []} for item in inputs]}
     assert [numbers.key for numbers in cut] == ["data", "data"]
 
 

@@ -151,6 +151,23 @@ def test_only_the_kept_bodies_are_held_and_no_more_than_there_is_room_for(monkey
     assert keys[0] == keys[1]
 
 
+def test_few_requests_are_decoded_whole_and_the_room_of_those_that_go_is_used_again(monkeypatch):
+    samples = [v1_sample(1, 1, value) for value in range(1000, 3000)]
+    decoded = []
+    made = TrafficSketch(per_stratum=3)
+    monkeypatch.setattr(sketches, "BODIES", 4 * len(samples[0].body))
+    for index, sample in enumerate(samples):
+
+        def decode(_, sample=sample):
+            decoded.append(sample)
+            return sample
+
+        made.add(Stratum(*sample.stratum), Record("file", index + 1, sample.body), Place(PART, index), decode)
+    assert len(decoded) < 40  # 3 (1 + ln(2000 / 3)) = 23 expected
+    (stratum,) = made.strata.values()
+    assert [kept.sample is not None for kept in stratum.kept] == [True] * 3
+
+
 def test_sketches_with_other_parameters_do_not_merge():
     with pytest.raises(SampleError, match="same per_stratum and seed"):
         TrafficSketch(seed=1).merge(TrafficSketch(seed=2))

@@ -10,6 +10,9 @@ import orjson
 
 _BODY = re.compile(rb'"([Bb]ytes|body_b64)"\s*:\s*"')
 _BETWEEN = re.compile(rb"[\s,]+")
+_CUT = b"#"
+"""Stands for the body while the rest is parsed; no base64 holds it."""
+
 _HEAD = 4096
 _BRACES = 16
 _CHUNK = 2**20
@@ -40,13 +43,13 @@ def long_record(text: bytes, start: int = 0, stop: int | None = None) -> LongRec
         if not end:
             break
         try:
-            fields = orjson.loads(text[start : key.end()] + text[quote:end])
+            fields = orjson.loads(b"".join((text[start : key.end()], _CUT, text[quote:end])))
         except orjson.JSONDecodeError:
             if stop is not None:
                 break
             continue  # the brace was one of a nested object, or stands in a string
         name = key[1].decode()
-        if not isinstance(fields, dict) or fields.get(name) != "":
+        if not isinstance(fields, dict) or fields.get(name) != _CUT.decode():
             break  # the key was one of a nested object
         fields[name] = memoryview(text)[key.end() : quote]
         return LongRecord(fields, end)
