@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -82,6 +83,23 @@ def test_rings_that_share_a_folder_go_on_after_one_has_removed_the_others_file(t
     assert b"second" in lines(tmp_path / "ring")
     slow.close()
     busy.close()
+
+
+def test_a_process_that_is_killed_leaves_whole_lines_only_and_no_more_than_the_limit(tmp_path):
+    code = (
+        "import sys, pathlib; from kserve_warmup.samples.ring import Ring\n"
+        "ring = Ring(pathlib.Path(sys.argv[1]), 64000)\n"
+        "while True: ring.append([b'{\"x\": \"' + b'y' * 5000 + b'\"}\\n'] * 3); print(flush=True)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "ring")], stdout=subprocess.PIPE)
+    for _ in range(200):
+        process.stdout.readline()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert {json.loads(line)["x"] for line in lines(tmp_path / "ring")} == {"y" * 5000}
+    assert all(file.read_bytes().endswith(b"\n") for file in (tmp_path / "ring").iterdir())
+    assert taken(tmp_path / "ring") <= 64000
 
 
 def test_a_full_disk_leaves_whole_lines_only():
