@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,6 +91,9 @@ def test_private_text_is_scrubbed_before_anything_is_written(tmp_path):
         (("--input", "image"), "--input 'image'"),
         (("--input", "image:FP8[1]"), "unknown datatype 'FP8'"),
         (("--per-stratum", "0"), "per-stratum"),
+        (("--max-bytes", "3"), "max_bytes is 3: the smallest request has"),
+        (("--since", "yesterday"), "--since 'yesterday'"),
+        (("--ray-address", "head:6379"), "--ray-address is for --engine ray"),
     ],
 )
 def test_unusable_options_exit_with_2_and_write_nothing(traffic, tmp_path, options, message):
@@ -113,3 +117,52 @@ def test_unusable_input_exits_with_2_and_one_line(traffic, tmp_path):
         assert (done.returncode, done.stdout) == (2, "")
         assert len(done.stderr.splitlines()) == 1, done.stderr
         assert done.stderr.startswith("kserve-warmup: ")
+
+
+def result(*arguments: object) -> dict[str, Any]:
+    done = command("sample", *arguments, "--model", "m", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_only_the_time_and_status_asked_for_are_sampled(tmp_path):
+    lines = [
+        json.dumps({"body": {"instances": [[hour]]}, "time": 1_760_000_400 + 3600 * hour, "status": 200 + hour % 2})
+        for hour in range(10)
+    ]
+    (tmp_path / "day.jsonl").write_text("\n".join([*lines, json.dumps({"body": {"instances": [[99]]}})]))
+    arguments = (tmp_path / "day.jsonl", "--out", tmp_path / "set")
+    assert result(*arguments)["requests"] == 11
+    window = ("--since", "2025-10-09T10:00Z", "--until", "2025-10-09T13:00:00")
+    found = result(*arguments, *window)
+    assert (found["requests"], found["passed_over"]) == (3, 8)  # a request without a time belongs to no window
+    assert result(*arguments, "--status-ok")["requests"] == 6
+    done = command("sample", *arguments, "--model", "m", "--since", "2027-01-01")
+    assert done.returncode == 2
+    assert "no request in 0 records, and 11 that were not asked for" in done.stderr
+
+
+def test_a_set_keeps_to_its_bytes(tmp_path, traffic):
+    found = result(traffic, "--out", tmp_path / "set", "--max-bytes", 100)
+    assert 0 < found["bytes"] <= 100
+    assert found["selection"]["max_bytes"] == 100
+
+
+def test_free_lengths_make_few_strata_with_buckets_and_what_is_left_out_is_named_without(tmp_path):
+    file = tmp_path / "day.jsonl"
+    file.write_text("\n".join(json.dumps({"instances": [[0.5] * length]}) for length in range(9, 129)))
+    buckets = result(file, "--out", tmp_path / "buckets", "--shapes", "buckets")
+    assert buckets["selection"]["strata"] == 4
+    assert buckets["coverage"] == 1
+    done = command("sample", file, "--out", tmp_path / "set", "--model", "m", "--max-samples", "20")
+    assert "100 strata, 83.3% of the traffic, have no sample:" in done.stdout
+    assert "0.8%  v1 instances:FP64[" in done.stdout
+    assert "80 more: give more --max-samples, or --shapes buckets" in done.stdout
+
+
+def test_ray_that_is_not_installed_is_told_with_how_to_install_it(traffic, tmp_path):
+    program = "import sys; sys.modules['ray'] = None\nfrom kserve_warmup.cli import main\nmain()"
+    arguments = ["sample", str(traffic), "--out", str(tmp_path / "set"), "--model", "m", "--engine", "ray"]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "kserve-warmup: --engine ray needs Ray: pip install 'kserve-warmup[ray]'\n"
