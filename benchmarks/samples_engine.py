@@ -3,6 +3,7 @@
 Each reader runs in a process of its own, over the same files, one after the other in each round; the medians over the
 rounds count. Files are read once before, so that all find them in the page cache. What places requests must see the
 same strata with the same counts as all others. ``--size 10e9 --only ours`` tells whether memory stays flat.
+``--ray PYTHON`` names an interpreter that has Ray: its cluster's start, which takes seconds, is told apart.
 """
 
 from __future__ import annotations
@@ -23,21 +24,22 @@ from typing import Any
 from benchmarks.results import save
 from benchmarks.samples_readers import READERS, Strata
 from kserve_warmup.samples.digest import Digest, Job
-from kserve_warmup.samples.engines import Work, local
+from kserve_warmup.samples.engines import Engine, Work, local
 from kserve_warmup.samples.traffic import sample_traffic
 
 OURS = {"ours, 1 process": 1, "ours, 2 processes": 2}
+RAY = {"ours, Ray on 1 CPU": 1, "ours, Ray on 2 CPUs": 2}
 
 
-def ours(files: list[Path], jobs: int) -> Strata:
+def ours(files: list[Path], engine: Engine) -> Strata:
     """Sample the files, and save the set."""
     seen: list[Digest] = []
 
-    def engine(work: Work, job: Job, progress: Any) -> Digest:
-        seen.append(local.engine(jobs)(work, job, progress))
+    def remembered(work: Work, job: Job, progress: Any) -> Digest:
+        seen.append(engine(work, job, progress))
         return seen[0]
 
-    samples, _ = sample_traffic(files, "m", engine=engine)
+    samples, _ = sample_traffic(files, "m", engine=remembered)
     with tempfile.TemporaryDirectory() as folder:
         samples.save(Path(folder, "set"))
     return Strata({stratum: sketch.requests for stratum, sketch in seen[0].sketch.strata.items()})
@@ -46,13 +48,27 @@ def ours(files: list[Path], jobs: int) -> Strata:
 def child(name: str, folder: str) -> None:
     """Be one reader, and say how long it took and what memory."""
     files = sorted(Path(folder).iterdir())
+    started = time.perf_counter()
+    if name in RAY:
+        import ray
+
+        ray.init(num_cpus=RAY[name], include_dashboard=False, log_to_driver=False, logging_level="error")
     begin = time.perf_counter()
-    strata = ours(files, OURS[name]) if name in OURS else READERS[name](files)
+    strata = READERS[name](files) if name in READERS else ours(files, _engine(name))
     seconds = time.perf_counter() - begin
     told = sorted((str(stratum), count) for stratum, count in (strata or {}).items())
     peak = max(_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest() if strata else ""
-    print(json.dumps({"seconds": seconds, "megabytes": peak / 1024, "strata": len(told), "digest": digest}))
+    told_all = {"seconds": seconds, "megabytes": peak / 1024, "strata": len(told), "digest": digest}
+    print(json.dumps(told_all | {"start_seconds": begin - started}))
+
+
+def _engine(name: str) -> Engine:
+    if name in OURS:
+        return local.engine(OURS[name])
+    from kserve_warmup.samples.engines import ray
+
+    return ray.engine(jobs=RAY[name])
 
 
 def _peak() -> int:
@@ -61,14 +77,14 @@ def _peak() -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-def measure(folder: Path, names: list[str], rounds: int) -> dict[str, dict[str, Any]]:
+def measure(folder: Path, names: list[str], rounds: int, python: str) -> dict[str, dict[str, Any]]:
     """Run all readers in each of the rounds; return their speeds and memory."""
     size = sum(file.stat().st_size for file in folder.iterdir())
     subprocess.run(["cat", *map(str, folder.iterdir())], stdout=subprocess.DEVNULL, check=True)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            command = [sys.executable, "-m", "benchmarks.samples_engine", "--child", name, str(folder)]
+            command = [python, "-m", "benchmarks.samples_engine", "--child", name, str(folder)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             runs[name].append(json.loads(done.stdout.splitlines()[-1]))
             print(f"{name:20} {size / 1e6 / runs[name][-1]['seconds']:8.0f} MB/s", flush=True)
@@ -85,6 +101,7 @@ def _figures(size: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "highest": max(speeds),
         "peak_megabytes": max(run["megabytes"] for run in runs),
         "strata": runs[0]["strata"],
+        "start_seconds": statistics.median(run["start_seconds"] for run in runs),
     }
 
 
@@ -96,22 +113,24 @@ def main() -> None:
     parser.add_argument("--form", choices=("lines", "arrays", "small", "parquet"), default="lines")
     parser.add_argument("--only", help="readers whose names begin so")
     parser.add_argument("--scratch", type=Path, help="where to write the traffic; it is deleted in the end")
+    parser.add_argument("--ray", metavar="PYTHON", help="an interpreter that has Ray, to compare with it alone")
     options = parser.parse_args()
-    names = [name for name in (*OURS, *READERS) if name.startswith(options.only or "")]
+    every = (*OURS, *RAY) if options.ray else (*OURS, *READERS)
+    names = [name for name in every if name.startswith(options.only or "")]
     if options.form not in ("lines", "small"):
         names = [name for name in names if name in OURS or (name == "duckdb scan" and options.form == "parquet")]
     scratch = Path(tempfile.mkdtemp(dir=options.scratch))
     try:
         writer = [sys.executable, "-m", "benchmarks.samples_traffic"]
         subprocess.run([*writer, str(scratch / "traffic"), str(options.size), options.form], check=True)
-        readers = measure(scratch / "traffic", names, options.rounds)
+        readers = measure(scratch / "traffic", names, options.rounds, options.ray or sys.executable)
     finally:
         shutil.rmtree(scratch)
     one = readers[next(iter(OURS))]["median"]
     ratios = {name: one / figures["median"] for name, figures in readers.items()}
     result = {"bytes": options.size, "rounds": options.rounds, "readers": readers, "one_process_over": ratios}
     suffix = "" if options.form == "lines" else f"_{options.form}"
-    suffix += "" if options.size < 5e9 else "_large"
+    suffix += "_ray" if options.ray else "_large" if options.size > 5e9 else ""
     save(f"samples_engine{suffix}", result)
     print(json.dumps(readers, indent=1))
 
