@@ -13,7 +13,7 @@ from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import choose
 from kserve_warmup.samples.sketch import Kept
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
-from kserve_warmup.samples.sources.storage import UNREADABLE, find, opened
+from kserve_warmup.samples.sources.storage import UNREADABLE, find, opened, public
 from kserve_warmup.samples.store import SampleSet
 
 __all__ = ["FORMATS", "Job", "Tally", "find_files", "plan", "read", "sample_traffic"]
@@ -104,7 +104,7 @@ def sample_traffic(
     choice = choose(digest.sketch, job.limits)
     samples = _fetched(choice.requests, {part: form for form, part in work}, digest)
     facts = choice.facts | ({"notes": notes} if (notes := _notes(work)) else {})
-    return SampleSet(model, tuple(samples), " ".join(sorted(named)), choice.coverage, facts), tally
+    return SampleSet(model, tuple(samples), " ".join(sorted(map(public, named))), choice.coverage, facts), tally
 
 
 def _notes(work: Iterable[tuple[str, Part]]) -> list[str]:

@@ -95,6 +95,16 @@ def test_every_kind_of_file_is_read_from_an_object_store(bucket, tmp_path):
     assert samples.source == "memory://bucket"
 
 
+def test_no_secret_of_a_url_gets_into_a_set(bucket):
+    bucket.pipe("/key:secret@bucket/a.jsonl", V1)
+    samples, _ = sample_traffic(["memory://key:secret@bucket/a.jsonl"], "m")
+    assert samples.source == "memory://bucket/a.jsonl"
+    for url in ("s3://bucket/*/a.jsonl", "memory://bucket/a.jsonl", "plain/path?.jsonl"):
+        assert storage.public(url) == url
+    signed = "https://user:secret@store.example/a.jsonl?X-Amz-Signature=secret#secret"
+    assert storage.public(signed) == "https://store.example/a.jsonl"
+
+
 def test_a_large_file_of_an_object_store_is_split_as_a_local_one_is(bucket, tmp_path):
     bucket.pipe("/bucket/lines.jsonl", LINES)
     (tmp_path / "lines.jsonl").write_bytes(LINES)

@@ -12,6 +12,8 @@ from kserve_warmup.samples.sources import lines
 from kserve_warmup.samples.sources.record import BadRecord, Part, Record, load_json
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
+_LONGEST = 1 << 26
+
 Convert = Callable[[dict[str, Any]], Record | None]
 """Makes a request of a record; None for one that is none, such as a response. Its place is filled in afterwards."""
 
@@ -68,8 +70,8 @@ def _values(part: Part) -> Iterator[tuple[int, str, Any]]:
 def _is_lines(file: str) -> bool:
     """Return whether the first line is an object of its own; should it be a broken one, the second tells."""
     with opened(file) as stream:
-        first = stream.readline().strip()
-        return first.startswith(b"{") and (first.endswith(b"}") or stream.readline().startswith(b"{"))
+        first = stream.readline(_LONGEST).strip() if stream.read(1) == b"{" else b""
+        return first.endswith(b"}") or (bool(first) and stream.read(1) == b"{")
 
 
 def _parsed(line: bytes) -> Any:

@@ -22,6 +22,7 @@ UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading a missing, truncated or corrupt file raises."""
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_USER = re.compile(r"://[^/@]*@")
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _MAGIC = 6
 _BUFFER = 1 << 20
@@ -38,6 +39,14 @@ def find(item: str) -> list[str]:
     if not found:
         raise SampleError(f"{item}: there is no such file, or nothing in it; give files, folders or globs")
     return found
+
+
+def public(item: str) -> str:
+    """Return what may be written of a source: a URL without the user, the password and the signature it may hold."""
+    if not _URL.match(item):
+        return item
+    bare = _USER.sub("://", item)
+    return bare.partition("?")[0] if bare.startswith("http") else bare  # elsewhere ? is a glob's
 
 
 def size(file: str) -> int:
