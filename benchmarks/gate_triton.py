@@ -145,7 +145,7 @@ def bursts(requests: Sequence[Sample], target: Target) -> dict[str, float]:
 
 def cost(pid: int, port: int) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/report", timeout=5) as response:
-        (report,) = json.load(response)
+        report = json.load(response)
     status = Path(f"/proc/{pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     return {"gate_calls": report["calls"], "gate_seconds": report["seconds"], "gate_peak_mb": peak / 1024}

@@ -39,6 +39,8 @@ SINGLE_SHARE = 0.75
 class Server(Protocol):
     """What the gate asks of the server behind it; :class:`kserve_warmup.gate.server.HttpServer` says how."""
 
+    connections: int
+
     async def check_ready(self) -> None:
         """Raise ServerGoneError unless every model is ready."""
 
@@ -104,7 +106,10 @@ class Gate:
             ServerGoneError: it is not ready, goes away meanwhile, or is another one afterwards.
         """
         await self.server.check_ready()
-        before = await self.server.marks()
+        before = self._marks = await self.server.marks()
+        if not self.settings.enabled:
+            self._tell("ready", "warm-up is turned off (KSERVE_WARMUP_ENABLED)")
+            return True
         self.state = replace(self.state, warmups=self.state.warmups + 1, calls=0, reports=())
         self._tell("warming", "sending samples until the latency is steady")
         warming, lost = asyncio.ensure_future(self._warm()), asyncio.ensure_future(self._until_lost())
@@ -164,6 +169,7 @@ class Gate:
         for report in reports:
             metrics.publish(report)
             (logger.info if report.converged else logger.warning)("%s: %s", report.model, report.summary())
+        self._write(reports)
         strata = sum(len(r.strata) for r in reports)
         failed = [(r.model, s) for r in reports for s in r.failed]
         if failed:
@@ -178,6 +184,18 @@ class Gate:
         gc.collect()
         return True
 
+    def _write(self, reports: tuple[WarmupReport, ...]) -> None:
+        """Write the reports to the file that the settings name; several get their models' names into the files'."""
+        file = self.settings.report
+        if file is None:
+            return
+        for report in reports:
+            target = file if len(reports) == 1 else file.with_stem(f"{file.stem}-{report.model}")
+            try:
+                target.write_text(report.to_json())
+            except OSError as error:
+                logger.warning("cannot write the report to %s: %s", target, error.strerror)
+
     async def _until_lost(self) -> None:
         """Watch the connection alone: a server that is busy with its warm-up may be slow to say how it is.
 
@@ -188,15 +206,17 @@ class Gate:
             if not await self.server.stays():
                 with suppress(ServerHungError):
                     await self.server.check_ready()
+                await asyncio.sleep(LOOK_SECONDS)  # some servers close every connection that is idle
 
     async def _until_another_start(self) -> None:
         """Watch a warm server until it is certain, or cannot be ruled out, that another start has taken its place."""
         promise = self.state.detail
         while True:
+            known = self.server.connections
             stayed = await self.server.stays()
             try:
                 await self.server.check_ready()
-                marks = self._marks if stayed else await self.server.marks()
+                marks = self._marks if self.server.connections == known else await self.server.marks()
                 marks = replace(marks, counts=await self.server.counts())
             except ServerGoneError as error:
                 self._tell("waiting", str(error))
@@ -209,6 +229,8 @@ class Gate:
                 self._tell("waiting", "the server or its model was started anew")
                 return
             self._marks = marks
+            if not stayed:
+                await asyncio.sleep(LOOK_SECONDS)
 
     async def _back(self) -> Marks:
         """Wait until the server is ready again, and return its marks."""

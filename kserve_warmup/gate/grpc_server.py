@@ -21,6 +21,7 @@ class GrpcServer:
 
     address: str
     sets: Sequence[SampleSet]
+    connections: int = 0
     _channel: Any = field(default=None, repr=False)
 
     async def check_ready(self) -> None:
@@ -68,5 +69,6 @@ class GrpcServer:
     async def _ask(self, model: str) -> bytes:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
+            self.connections += 1
         answer: bytes = await self._channel.unary_unary(READY_PATHS["grpc"])(grpc_name(model), timeout=HEALTH_TIMEOUT)
         return answer

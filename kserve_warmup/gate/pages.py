@@ -26,11 +26,12 @@ Page = tuple[int, str, bytes]
 
 
 def page(path: str, state: State) -> Page:
-    """Return what stands at ``path``."""
+    """Return what stands at ``path``; ``/report`` is a list unless there is exactly one model's."""
     if path == "/ready":
         return (200 if state.ready else 503), _JSON, _json(state.to_dict())
     if path == "/report":
-        return 200, _JSON, _json([report.to_dict() for report in state.reports])
+        reports = [report.to_dict() for report in state.reports]
+        return 200, _JSON, _json(reports[0] if len(reports) == 1 else reports)
     if path == "/metrics":
         READY.set(state.ready)
         WARMUPS.set(state.warmups)

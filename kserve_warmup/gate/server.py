@@ -60,10 +60,14 @@ class Marks:
 
 @dataclass
 class HttpServer:
-    """The server at ``address``, seen over one connection that is held open from question to question."""
+    """The server at ``address``, seen over one connection that is held open from question to question.
+
+    ``connections`` counts how often it had to be made.
+    """
 
     address: Address
     sets: Sequence[SampleSet]
+    connections: int = 0
     _connection: Connection | None = field(default=None, repr=False)
 
     async def check_ready(self) -> None:
@@ -119,10 +123,22 @@ class HttpServer:
             raise ServerGoneError(str(error)) from error
 
     async def _get(self, path: str) -> Answer:
-        if self._connection is None:
-            self._connection = await Connection.open(self.address)
-        answer = await self._connection.request("GET", path)
-        if not self._connection.reuse():
+        if self._connection is not None:
+            try:
+                return await self._request(self._connection, path)
+            except ConnectionLostError:
+                self.drop()  # closed for being idle, perhaps: only a new connection can tell
+        self._connection = await Connection.open(self.address)
+        self.connections += 1
+        return await self._request(self._connection, path)
+
+    async def _request(self, connection: Connection, path: str) -> Answer:
+        try:
+            answer = await connection.request("GET", path)
+        except asyncio.CancelledError:
+            self.drop()  # half an answer is on its way
+            raise
+        if not connection.reuse():
             self.drop()
         return answer
 

@@ -7,7 +7,9 @@ httpx would also cost a sidecar ten megabytes.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -141,6 +143,8 @@ class Connection:
             raise ConnectionLostError(f"{self._address} broke the connection: {reason(error)}") from error
         except h11.RemoteProtocolError as error:
             raise ConnectionLostError(f"{self._address} broke off its answer: {error}") from error
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
+            raise ConnectionLostError(f"{path!r} cannot be asked for over HTTP: {error}") from error
 
     async def _answer(self) -> Answer:
         status, headers, first = 0, {}, 0.0
@@ -198,4 +202,5 @@ async def fetch(
 
 def reason(error: OSError) -> str:
     """Return why the system refused; asyncio puts the address into the place where the system's words belong."""
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    of_the_system = error.errno in errno.errorcode and not isinstance(error, ssl.SSLError)
+    return os.strerror(error.errno) if error.errno and of_the_system else str(error)

@@ -48,4 +48,5 @@ async def events(prompt):
 app = Starlette(routes=[Route("/v1/models", models), Route("/v1/chat/completions", chat, methods=["POST"])])
 
 if __name__ == "__main__":
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]))
+    # no idle connection is kept: the server closes each one after its answer, without having said so
+    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), timeout_keep_alive=0)

@@ -44,7 +44,7 @@ def test_an_ensemble_is_warmed_down_to_the_models_it_is_made_of(repository, tmp_
         gate_for(server, sample_set(tmp_path, "pipeline")) as gate,
     ):
         gate.wait_phase("ready")
-        (report,) = json.loads(gate.get("/report")[1])
+        report = json.loads(gate.get("/report")[1])
 
     assert {s["protocol"] for s in report["strata"]} == {"v2", "grpc"}
     assert len(repository.calls("m")) >= report["calls"]
