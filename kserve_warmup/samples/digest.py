@@ -6,6 +6,7 @@ import bisect
 import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol, cast
 
 from kserve_warmup.errors import SampleError
@@ -14,6 +15,7 @@ from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import Limits
 from kserve_warmup.samples.sketch import Place, TrafficSketch
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 from kserve_warmup.samples.wire import detect, request
 
 FORMATS = {
@@ -32,6 +34,9 @@ FORMATS = {
     "body": "body",
 }
 """Formats of traffic and the module in ``sources`` that reads each, in the order in which a file's content is tried."""
+
+
+_HEAD = 65536
 
 
 class Source(Protocol):
@@ -124,13 +129,19 @@ class Digest:
         """Begin with nothing read."""
         self.job = job
         self.tally = Tally()
+        self.forms: set[str] = set()
         self.sketch = TrafficSketch(per_stratum=job.limits.per_stratum, seed=job.limits.seed)
 
-    def read(self, forms: Iterable[tuple[str, Part]], progress: Callable[[int], object] = lambda _: None) -> Digest:
-        """Read parts, each in its format, and return the digest; ``progress`` is told each part's bytes."""
+    def read(self, work: Iterable[tuple[str, Part]], progress: Callable[[int], object] = lambda _: None) -> Digest:
+        """Read parts, each in its format (see :func:`records`), and return the digest.
+
+        Args:
+            work: the parts and their formats.
+            progress: told each part's bytes when it is read.
+        """
         placer = Placer(buckets=self.job.buckets)
-        for form, part in forms:
-            for index, record in enumerate(source(form).read(part, self.job.options)):
+        for form, part in work:
+            for index, record in enumerate(records(form, part, self.job.options, self.forms)):
                 self._count(record, Place(part, index), placer)
             progress(part.size)
         return self
@@ -138,6 +149,7 @@ class Digest:
     def merge(self, other: Digest) -> None:
         """Take in what another process has read."""
         self.tally.merge(other.tally)
+        self.forms |= other.forms
         self.sketch.merge(other.sketch)
 
     def total(self) -> Tally:
@@ -179,6 +191,33 @@ def decoded(record: Record) -> Sample:
     return request(protocol, record.body, path=record.path, headers=headers)
 
 
+def records(form: str, part: Part, options: ReadOptions, seen: set[str] | None = None) -> Iterator[Record | BadRecord]:
+    """Yield the records of a part.
+
+    Args:
+        form: its format; empty: to be told by its content.
+        part: what to read.
+        options: what a format of bare tensors does not tell.
+        seen: the format is added to these.
+    """
+    try:
+        name = form or sniffed(part.file)
+    except UNREADABLE as error:
+        yield BadRecord(part.file, f"cannot be read: {error}")
+        return
+    if seen is not None:
+        seen.add(name)
+    yield from source(name).read(part, options)
+
+
+def sniffed(file: str) -> str:
+    """Return the format of a file, told by its content; what it cannot be read for is raised."""
+    with opened(file) as stream:
+        head = stream.read(_HEAD)
+    return next(name for name in FORMATS if source(name).sniff(head))
+
+
+@cache
 def source(name: str) -> Source:
     """Return the module that reads a format.
 

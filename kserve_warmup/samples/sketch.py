@@ -21,6 +21,9 @@ from kserve_warmup.samples.sources.record import BadRecord, Part, Record
 BODIES = 64 * 2**20
 """Bytes of bodies that a process holds; of further requests it remembers where they stand."""
 
+STRATA = 40_000
+"""Strata above which memory would grow too much, and no set could stand for them."""
+
 _DAMAGED = 1000
 _SENT_HEADERS = sorted(HEADER_ALLOW_LIST)
 
@@ -174,6 +177,9 @@ class TrafficSketch:
     def _of(self, stratum: Stratum) -> StratumSketch:
         sketch = self.strata.get(stratum)
         if sketch is None:
+            if len(self.strata) >= STRATA:
+                what = f"the traffic has more than {STRATA:,} combinations of shape, batch size and protocol"
+                raise SampleError(f"{what}: put similar shapes together with --shapes buckets")
             sketch = self.strata[stratum] = StratumSketch(self.per_stratum)
         return sketch
 

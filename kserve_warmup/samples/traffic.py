@@ -7,21 +7,19 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.digest import FORMATS, Digest, Job, Tally, decoded, source
+from kserve_warmup.samples.digest import FORMATS, Digest, Job, Tally, decoded, records, sniffed, source
 from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import choose
 from kserve_warmup.samples.sketch import Kept
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
-from kserve_warmup.samples.sources.storage import UNREADABLE, find, opened, public
+from kserve_warmup.samples.sources.storage import UNREADABLE, find, public, size
 from kserve_warmup.samples.store import SampleSet
 
 __all__ = ["FORMATS", "Job", "Tally", "find_files", "plan", "read", "sample_traffic"]
 
 PART = 64 * 2**20
 """Bytes of a file that one process reads at a time, where its format can be split."""
-
-_HEAD = 65536
 
 
 def find_files(sources: Iterable[str | Path]) -> list[str]:
@@ -36,7 +34,8 @@ def find_files(sources: Iterable[str | Path]) -> list[str]:
 def plan(sources: Iterable[str | Path], form: str | None = None) -> Iterator[tuple[str, Part] | BadRecord]:
     """Yield the parts to read of all files, each with its format, and a note of each file that cannot be read.
 
-    How a file is split depends on its size alone, so that every engine reads the same parts.
+    The format of a small file is empty: who reads it tells it. How a file is split depends on its size alone, so that
+    every engine reads the same parts.
 
     Args:
         sources: files, folders, globs and URLs of object stores.
@@ -56,8 +55,7 @@ def read(
         if isinstance(item, BadRecord):
             yield item
             continue
-        name, part = item
-        for record in source(name).read(part, options or ReadOptions()):
+        for record in records(*item, options or ReadOptions()):
             yield _decoded(record) if isinstance(record, Record) else record
 
 
@@ -103,13 +101,13 @@ def sample_traffic(
     tally.check(max_bad)
     choice = choose(digest.sketch, job.limits)
     samples = _fetched(choice.requests, {part: form for form, part in work}, digest)
-    facts = choice.facts | ({"notes": notes} if (notes := _notes(work)) else {})
+    facts = choice.facts | ({"notes": notes} if (notes := _notes(digest.forms)) else {})
     return SampleSet(model, tuple(samples), " ".join(sorted(map(public, named))), choice.coverage, facts), tally
 
 
-def _notes(work: Iterable[tuple[str, Part]]) -> list[str]:
+def _notes(forms: Iterable[str]) -> list[str]:
     """Return what the formats of the traffic do not keep, as a person must know."""
-    return sorted({note for form, _ in work if (note := getattr(source(form), "NOTE", None))})
+    return sorted({note for form in forms if (note := getattr(source(form), "NOTE", None))})
 
 
 def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest: Digest) -> Iterator[Sample]:
@@ -125,7 +123,7 @@ def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest:
         else:
             missing[kept.place.part][kept.place.index] = (kept, weight)
     for part, wanted in missing.items():
-        for index, record in enumerate(source(forms[part]).read(part, digest.job.options)):
+        for index, record in enumerate(records(forms[part], part, digest.job.options)):
             if index in wanted:
                 kept, weight = wanted.pop(index)
                 if not isinstance(record, Record) or digest.sketch.key(record) != kept.key:
@@ -139,7 +137,11 @@ def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest:
 
 def _parts(path: str, form: str | None) -> Iterator[tuple[str, Part] | BadRecord]:
     try:
-        name = form or _sniffed(path)
+        total = size(path)
+        if total <= PART:
+            yield form or "", Part(path, size=total)  # its reader tells the format: files may be many
+            return
+        name = form or sniffed(path)
         split = getattr(source(name), "split", None)
         for part in split(path, PART) if split else [Part.whole(path)]:
             yield name, part
@@ -152,9 +154,3 @@ def _decoded(record: Record) -> Sample | BadRecord:
         return decoded(record)
     except SampleError as error:
         return record.bad(str(error))
-
-
-def _sniffed(path: str) -> str:
-    with opened(path) as stream:
-        head = stream.read(_HEAD)
-    return next(name for name in FORMATS if source(name).sniff(head))

@@ -168,6 +168,17 @@ def test_few_requests_are_decoded_whole_and_the_room_of_those_that_go_is_used_ag
     assert [kept.sample is not None for kept in stratum.kept] == [True] * 3
 
 
+def test_traffic_in_which_nothing_is_alike_is_refused_before_it_fills_the_memory(monkeypatch):
+    monkeypatch.setattr(sketches, "STRATA", 10)
+    samples = [v1_sample(width, 1, 1) for width in range(1, 12)]
+    sketched(samples[:10], Limits())
+    with pytest.raises(SampleError, match="more than 10 combinations of shape"):
+        sketched(samples, Limits())
+    first, second = sketched(samples[:6], Limits()), sketched(samples[6:], Limits())
+    with pytest.raises(SampleError, match="--shapes buckets"):
+        first.merge(second)
+
+
 def test_sketches_with_other_parameters_do_not_merge():
     with pytest.raises(SampleError, match="same per_stratum and seed"):
         TrafficSketch(seed=1).merge(TrafficSketch(seed=2))

@@ -8,7 +8,7 @@ from kserve_warmup.samples.digest import Digest, Job
 from kserve_warmup.samples.sources.record import Part
 
 Work = Sequence[tuple[str, Part]]
-"""Parts of files to read, each with its format."""
+"""Parts of files to read, each with its format, which is empty when the file's content is to tell it."""
 
 Engine = Callable[[Work, Job, Callable[[int], object]], Digest]
 """Reads the work to one digest; told, as bytes are read, how many."""
