@@ -5,13 +5,14 @@ TRITON_VENV := .venv-triton
 KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
 BIN := $(VENV)/bin
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 # What this machine lacks is left out of "make test", and said loudly; in CI (CI set) everything runs, or fails.
 LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
   docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env perf-analyzer demo test test-unit test-kserve test-ray test-containers images clean-images lint format bench clean
+.PHONY: help env triton-env torch-env perf-analyzer demo test test-unit test-kserve test-ray test-torch test-containers images clean-images lint format bench bench-torch clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,9 +29,13 @@ test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## A
 	  $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
 	  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)
 	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
+	@echo "The tests of torch's models need torch, a large download, and are LEFT OUT: make test-torch runs them."
 
 test-unit: env  ## The tests that start no server.
 	$(BIN)/pytest tests/unit
+
+test-torch: torch-env  ## The tests of torch's models; downloads torch's CPU build (190 MB) when it is not there.
+	$(BIN)/pytest -m torch tests/integration
 
 test-kserve: $(KSERVE_VENV)/.installed  ## KServe's own tests, with kserve.Model replaced by WarmupModel.
 	$(KSERVE_VENV)/bin/python tests/conformance/run.py
@@ -75,6 +80,11 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(BIN)/python -m benchmarks.samples_engine --size 2e9 --form parquet
 	$(if $(filter docker haproxy,$(LACKS)),@echo "No Docker or haproxy: LEFT OUT the rolling updates",$(BIN)/python -m benchmarks.rolling_update)
 
+bench-torch: torch-env  ## Benchmarks of torch's models, with torch's CPU build.
+	$(BIN)/python -m benchmarks.oracle_calls --torch
+	$(BIN)/python -m benchmarks.first_over_steady --model silero_vad_jit
+	$(BIN)/python -m benchmarks.first_over_steady --model digits_cnn --protocols v2 --starts 3
+
 clean:  ## Remove environments and results of runs.
 	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) out
 
@@ -117,6 +127,19 @@ $(PERF)/perf_analyzer: Makefile | $(VENV)/.installed
 	rm -r $(PERF)/tritonclient* $(PERF)/nvidia* $(PERF)/*.deb
 	printf '#!/bin/sh\nhere=$$(dirname "$$(realpath "$$0")")\nLD_LIBRARY_PATH="$$here" exec "$$here/perf_analyzer.bin" "$$@"\n' > $@
 	chmod +x $@ $@.bin
+
+torch-env: env triton-env $(VENV)/.torch $(TRITON_VENV)/.torch  ## torch's CPU build in both environments.
+
+# +cpu keeps CUDA out for certain: where only CUDA's build is to be had, this says so and downloads nothing.
+TORCH := --extra-index-url $(TORCH_INDEX) 'torch==2.13.0+cpu'
+
+$(VENV)/.torch: $(VENV)/.installed
+	$(BIN)/pip install --quiet $(TORCH) --editable '.[torch]'
+	touch $@
+
+$(TRITON_VENV)/.torch: $(TRITON_VENV)/.installed
+	$(TRITON_VENV)/bin/pip install --quiet $(TORCH) 'numpy<2'
+	touch $@
 
 $(KSERVE_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(KSERVE_VENV)

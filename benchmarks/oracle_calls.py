@@ -4,7 +4,7 @@ In a fresh process for each demo model: the warm-up's calls to the model's own p
 same loop and so under the same conditions, 300 more to each stratum after its stop, which tell the plateau. The oracle
 stops at the first call from which a stratum stays within 10 % of its plateau, as running medians of 9 see it, or within
 what the plateau's own noise allows where that is more.
-Run in a checkout: ``python benchmarks/oracle_calls.py``.
+Run in a checkout: ``python -m benchmarks.oracle_calls``; with ``--torch`` it takes torch's models.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ import numpy as np
 
 from benchmarks.results import save
 from kserve_warmup.demo.fetch import fetch
+from kserve_warmup.demo.needs import check_needs
 from kserve_warmup.demo.predictors import Predictor
-from kserve_warmup.demo.servers import kserve_server
-from kserve_warmup.demo.traffic import MODELS, record
+from kserve_warmup.demo.servers import caches, kserve_server
+from kserve_warmup.demo.traffic import MODELS, TORCH_MODELS, home, record
 from kserve_warmup.measure import Target, wait_ready
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
@@ -82,7 +83,7 @@ class Stratum:
 
 async def warm(name: str, folder: str) -> list[dict[str, Any]]:
     """Send as ``replay`` does (a call to each stratum, then one stratum after the other), and go on after the stops."""
-    Predictor.repository = REPOSITORY
+    Predictor.repository = home(REPOSITORY, name)
     model = Predictor(name)
     model.load()
     transport, settings = InProcessTransport(model), WarmupSettings()
@@ -99,9 +100,14 @@ async def warm(name: str, folder: str) -> list[dict[str, Any]]:
 
 
 def strata(name: str, folder: Path) -> list[dict[str, Any]]:
-    environment = os.environ | {"KSERVE_WARMUP_ENABLED": "false"}
     command = [sys.executable, __file__, "--child", name, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    with tempfile.TemporaryDirectory() as cache:
+        environment = (
+            os.environ
+            | {"KSERVE_WARMUP_ENABLED": "false", "KSERVE_WARMUP_REQUEST_TIMEOUT": "120"}
+            | caches(Path(cache))
+        )
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -109,16 +115,20 @@ def strata(name: str, folder: Path) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--starts", type=int, default=3)
+    parser.add_argument("--torch", action="store_true", help="take torch's models instead of the demo's")
     options = parser.parse_args()
-    fetch(REPOSITORY)
+    chosen = TORCH_MODELS if options.torch else MODELS
+    repository = home(REPOSITORY, next(iter(chosen)))
+    check_needs(chosen)
+    fetch(repository)
     models: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        with kserve_server(REPOSITORY, list(MODELS)) as server:
-            for name, model in MODELS.items():
+        with kserve_server(repository, list(chosen)) as server:
+            for name, model in chosen.items():
                 wait_ready(Target(server.http_url, name), alive=server.alive)
                 recording = record(model, server, Path(scratch, f"{name}.jsonl"))
                 sample_traffic([recording.traffic], name)[0].save(Path(scratch, name))
-        for name in MODELS:
+        for name in chosen:
             starts = [strata(name, Path(scratch, name)) for _ in range(options.starts)]
             spent, best = (sum(row[key] for rows in starts for row in rows) for key in ("calls", "oracle"))
             models[name] = {"calls": spent, "oracle": best, "times_oracle": spent / best, "starts": starts}
@@ -126,7 +136,7 @@ def main() -> None:
             print(f"{name:14} {calls}: {spent / best:.2f}")
     times = median(model["times_oracle"] for model in models.values())
     print(f"median {times:.2f} times the oracle")
-    save("oracle_calls", {"median_times_oracle": times, "models": models})
+    save("oracle_calls_torch" if options.torch else "oracle_calls", {"median_times_oracle": times, "models": models})
 
 
 if __name__ == "__main__":

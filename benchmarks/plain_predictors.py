@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import kserve
+import numpy as np
 from kserve import InferInput, InferRequest
 
-from kserve_warmup.demo.inputs import digits
+from kserve_warmup.demo.inputs import Array, digits, speech
 from kserve_warmup.demo.predictors import answer, load_core
 
 BY_HAND_CALLS = 20
@@ -25,7 +26,7 @@ class Plain(kserve.Model):  # type: ignore[misc]
     def load(self) -> bool:
         self.core = load_core(self.repository / self.name / "1")
         if self.by_hand:
-            payload = v1_payload() if self.by_hand == "v1" else v2_payload(self.name)
+            payload = v1_payload(self.name) if self.by_hand == "v1" else v2_payload(self.name)
             for _ in range(BY_HAND_CALLS):
                 self.predict(payload)
         self.ready = True
@@ -35,14 +36,22 @@ class Plain(kserve.Model):  # type: ignore[misc]
         return answer(self.name, self.core, payload)
 
 
-def v1_payload() -> dict[str, Any]:
-    return {"instances": [{"image": digits()[0][0].tolist()}]}
+def one_row(name: str) -> dict[str, Array]:
+    if name.startswith("silero_vad"):
+        return {"audio": speech()[20:21], "state": np.zeros((1, 2, 128), np.float32)}
+    return {"image": digits()[0][:1]}
+
+
+def v1_payload(name: str) -> dict[str, Any]:
+    return {"instances": [{key: array[0].tolist() for key, array in one_row(name).items()}]}
 
 
 def v2_payload(name: str) -> InferRequest:
-    tensor = InferInput("image", [1, 64], "FP32")
-    tensor.set_data_from_numpy(digits()[0][:1], binary_data=False)
-    return InferRequest(name, [tensor], request_id="by-hand")
+    tensors = []
+    for key, array in one_row(name).items():
+        tensors.append(InferInput(key, list(array.shape), "FP32"))
+        tensors[-1].set_data_from_numpy(array, binary_data=False)
+    return InferRequest(name, tensors, request_id="by-hand")
 
 
 def main() -> None:

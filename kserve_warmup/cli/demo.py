@@ -16,7 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def run(
     *,
     models: Annotated[
-        str | None, typer.Option(help="Which of its models, with commas between; all when left out.")
+        str | None,
+        typer.Option(
+            help="Which of its models, with commas between: digits_mlp, digits_knn, silero_vad, digits_forest, which "
+            "run when it is left out; silero_vad_jit and digits_cnn, which need the extra torch."
+        ),
     ] = None,
     starts: Annotated[int, typer.Option(min=1, help="Fresh processes for each figure; their median is shown.")] = 1,
     requests: Annotated[int, typer.Option(min=2, help="Requests to send to each process.")] = 10,
@@ -28,7 +32,7 @@ def run(
 ) -> None:
     """Measure the first request against the steady ones: KServe and Triton, cold and warm, on real models."""
     from kserve_warmup.cli.report import write
-    from kserve_warmup.demo.run import Options
+    from kserve_warmup.demo.run import Options, check, left_out
     from kserve_warmup.demo.run import run as run_demo
     from kserve_warmup.html import render_demo
     from kserve_warmup.terminal import demo_table
@@ -37,6 +41,9 @@ def run(
     if models is not None:
         options = options.only(name.strip() for name in models.split(","))
     notes = Console(stderr=True)
+    check(options)
+    if note := left_out(options):
+        notes.print(note, soft_wrap=True, highlight=False)
     with _progress(notes, options.steps) as tell:
         result = run_demo(options, tell)
     write(out / "result.json", result.to_json() + "\n")

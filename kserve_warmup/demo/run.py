@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import platform
 import shutil
@@ -15,10 +14,11 @@ from importlib import metadata
 from pathlib import Path
 
 from kserve_warmup.demo.fetch import fetch
+from kserve_warmup.demo.needs import check_needs, has_torch
 from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult, ModelFacts, Scenario, Start
 from kserve_warmup.demo.result import Server as ServerName
 from kserve_warmup.demo.servers import Server, kserve_server, triton_server
-from kserve_warmup.demo.traffic import MODELS, Recording, record
+from kserve_warmup.demo.traffic import ALL_MODELS, MODELS, TORCH_MODELS, Recording, home, record
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol
@@ -28,7 +28,6 @@ from kserve_warmup.triton.plan import Options as TritonOptions
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.server import find_tritonserver
 
-PACKAGES = {"jax": "jax", "numba": "numba", "sklearn": "scikit-learn", "onnxruntime": "onnxruntime"}
 PROTOCOL: Protocol = "v2"
 """What the measured requests are written in: the protocol that both servers and most clients speak."""
 
@@ -52,10 +51,18 @@ class Options:
         """Return the same options for these models."""
         return replace(self, models=tuple(names))
 
+    def home(self, model: str) -> Path:
+        """Return the repository that holds a model."""
+        return home(self.repository, model)
+
+    def servers(self, model: str) -> tuple[ServerName, ...]:
+        """Return the servers that can run a model here: Triton runs torch's only with torch in its environment."""
+        return SERVERS if model in MODELS or has_torch(find_tritonserver().python) else ("kserve",)
+
     @property
     def steps(self) -> int:
         """Return how often :func:`run` tells of a step."""
-        return 1 + len(self.models) * (1 + len(SERVERS) * len(SCENARIOS) * self.starts)
+        return 1 + sum(1 + len(self.servers(model)) * len(SCENARIOS) * self.starts for model in self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +87,15 @@ def run(options: Options, tell: Tell) -> DemoResult:
     """
     begin = time.monotonic()
     check(options)
-    fetch(options.repository)
+    for repository in {options.home(model) for model in options.models}:
+        fetch(repository)
     tell("recording requests")
     recordings = _record(options)
     prepared, cells = {}, []
     for model in options.models:
         tell(f"{model}: sampling, generating Triton warm-up")
         prepared[model] = _prepare(options, model, recordings[model])
-        for server in SERVERS:
+        for server in options.servers(model):
             for scenario in SCENARIOS:
                 starts = []
                 for _ in range(options.starts):
@@ -111,27 +119,37 @@ def check(options: Options) -> None:
     Raises:
         WarmupError: a model is unknown, a package or the Triton server is missing, or there is no repository.
     """
-    if unknown := [name for name in options.models if name not in MODELS]:
-        raise WarmupError(f"unknown demo model {unknown[0]!r}: use {', '.join(MODELS)}")
+    if unknown := [name for name in options.models if name not in ALL_MODELS]:
+        raise WarmupError(f"unknown demo model {unknown[0]!r}: use {', '.join(ALL_MODELS)}")
     if not options.models or options.starts < 1 or options.requests < 1:
         msg = "the demo needs at least one model, one start and one request"
         raise WarmupError(msg)
-    if missing := [name for name in options.models if not (options.repository / name / "config.pbtxt").is_file()]:
-        raise WarmupError(
-            f"{options.repository / missing[0]} is no Triton model: run the demo in a checkout, or give --repository"
-        )
-    if absent := [package for module, package in PACKAGES.items() if not importlib.util.find_spec(module)]:
-        raise WarmupError(f"the demo's models need {', '.join(absent)}: pip install 'kserve-warmup[demo]'")
+    folders = [options.home(name) / name for name in options.models]
+    if missing := [folder for folder in folders if not (folder / "config.pbtxt").is_file()]:
+        raise WarmupError(f"{missing[0]} is no Triton model: run the demo in a checkout, or give --repository")
+    check_needs(options.models)
     find_tritonserver()
 
 
+def left_out(options: Options) -> str | None:
+    """Return one line on what is not measured and why, or None when everything is."""
+    models = [model for model in options.models if len(options.servers(model)) < len(SERVERS)]
+    if not models:
+        return None
+    python = find_tritonserver().python or "its python3"
+    return f"Not on Triton: {', '.join(models)}. {python} has no torch: run `make torch-env`."
+
+
 def _record(options: Options) -> dict[str, Recording]:
-    with kserve_server(options.repository, options.models) as server:
-        recordings = {}
-        for model in options.models:
-            wait_ready(Target(server.http_url, model), alive=server.alive)
-            recordings[model] = record(MODELS[model], server, options.out / model / "traffic.jsonl")
-        return recordings
+    recordings = {}
+    for models in ([m for m in options.models if m in known] for known in (MODELS, TORCH_MODELS)):
+        if not models:
+            continue
+        with kserve_server(options.home(models[0]), models) as server:
+            for model in models:
+                wait_ready(Target(server.http_url, model), alive=server.alive)
+                recordings[model] = record(ALL_MODELS[model], server, options.out / model / "traffic.jsonl")
+    return recordings
 
 
 def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
@@ -142,7 +160,7 @@ def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
     for scenario in SCENARIOS:
         repository = prepared.triton(scenario)
         shutil.rmtree(repository, ignore_errors=True)
-        shutil.copytree(options.repository / model, repository / model, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(options.home(model) / model, repository / model, ignore=shutil.ignore_patterns("__pycache__"))
     apply_all(plan_repository_removal(prepared.triton("cold"), [model]).changed)
     plan = plan_repository(prepared.triton("warm"), folder / "samples", [model], TritonOptions())
     apply_all(plan.changed)
@@ -152,7 +170,7 @@ def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
 def _start(options: Options, model: str, prepared: Prepared, server: ServerName, scenario: Scenario) -> Start:
     samples = prepared.folder / "samples" if scenario == "warm" else None
     running: contextlib.AbstractContextManager[Server] = (
-        kserve_server(options.repository, [model], samples)
+        kserve_server(options.home(model), [model], samples, warmup_seconds=ALL_MODELS[model].warmup_seconds)
         if server == "kserve"
         else triton_server(prepared.triton(scenario))
     )
@@ -165,7 +183,7 @@ def _start(options: Options, model: str, prepared: Prepared, server: ServerName,
 
 
 def _facts(model: str, prepared: Prepared) -> ModelFacts:
-    spec, samples = MODELS[model], prepared.samples
+    spec, samples = ALL_MODELS[model], prepared.samples
     strata = len({sample.stratum for sample in samples})
     requests = prepared.recording.requests
     return ModelFacts(model, spec.description, spec.inputs, requests, len(samples), strata, samples.coverage)
@@ -173,7 +191,7 @@ def _facts(model: str, prepared: Prepared) -> ModelFacts:
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for package in ("kserve-warmup", "kserve", "jax", "numba", "scikit-learn", "onnxruntime"):
+    for package in ("kserve-warmup", "kserve", "jax", "numba", "scikit-learn", "onnxruntime", "torch"):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
     return versions

@@ -43,7 +43,11 @@ class Server:
 
 @contextlib.contextmanager
 def kserve_server(
-    repository: Path, models: Sequence[str], samples: Path | None = None, program: Sequence[str] = PREDICTORS
+    repository: Path,
+    models: Sequence[str],
+    samples: Path | None = None,
+    program: Sequence[str] = PREDICTORS,
+    warmup_seconds: int = WARMUP_SECONDS,
 ) -> Iterator[Server]:
     """Run the demo's predictors in a KServe server.
 
@@ -52,6 +56,7 @@ def kserve_server(
         models: which of its models to serve.
         samples: a sample set to warm with; None serves cold.
         program: what Python runs, if not the demo's predictors; it is given the repository, the models and ports.
+        warmup_seconds: when the warm-up ends at the latest; a single request may take as long.
 
     Raises:
         WarmupFailedError: from ``alive``, when the process has ended; carries the end of its log.
@@ -67,7 +72,7 @@ def kserve_server(
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=_environment(Path(folder)) | _warmup(samples, report),
+                env=_environment(Path(folder)) | _warmup(samples, report, warmup_seconds),
             )
         try:
             yield Server(
@@ -93,7 +98,7 @@ def triton_server(repository: Path) -> Iterator[Server]:
 
     with tempfile.TemporaryDirectory(prefix="kserve-warmup-demo-") as folder:
         started = time.monotonic()
-        with TritonServer(repository, env=_caches(Path(folder)), stop_timeout=STOP_SECONDS) as triton:
+        with TritonServer(repository, env=caches(Path(folder)), stop_timeout=STOP_SECONDS) as triton:
 
             def alive() -> None:
                 if triton.returncode is not None:
@@ -120,22 +125,24 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _caches(folder: Path) -> dict[str, str]:
+def caches(folder: Path) -> dict[str, str]:
+    """Return the environment variables that keep each compiler's cache in ``folder``: an old one hides a cold start."""
     return {name: str(folder / name.lower()) for name in CACHES}
 
 
 def _environment(folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KSERVE_WARMUP_")}
-    return kept | _caches(folder)
+    return kept | caches(folder)
 
 
-def _warmup(samples: Path | None, report: Path) -> dict[str, str]:
+def _warmup(samples: Path | None, report: Path, seconds: int) -> dict[str, str]:
     if samples is None:
         return {"KSERVE_WARMUP_ENABLED": "false"}
     return {
         "KSERVE_WARMUP_SAMPLES": str(samples),
         "KSERVE_WARMUP_REPORT": str(report),
-        "KSERVE_WARMUP_MAX_SECONDS": str(WARMUP_SECONDS),
+        "KSERVE_WARMUP_MAX_SECONDS": str(seconds),
+        "KSERVE_WARMUP_REQUEST_TIMEOUT": str(seconds),
     }
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from kserve_warmup.demo.inputs import Array, digits, speech
-from kserve_warmup.demo.servers import Server
+from kserve_warmup.demo.servers import WARMUP_SECONDS, Server
 from kserve_warmup.measure import Target, send
 from kserve_warmup.samples import wire
 from kserve_warmup.samples.datatypes import Tensor
@@ -25,7 +25,8 @@ MEASURED_BATCHES = (1, 1, 2, 1, 4, 1, 8, 1, 1, 1)
 class Model:
     """One of the demo's models and the traffic that it has.
 
-    ``batches`` and ``protocols`` map a batch size and a protocol to the share of the requests that have it.
+    ``batches`` and ``protocols`` map a batch size and a protocol to the share of the requests that have it;
+    ``warmup_seconds`` is the budget that the demo's warm-up has on KServe.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Model:
     requests: int
     batches: dict[int, float]
     protocols: dict[Protocol, float]
+    warmup_seconds: int = WARMUP_SECONDS
 
 
 MODELS: dict[str, Model] = {
@@ -73,6 +75,30 @@ MODELS: dict[str, Model] = {
         ),
     )
 }
+"""The demo's models unless others are named."""
+
+TORCH_MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        replace(
+            MODELS["silero_vad"],
+            name="silero_vad_jit",
+            description="silero-vad in TorchScript, which torch's JIT optimises in the first two calls.",
+        ),
+        Model(
+            "digits_cnn",
+            "A convolutional network; torch.compile builds C++ for every batch size anew.",
+            "held-out handwritten digits of scikit-learn, 1 to 8 in a request",
+            80,
+            {1: 0.8, 4: 0.1, 8: 0.1},
+            {"v2": 1.0},
+            warmup_seconds=120,
+        ),
+    )
+}
+"""Those that need the extra ``torch``, which is far too large to download for a demo by default."""
+
+ALL_MODELS = MODELS | TORCH_MODELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +108,14 @@ class Recording:
     traffic: Path
     requests: int
     measured: tuple[Sample, ...]
+
+
+def home(repository: Path, model: str) -> Path:
+    """Return the model repository that holds ``model``: the one given or, for torch's models, the one beside it.
+
+    They are apart because a Triton server loads all of a repository or ends, and it need not have torch.
+    """
+    return repository.with_name(f"{repository.name}_torch") if model in TORCH_MODELS else repository
 
 
 def record(model: Model, server: Server, path: Path) -> Recording:
@@ -94,7 +128,7 @@ def record(model: Model, server: Server, path: Path) -> Recording:
     def ask(sample: Sample) -> bytes:
         return send(sample, Target(server.grpc_url if sample.protocol == "grpc" else server.http_url, model.name))
 
-    clients = _listeners if model.name == "silero_vad" else _readers
+    clients = _listeners if model.name.startswith("silero_vad") else _readers
     recorded, measured = clients(model, ask)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
