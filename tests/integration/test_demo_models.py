@@ -13,8 +13,7 @@ from kserve_warmup.demo.servers import kserve_server, triton_server
 from kserve_warmup.demo.traffic import MODELS, record, request
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.measure import Target, send, wait_ready
-from kserve_warmup.samples.sources.jsonl import read
-from kserve_warmup.samples.sources.record import ReadOptions
+from kserve_warmup.samples.traffic import read
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
@@ -113,7 +112,7 @@ def test_grpc_and_v1_reach_the_models_too(kserve, model):
 def test_recorded_traffic_holds_what_was_answered_and_is_measured_with_other_requests(kserve, tmp_path, name):
     recording = record(MODELS[name], kserve, tmp_path / "deep" / "traffic.jsonl")
 
-    recorded = list(read(recording.traffic, ReadOptions()))
+    recorded = list(read([recording.traffic]))
     assert len(recorded) == recording.requests
     assert {sample.protocol for sample in recorded} == set(MODELS[name].protocols)
     assert {sample.batch for sample in recorded} == set(MODELS[name].batches)
