@@ -29,10 +29,15 @@ def figures():
 
 @pytest.fixture(scope="session")
 def client():
+    """A client of the daemon; whatever carries the run's label goes with it."""
     client = connect()
     yield client
-    for image in client.images.list(filters={"label": f"kserve-warmup.run={LABEL['kserve-warmup.run']}"}):
-        client.images.remove(image.id, force=True)
+    mine = {"label": f"kserve-warmup.run={LABEL['kserve-warmup.run']}"}
+    for container in client.containers.list(all=True, filters=mine):
+        container.remove(force=True, v=True)
+    for image in client.images.list(filters=mine):
+        with contextlib.suppress(docker.errors.ImageNotFound):  # it went with another one
+            client.images.remove(image.id, force=True)
     client.close()
 
 

@@ -1,11 +1,12 @@
 """Triton's image: its blocks ran, stale or bad ones do not get into an image, broken ones never turn ready."""
 
+import io
 import re
 import shutil
 
 import docker
 import pytest
-from docker_servers import LABEL, MODEL, ROOT, SAMPLES, TRITON, grpc_ready
+from docker_servers import BASE, LABEL, MODEL, ROOT, SAMPLES, TRITON, grpc_ready
 
 from kserve_warmup import SampleSet
 from kserve_warmup.triton.prove import prove
@@ -30,13 +31,20 @@ def edit(project, pattern, replacement):
     config.write_text(text)
 
 
+@pytest.fixture(scope="module")
+def generator(client):
+    """The image that checks, with the run's label: what a refused build leaves behind inherits it."""
+    image, _ = client.images.build(fileobj=io.BytesIO(f"FROM {BASE}".encode()), labels=LABEL, rm=True)
+    return image.id
+
+
 @pytest.fixture
-def build(client, project):
+def build(client, project, generator):
     """Build the project's image as a pipeline would; return the image's name and what the build said."""
 
     def _build(**arguments):
         tag = f"kserve-warmup/test-{LABEL['kserve-warmup.run']}"
-        arguments = {"TRITON_IMAGE": TRITON} | arguments
+        arguments = {"TRITON_IMAGE": TRITON, "KSERVE_WARMUP_IMAGE": generator} | arguments
         _, log = client.images.build(
             path=str(project),
             dockerfile=str(DOCKERFILE),
@@ -44,6 +52,9 @@ def build(client, project):
             labels=LABEL,
             tag=tag,
             network_mode="none",
+            nocache=True,
+            rm=True,
+            forcerm=True,
         )
         return tag, said(log)
 
