@@ -91,14 +91,14 @@ def verify(
     unseen: Sequence[SampleSet] = (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> Verification:
-    """Measure fresh starts of ``server`` and judge them; ``tell`` hears of each start as it begins.
+    """Measure fresh starts of ``server`` and judge them; ``tell`` hears how long it takes, and of each start.
 
     Args:
         server: what to start.
         sets: a sample set for each of its models.
         options: how often, how fast, and the limit.
         unseen: sample sets with strata that the warm-up may not have known; those that ``sets`` have are left out.
-        tell: called with one line before each start.
+        tell: called with one line before the first start, and one before each.
 
     Raises:
         WarmupFailedError: a start did not become ready, or a request failed.
@@ -108,6 +108,8 @@ def verify(
     new = [s for s in strata(unseen, unseen=True) if (s.model, s.samples[0].stratum) not in keys]
     for protocol in {s.protocol for stratum in (*known, *new) for s in stratum.samples}:
         warm_client(protocol)
+    seconds = options.starts * options.requests * options.pace * (len(known) + len(new))
+    tell(f"{len(known) + len(new)} strata: requests alone take {seconds:.0f} s")
     starts, found = [], []
     for number in range(options.starts):
         turn = number % len(known)

@@ -14,10 +14,11 @@ from jinja2 import UndefinedError
 from kserve_warmup import figures
 from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.html import render_demo, render_report
+from kserve_warmup.html import render_demo, render_report, render_verification
 from kserve_warmup.html.page import render
 from kserve_warmup.html.warmup import ELSEWHERE
 from kserve_warmup.report import Step, WarmupReport
+from kserve_warmup.verify.result import Verification
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
 HOSTILE = "<script>alert(1)</script>\"'><img src=https://evil.example/x onerror=alert(1)>{{ 7*7 }}&amp;"
@@ -33,8 +34,17 @@ def demo() -> DemoResult:
     return DemoResult.from_json((REPORTS / "demo.json").read_text())
 
 
-@pytest.fixture(scope="module", params=["warmup", "demo"])
-def page(request: pytest.FixtureRequest, reports: list[WarmupReport], demo: DemoResult) -> str:
+@pytest.fixture(scope="module")
+def verification() -> Verification:
+    return Verification.from_json((REPORTS / "verify.json").read_text())
+
+
+@pytest.fixture(scope="module", params=["warmup", "demo", "verify"])
+def page(
+    request: pytest.FixtureRequest, reports: list[WarmupReport], demo: DemoResult, verification: Verification
+) -> str:
+    if request.param == "verify":
+        return render_verification(verification)
     return render_report(*reports) if request.param == "warmup" else render_demo(demo)
 
 
@@ -318,3 +328,19 @@ def test_a_warmup_without_samples_is_not_called_steady(reports: list[WarmupRepor
 def test_a_name_that_a_template_misses_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="verdict"):
         render("warmup.html.j2", title="t", sections=[])
+
+
+def test_a_verification_shows_every_figure_and_why_a_shape_fails(verification: Verification) -> None:
+    page = render_verification(verification)
+    found = rows(page, "First and steady latency")
+    assert [row[0].removesuffix(" unseen") for row in found] == [row.name for row in verification.rows]
+    assert [row[4] for row in found] == [f"{row.judgement.ratio:,.2f}" for row in verification.rows]
+    assert "Not warm" in own(page)
+    assert "this shape was not warmed and compiles live" in own(page)
+
+
+def test_a_verification_s_names_are_text_whatever_they_contain(verification: Verification) -> None:
+    hostile = replace(verification, target=HOSTILE, rows=tuple(replace(r, name=HOSTILE) for r in verification.rows))
+    page = render_verification(hostile)
+    assert "<script>alert" not in own(page)
+    assert not list(parsed(page).iter("img"))
