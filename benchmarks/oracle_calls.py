@@ -28,7 +28,7 @@ from benchmarks.results import save
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.needs import check_needs
 from kserve_warmup.demo.predictors import Predictor
-from kserve_warmup.demo.servers import caches, kserve_server
+from kserve_warmup.demo.servers import kserve_server
 from kserve_warmup.demo.traffic import MODELS, TORCH_MODELS, home, record
 from kserve_warmup.measure import Target, wait_ready
 from kserve_warmup.samples.sample import Sample
@@ -37,6 +37,7 @@ from kserve_warmup.samples.traffic import sample_traffic
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.steady import SteadyStateDetector
 from kserve_warmup.transports.in_process import InProcessTransport
+from kserve_warmup.triton.disposable import caches
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = ROOT / "model_repository"

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kserve_warmup.cli._calibrate import calibrate_and_write
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS
 from kserve_warmup.triton.files import WARMUP
@@ -42,7 +43,18 @@ def run(
             show_default=False,
         ),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="How often each block runs.")] = COUNT,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate", help="Find each block's count on a disposable tritonserver with copies of the models."
+        ),
+    ] = False,
+    count: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help=f"How often each block runs. Default: as calibrated, else {COUNT}.", show_default=False
+        ),
+    ] = None,
     batch_sizes: Annotated[
         str, typer.Option(help="Such as 1,4,8; instead of the traffic's and the batcher's sizes.", show_default=False)
     ] = "",
@@ -55,6 +67,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write model_warmup blocks with real requests into config.pbtxt, and touch nothing else in it."""
+    if calibrate and (check or diff or remove or prove_url is not None or count is not None):
+        msg = "--calibrate finds the counts and writes them: leave out --check, --diff, --remove, --prove and --count"
+        raise TritonConfigError(msg)
     if sum((check, diff, remove, prove_url is not None)) > 1 and not (
         remove and (check or diff) and not (check and diff)
     ):
@@ -70,7 +85,12 @@ def run(
         msg = "--samples is missing: name the sample set that 'kserve-warmup sample' wrote"
         raise TritonConfigError(msg)
     else:
-        options = Options(count, _numbers(batch_sizes), max_blocks, create, Templates(templates))
+        options = Options(
+            count or COUNT, _numbers(batch_sizes), max_blocks, create, Templates(templates), keep_counts=count is None
+        )
+        if calibrate:
+            calibrate_and_write(repository, samples, models, options, as_json=as_json)
+            return
         plan = plan_repository(repository, samples, models, options)
     if diff:
         _print_diff(plan)

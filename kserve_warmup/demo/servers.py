@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import WarmupFailedError
+from kserve_warmup.triton.disposable import caches
 
 LOG_LINES_IN_ERRORS = 15
 PREDICTORS = ("-m", "kserve_warmup.demo.predictors")
 STOP_SECONDS = 10.0
 WARMUP_SECONDS = 20
 """A shorter warm-up than the default, for the demo's own sake; the report says what did not become steady in it."""
-
-CACHES = ("NUMBA_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +122,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def caches(folder: Path) -> dict[str, str]:
-    """Return the environment variables that keep each compiler's cache in ``folder``: an old one hides a cold start."""
-    return {name: str(folder / name.lower()) for name in CACHES}
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -28,13 +28,19 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Options:
-    """What the person who runs the generator may choose."""
+    """What the person who runs the generator may choose.
+
+    ``counts`` are what a calibration found: for each model how often each block, by its name, has to run; a block that
+    is missing there is left out. ``keep_counts`` takes counts that an earlier calibration wrote for up to date.
+    """
 
     count: int = COUNT
     batch_sizes: tuple[int, ...] = ()
     max_blocks: int = MAX_BLOCKS
     create: bool = False
     templates: Templates = field(default_factory=Templates)
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    keep_counts: bool = False
 
     def __post_init__(self) -> None:
         """Refuse numbers that Triton would take for "none"."""
@@ -45,7 +51,15 @@ class Options:
     @cached_property
     def digest(self) -> bytes:
         """Return what tells these options from others, the template's text included."""
-        text = repr((FORMAT, self.count, self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
+        return self._digest(self.count)
+
+    @cached_property
+    def calibrated_digest(self) -> bytes:
+        """Return the digest of these options with counts that were measured, whatever they are."""
+        return self._digest("calibrated")
+
+    def _digest(self, count: int | str) -> bytes:
+        text = repr((FORMAT, count, self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
@@ -107,10 +121,14 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         raise TritonConfigError(f"model {name}: {folder / files.CONFIG} is missing; {hint}")
     try:
         span = pbtxt.own_span(text)
-        key = _key(span.outside(text) if span else text, traffic, options)
+        base_text, counts = span.outside(text) if span else text, options.counts.get(name)
+        measured = _key(base_text, traffic, options.calibrated_digest)
+        key = measured if counts is not None else _key(base_text, traffic, options.digest)
         present = files.own_files(folder)
-        reason = _reason(text if before is not None else None, span, key, folder)
-        if not reason:
+        reason = _reason(
+            text if before is not None else None, span, (key, measured) if options.keep_counts else (key,), folder
+        )
+        if not reason and counts is None:
             stale = present - _paths(_referenced(text, span))
             return ModelPlan(
                 name, folder, before, text, "old data files are left over" if stale else "", stale=frozenset(stale)
@@ -119,7 +137,10 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
         require_blocks(model, choices)
         blocks, data = _make_blocks(model, choices, traffic, options)
+        if counts is not None:
+            choices, blocks, data = _counted(model, choices, blocks, data, counts)
         after = pbtxt.merge(text, options.templates.warmup(blocks), key)
+        reason = reason or ("its counts were measured anew" if after != text else "")
         _check(model, after, {i.file: i.size for b in blocks for i in b.inputs})
     except (TritonConfigError, SampleError) as error:
         prefix = f"model {name}: "
@@ -145,20 +166,20 @@ def plan_removal(name: str, folder: Path) -> ModelPlan:
     return ModelPlan(name, folder, before, after, "warm-up is removed" if after != before or stale else "", stale=stale)
 
 
-def _key(base: bytes, traffic: Traffic, options: Options) -> str:
+def _key(base: bytes, traffic: Traffic, options: bytes) -> str:
     """Return what stands for everything that the blocks are made from; bodies are in it by the manifest's hashes."""
     digest = hashlib.blake2b(base, digest_size=8)
-    digest.update(traffic.digest + options.digest)
+    digest.update(traffic.digest + options)
     return digest.hexdigest()
 
 
-def _reason(before: bytes | None, span: pbtxt.Span | None, key: str, folder: Path) -> str:
+def _reason(before: bytes | None, span: pbtxt.Span | None, keys: tuple[str, ...], folder: Path) -> str:
     """Return why a model's warm-up is out of date, or nothing when it is not."""
     if before is None:
         return "there is no config.pbtxt"
     if span is None:
         return "it has no generated warm-up"
-    if span.key != key:
+    if span.key not in keys:
         return "samples, options or configuration changed"
     if span.edited(before):
         return "the generated part was edited"
@@ -203,6 +224,25 @@ def _make_blocks(
         name = block_name(number, choice.batch_size, own)
         blocks.append(Block(name, choice.batch_size, count, (*own, *fixed), _share(choice)))
     return tuple(blocks), data
+
+
+def _counted(
+    model: Model,
+    choices: Sequence[Choice],
+    blocks: Sequence[Block],
+    data: Mapping[str, DataSource],
+    counts: Mapping[str, int],
+) -> tuple[list[Choice], tuple[Block, ...], dict[str, DataSource]]:
+    """Return only what has a count, with that count."""
+    kept = [(c, replace(b, count=counts[b.name])) for c, b in zip(choices, blocks, strict=True) if b.name in counts]
+    if not kept:
+        raise model.fail("no block is left: none of them ran")
+    files_left = {i.file for _, block in kept for i in block.inputs}
+    return (
+        [choice for choice, _ in kept],
+        tuple(block for _, block in kept),
+        {name: source for name, source in data.items() if name in files_left},
+    )
 
 
 def encode_entry(

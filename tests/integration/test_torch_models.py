@@ -14,7 +14,7 @@ from kserve_warmup.demo.inputs import digits, speech
 from kserve_warmup.demo.predictors import load_core
 from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.demo.run import Options, left_out
-from kserve_warmup.demo.servers import caches
+from kserve_warmup.triton.disposable import caches
 from kserve_warmup.triton.server import find_tritonserver
 
 ROOT = Path(__file__).parents[2]

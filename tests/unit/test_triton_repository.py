@@ -261,7 +261,10 @@ def test_json_for_machines(repository, sets):
     assert facts["blocks"] == [{"name": "01 batch 1 X[4]", "batch_size": 1, "count": 50}]
 
 
-@pytest.mark.parametrize("arguments", [["--check", "--diff"], ["--prove", "http://x", "--check"], []])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--check", "--diff"], ["--prove", "http://x", "--check"], [], ["--calibrate"], ["--calibrate", "--count", "3"]],
+)
 def test_options_that_make_no_sense_are_one_line(repository, arguments):
     model(repository, "m")
     with pytest.raises(WarmupError) as caught:
@@ -339,3 +342,55 @@ def test_a_kill_at_any_write_leaves_a_model_that_loads(repository, sets):
     assert not killed
     assert steps >= 7
     assert len(configs) == 2
+
+
+def calibrated(repository, sets, counts):
+    return generate(repository, sets, counts={"m": counts})
+
+
+def test_measured_counts_are_written_and_blocks_without_one_are_left_out(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x(), weight=0.75), sample(x(2), weight=0.25))
+    plan = calibrated(repository, sets, {"02 batch 2 X[4]": 7})
+    assert [(size, count) for size, count, _ in warmups(folder)] == [(2, 7)]
+    assert plan.models[0].coverage == pytest.approx(0.25)
+    assert len(list((folder / "warmup").iterdir())) == 1
+
+
+def test_measured_counts_stay_up_to_date_until_another_count_is_asked_for_or_samples_change(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    calibrated(repository, sets, {"01 batch 1 X[4]": 7})
+    assert command(repository, "--samples", sets, "--check") == (0, "m: up to date\n")
+    assert command(repository, "--samples", sets) == (0, "m: up to date\n")
+    assert command(repository, "--samples", sets, "--check", "--count", 50)[0] == 1
+    save(sets / "other", "m", sample(x(2)))
+    assert command(repository, "--samples", sets / "other", "--check")[0] == 1
+    assert warmups(folder)[0][1] == 7
+
+
+def test_counts_that_were_measured_anew_replace_the_old_ones(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    calibrated(repository, sets, {"01 batch 1 X[4]": 7})
+    assert calibrated(repository, sets, {"01 batch 1 X[4]": 9}).models[0].reason == "its counts were measured anew"
+    assert warmups(folder)[0][1] == 9
+    assert not calibrated(repository, sets, {"01 batch 1 X[4]": 9}).changed
+
+
+def test_a_measured_count_that_was_edited_is_found(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    calibrated(repository, sets, {"01 batch 1 X[4]": 7})
+    config = folder / "config.pbtxt"
+    config.write_bytes(config.read_bytes().replace(b"count: 7", b"count: 1"))
+    assert "was edited" in command(repository, "--samples", sets, "--check")[1]
+
+
+def test_a_calibration_that_keeps_no_block_writes_nothing(repository, sets):
+    model(repository, "m")
+    save(sets, "m", sample(x()))
+    before = tree(repository)
+    with pytest.raises(TritonConfigError, match="model m: no block is left"):
+        calibrated(repository, sets, {})
+    assert tree(repository) == before

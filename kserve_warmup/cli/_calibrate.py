@@ -1,0 +1,82 @@
+"""``kserve-warmup triton --calibrate``: counts that were measured, written and shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kserve_warmup.figures import NOTHING, number, times
+from kserve_warmup.triton.calibrate import ModelResult, calibrate
+from kserve_warmup.triton.plan import Options
+from kserve_warmup.triton.repository import apply_all, plan_repository
+
+
+def calibrate_and_write(
+    repository: Path, samples: Path, models: Sequence[str], options: Options, *, as_json: bool
+) -> None:
+    """Calibrate, write the counts of what runs, and show all; exit 1 when something had to be left out."""
+    notes = Console(stderr=True)
+    results = calibrate(
+        repository, samples, models, options, lambda line: notes.print(line, highlight=False, markup=False)
+    )
+    good = [r for r in results if r.problem is None]
+    if good:
+        measured = replace(options, counts={r.model: r.counts for r in good})
+        apply_all(plan_repository(repository, samples, [r.model for r in good], measured).changed)
+    if as_json:
+        typer.echo(json.dumps({"models": [_facts(r) for r in results]}, indent=2))
+    else:
+        console = Console()
+        for result in results:
+            console.print(_table(result))
+    if not all(r.whole for r in results):
+        raise typer.Exit(1)
+
+
+def _facts(result: ModelResult) -> dict[str, Any]:
+    facts: dict[str, Any] = {"model": result.model, "written": result.problem is None, "problem": result.problem}
+    facts |= {"blocks": [asdict(b) for b in result.blocks], "note": result.note}
+    facts["proofs"] = [{"version": p.version, "counts": str(p.counts)} for p in result.proofs]
+    for name, measured in (("cold", result.cold), ("warm", result.warm)):
+        facts[name] = measured and {
+            "first_ms": measured.first_ms,
+            "steady_ms": measured.steady_ms,
+            "ratio": measured.ratio,
+        }
+    return facts
+
+
+def _table(result: ModelResult) -> Table:
+    table = Table(
+        title=f"[bold]{escape(result.model)}[/]", title_justify="left", title_style="", box=box.SIMPLE, pad_edge=False
+    )
+    table.caption_justify, table.caption_style = "left", ""
+    table.add_column("block", ratio=1, overflow="fold")
+    for heading in ("first\nms", "steady\nms", "count"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for block in result.blocks:
+        state = "[green]steady[/]" if block.steady else f"[red]{escape(block.problem or '')}[/]"
+        count = NOTHING if block.count is None else f"{block.count:,}"
+        table.add_row(escape(block.name), number(block.first_ms), number(block.steady_ms), count, state)
+    table.caption = "\n".join(escape(line) for line in _lines(result))
+    return table
+
+
+def _lines(result: ModelResult) -> list[str]:
+    if result.problem is not None:
+        return [f"NOT written: {result.problem}"]
+    lines = [f"version {p.version}: warm-up ran as written, {p.counts}" for p in result.proofs]
+    if result.cold and result.warm:
+        cold, warm = times(result.cold.ratio), times(result.warm.ratio)
+        lines.append(f"first ÷ steady from outside: cold {cold}, with this warm-up {warm}")
+    return [*lines, *([result.note] if result.note else [])]

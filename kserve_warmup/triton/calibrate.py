@@ -1,0 +1,168 @@
+"""How often has each block to run? Asked of a disposable tritonserver that runs copies of the models.
+
+A block's count is what the model's compute needs: ``model_warmup`` passes the front ends by. Each round starts the
+model in a fresh process, with fresh compilation caches, and times every call of every block from the server's own log.
+The detector says from when on a block's calls are steady; in hindsight the calls before the last dear one are those
+that were needed. A block that fails, hangs or crashes the server is left out, and the round starts anew without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.measure import Latencies, Target, measure
+from kserve_warmup.samples.datatypes import from_raw
+from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.wire import encode, request
+from kserve_warmup.triton import files
+from kserve_warmup.triton.disposable import Run, copies, start
+from kserve_warmup.triton.model_config import parse
+from kserve_warmup.triton.plan import ModelPlan, Options
+from kserve_warmup.triton.prove import Proof, prove
+from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
+from kserve_warmup.triton.rules import STRING
+from kserve_warmup.triton.search import BlockResult, Search
+from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.warmup_log import durations
+
+MEASURED = 12
+"""Requests that measure a start from outside, cold and warm."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResult:
+    """What was found of one model.
+
+    ``problem`` says why it is left as it was. ``proofs`` are what the statistics of the last start proved, ``cold`` and
+    ``warm`` requests to a fresh server without and with the warm-up; ``note`` says why they are missing.
+    """
+
+    model: str
+    blocks: tuple[BlockResult, ...] = ()
+    problem: str | None = None
+    proofs: tuple[Proof, ...] = ()
+    cold: Latencies | None = None
+    warm: Latencies | None = None
+    note: str | None = None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the count of each block that is kept, by its name."""
+        return {b.name: b.count for b in self.blocks if b.count is not None}
+
+    @property
+    def whole(self) -> bool:
+        """Return whether nothing is left out."""
+        return self.problem is None and all(b.count is not None for b in self.blocks)
+
+
+def calibrate(
+    repository: Path, samples: Path, models: Sequence[str], options: Options, tell: Tell
+) -> list[ModelResult]:
+    """Find how often each block of each model has to run; nothing in ``repository`` is written.
+
+    Args:
+        repository: The model repository.
+        samples: A sample set, or a folder of one set per model name.
+        models: The models; all that have samples when empty.
+        options: As for :func:`plan_repository`; its count is not used.
+        tell: Hears in a line what begins.
+
+    Raises:
+        TritonConfigError: A model cannot be warmed as asked.
+        WarmupError: There is no tritonserver on this machine.
+    """
+    plain = replace(options, counts={}, keep_counts=False)
+    names = [plan.name for plan in plan_repository(repository, samples, models, plain).models]
+    results = []
+    for name in names:
+        with copies(repository, [name]) as copy:
+            results.append(_calibrate(_Bench(copy, samples, name, plain), tell))
+    return results
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A copy of one model, which is given other counts again and again."""
+
+    copy: Path
+    samples: Path
+    name: str
+    options: Options
+
+    def install(self, counts: Mapping[str, int] | None = None) -> ModelPlan:
+        """Write the blocks that have a count, or all of them."""
+        options = self.options if counts is None else replace(self.options, counts={self.name: counts})
+        (plan,) = plan_repository(self.copy, self.samples, [self.name], options).models
+        apply_all([plan])
+        return plan
+
+    def clear(self) -> None:
+        """Take all blocks away."""
+        apply_all(plan_repository_removal(self.copy, [self.name]).changed)
+
+
+def _calibrate(bench: _Bench, tell: Tell) -> ModelResult:
+    name = bench.name
+    bench.clear()
+    plan = bench.install()
+    probe = _probe(bench.copy / name, plan)
+    bench.clear()
+    tell(f"{name}: cold start")
+    cold = start(bench.copy, name, lambda server: _measure(server, name, probe))
+    if cold.problem is not None or cold.answer is None:
+        return ModelResult(name, problem=f"it does not load without any warm-up either: {cold.problem}")
+    search = Search(plan.blocks)
+    while counts := search.counts():
+        tell(f"{name}: {len(counts)} blocks, up to {max(counts.values())} calls each")
+        bench.install(counts)
+        run: Run[None] = start(bench.copy, name)
+        if run.problem is None:
+            if not search.learn(durations(run.calls)):
+                break
+        elif not run.calls or not search.leave_out(run.calls[-1].block, run.problem):
+            return ModelResult(name, search.results(), problem=run.problem)
+    if not counts:
+        return ModelResult(name, search.results(), problem="none of its blocks runs")
+    tell(f"{name}: proof and measurement")
+    bench.install(search.counts())
+    last = start(
+        bench.copy, name, lambda server: (prove(bench.copy, server.http_url, [name]), _measure(server, name, probe))
+    )
+    if last.problem is not None or last.answer is None:
+        return ModelResult(name, search.results(), problem=f"it loaded before, and does not any more: {last.problem}")
+    proofs, warm = last.answer
+    if isinstance(cold.answer, str) or isinstance(warm, str):
+        return ModelResult(name, search.results(), proofs=tuple(proofs), note=str(warm))
+    return ModelResult(name, search.results(), proofs=tuple(proofs), cold=cold.answer, warm=warm)
+
+
+def _probe(folder: Path, plan: ModelPlan) -> Sample | None:
+    """Return a request like the first block's, or None for a sequence, in which a single request is none."""
+    config = parse(plan.after)
+    if config.HasField("sequence_batching"):
+        return None
+    block, batching = plan.blocks[0], config.max_batch_size > 0
+    tensors = []
+    for given in block.inputs:
+        raw = (folder / files.WARMUP / given.file).read_bytes()
+        datatype = "BYTES" if given.data_type == STRING else given.data_type.removeprefix("TYPE_")
+        rows = block.batch_size if batching else 1
+        tensors.append(from_raw(given.name, datatype, (rows, *given.dims) if batching else given.dims, raw * rows))
+    body, headers = encode("v2-binary", tensors)
+    return request("v2-binary", body, headers=headers)
+
+
+def _measure(server: TritonServer, model: str, probe: Sample | None) -> Latencies | str:
+    """Return first and later latencies from outside, or in a line why there are none."""
+    if probe is None:
+        return "a sequence is not measured from outside"
+    try:
+        return measure([probe], Target(server.http_url, model), MEASURED)
+    except WarmupError as error:
+        return f"not measured from outside: {error}"
