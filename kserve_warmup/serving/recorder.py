@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import decoded
 from kserve_warmup.samples.ring import Ring
-from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.sources.jsonl import line
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving import metrics
@@ -46,7 +45,7 @@ class Recorder:
         self.max_bytes = min(QUEUE_BYTES, max_bytes // LARGEST)
         self._captured = metrics.CAPTURED.labels(model)
         self._dropped = {reason: metrics.CAPTURE_DROPPED.labels(model, reason) for reason in metrics.DROP_REASONS}
-        self._queue: list[Record] = []
+        self._queue: list[Callable[[], Record]] = []
         self._queued = 0
         self._lock, self._writing = threading.Lock(), threading.Lock()
         self._complained: set[str] = set()
@@ -55,17 +54,20 @@ class Recorder:
         """Draw whether a request is among those that are recorded."""
         return self._rate >= 1 or random.random() < self._rate  # noqa: S311  (a sample, not a secret)
 
-    def offer(self, protocol: Protocol, body: bytes, headers: dict[str, str], path: str | None) -> None:
+    def offer(self, record: Record) -> None:
         """Take a request that was answered well, or drop and count it; never wait for the disk."""
-        if len(body) > self.max_bytes:
+        self.offer_later(len(record.body), lambda: record)
+
+    def offer_later(self, size: int, make: Callable[[], Record]) -> None:
+        """Do as :meth:`offer`, but leave to the thread what it takes to make the record of ``size`` bytes."""
+        if size > self.max_bytes:
             self._dropped["too_large"].inc()
             return
-        record = Record("", 0, body, headers, path, protocol, 200, time.time())
         with self._lock:
-            room = self._queued + len(body) <= QUEUE_BYTES
+            room = self._queued + size <= QUEUE_BYTES
             if room:
-                self._queue.append(record)
-                self._queued += len(body)
+                self._queue.append(make)
+                self._queued += size
         if not room:
             self._dropped["queue_full"].inc()
 
@@ -73,11 +75,11 @@ class Recorder:
         """Write what has been taken so far."""
         with self._writing:
             with self._lock:
-                records, self._queue, self._queued = self._queue, [], 0
+                waiting, self._queue, self._queued = self._queue, [], 0
             lines: list[bytes] = []
             pending = 0
-            for record in records:
-                if (written := self._line(record)) is not None:
+            for make in waiting:
+                if (written := self._line(make)) is not None:
                     lines.append(written)
                     pending += len(written)
                 if pending > BLOCK:
@@ -100,9 +102,10 @@ class Recorder:
         with self._writing:
             self._ring.close()
 
-    def _line(self, record: Record) -> bytes | None:
+    def _line(self, make: Callable[[], Record]) -> bytes | None:
         """Return what is written of a record, None when it must not be."""
         try:
+            record = make()
             if self._scrubber is None:
                 return line(record)
             kept = self._scrubber(decoded(record))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import grpc
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.samples._v2 import LENGTH_HEADER
-from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol
+from kserve_warmup.samples.sample import Protocol
+from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving.capture import Capture
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     from kserve_warmup.serving.recorder import Recorder
 
 _MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
-_MARK = WARMUP_HEADER.encode()
+_MARK = (WARMUP_HEADER.encode(), b"true")
 _HTTP_OK = range(200, 300)
 _VERBS = {"/v1/models/": ":predict", "/v2/models/": "/infer"}
 
@@ -31,7 +36,7 @@ class WiretapMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass a request on, and record it if it is drawn."""
         recorder = self._recorder(scope)
-        if recorder is None or not recorder.wanted() or any(name == _MARK for name, _ in scope["headers"]):
+        if recorder is None or not recorder.wanted() or _MARK in scope["headers"]:
             await self._app(scope, receive, send)
             return
         chunks: list[bytes] = []
@@ -50,7 +55,9 @@ class WiretapMiddleware:
 
         await self._app(scope, receiving, sending)
         if status in _HTTP_OK:
-            self._offer(recorder, scope, chunks)
+            recorder.offer_later(
+                sum(map(len, chunks)), partial(_record, scope["path"], scope["headers"], chunks, time.time())
+            )
 
     def _recorder(self, scope: Any) -> Recorder | None:
         if scope["type"] != "http":
@@ -60,15 +67,16 @@ class WiretapMiddleware:
             return None  # KServe answers v2 paths with a version with 501
         return self._capture.get(scope["path"][len("/v1/models/") : -len(verb)])
 
-    def _offer(self, recorder: Recorder, scope: Any, chunks: list[bytes]) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if "content-encoding" in headers:
-            return  # not what the model saw
-        kept = {name: value for name, value in headers.items() if name in HEADER_ALLOW_LIST}
-        protocol: Protocol = "v1" if scope["path"].startswith("/v1") else "v2"
-        if LENGTH_HEADER in kept:
-            protocol = "v2-binary"
-        recorder.offer(protocol, chunks[0] if len(chunks) == 1 else b"".join(chunks), kept, scope["path"])
+
+def _record(path: str, raw: Iterable[tuple[bytes, bytes]], chunks: list[bytes], taken: float) -> Record:
+    """Return what came over REST; run by the recorder's thread."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
+    if "content-encoding" in headers:
+        raise SampleError("a compressed request is not recorded: the model has not seen it as it came")
+    protocol: Protocol = "v1" if path.startswith("/v1") else "v2"
+    if LENGTH_HEADER in headers:
+        protocol = "v2-binary"
+    return Record("", 0, b"".join(chunks), headers, path, protocol, 200, taken)
 
 
 def tapped(handler: Any, details: Any, capture: Capture) -> Any:
@@ -86,7 +94,7 @@ def tapped(handler: Any, details: Any, capture: Capture) -> Any:
         response = await handler.unary_unary(request, context)
         recorder = capture.get(request.model_name)
         if recorder is not None and recorder.wanted() and context.code() in (0, None, grpc.StatusCode.OK):
-            recorder.offer("grpc", raw, {}, None)
+            recorder.offer(Record("", 0, raw, {}, None, "grpc", 200, time.time()))
         return response
 
     return grpc.unary_unary_rpc_method_handler(infer, deserialize, handler.response_serializer)

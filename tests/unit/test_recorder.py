@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from kserve_warmup.samples.ring import FILES, Ring
+from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.samples.traffic import read
 from kserve_warmup.serving.capture import Capture, folder_of, recorded_samples
 from kserve_warmup.serving.recorder import QUEUE_BYTES, Recorder
@@ -20,6 +21,10 @@ from kserve_warmup.settings import WarmupSettings
 
 V1 = b'{"instances": [[1, 2], [3, 4]]}'
 PATH = "/v1/models/m:predict"
+
+
+def call(protocol, body: bytes, headers: dict, path) -> Record:
+    return Record("", 0, body, headers, path, protocol, 200, 1.5)
 
 
 def taken(folder) -> int:
@@ -111,9 +116,9 @@ def test_a_full_disk_leaves_whole_lines_only():
 def test_what_was_recorded_is_read_back_byte_for_byte(recorder, tmp_path):
     one = recorder()
     odd = b"\xff\x00" * 70_000
-    one.offer("v1", V1, {"content-type": "application/json", "authorization": "Bearer x"}, "/v1/models/m:predict?key=1")
-    one.offer("v1", V1[:-1] + b" " * 70_000 + b"}", {}, PATH)
-    one.offer("grpc", odd, {}, None)
+    one.offer(call("v1", V1, {"content-type": "application/json", "authorization": "Bearer x"}, f"{PATH}?key=1"))
+    one.offer(call("v1", V1[:-1] + b" " * 70_000 + b"}", {}, PATH))
+    one.offer(call("grpc", odd, {}, None))
     one.close()
     first, _, third = lines(tmp_path / "m")
     assert b"Bearer" not in first
@@ -131,10 +136,10 @@ def test_what_the_thread_cannot_take_is_dropped_whole_and_counted(recorder, tmp_
     one = recorder()
     with one._writing:  # the disk hangs
         for _ in range(5):
-            one.offer("v1", b"x" * (QUEUE_BYTES // 3), {}, PATH)
+            one.offer(call("v1", b"x" * (QUEUE_BYTES // 3), {}, PATH))
     one.flush()
     assert (len(lines(tmp_path / "m")), dropped(one, "queue_full")) == (3, 2)
-    one.offer("v1", b"x" * (one.max_bytes + 1), {}, PATH)
+    one.offer(call("v1", b"x" * (one.max_bytes + 1), {}, PATH))
     assert dropped(one, "too_large") == 1
     captured = REGISTRY.get_sample_value("kserve_warmup_captured_total", {"model_name": one.name})
     assert captured == 3
@@ -143,11 +148,11 @@ def test_what_the_thread_cannot_take_is_dropped_whole_and_counted(recorder, tmp_
 def test_a_folder_that_cannot_be_written_costs_records_and_nothing_else(recorder, tmp_path):
     (tmp_path / "m").write_text("a file")
     one = recorder()
-    one.offer("v1", V1, {}, PATH)
+    one.offer(call("v1", V1, {}, PATH))
     one.flush()
     assert dropped(one, "disk") == 1
     (tmp_path / "m").unlink()
-    one.offer("v1", V1, {}, PATH)
+    one.offer(call("v1", V1, {}, PATH))
     one.flush()
     assert len(lines(tmp_path / "m")) == 1
 
@@ -155,9 +160,9 @@ def test_a_folder_that_cannot_be_written_costs_records_and_nothing_else(recorder
 def test_nothing_private_reaches_the_disk(recorder, tmp_path):
     (tmp_path / "rules.yaml").write_text("rules: [{path: '$.instances[*].who', action: hash}]")
     one = recorder(capture_scrub=f"strict,{tmp_path / 'rules.yaml'}")
-    one.offer("v1", b'{"instances":[{"who":"Anna","x":1}]}', {}, PATH)
-    one.offer("v1", b'{"instances":[{"name":"Berta","x":1}]}', {}, PATH)
-    one.offer("v1", b"not JSON, Carla", {}, PATH)
+    one.offer(call("v1", b'{"instances":[{"who":"Anna","x":1}]}', {}, PATH))
+    one.offer(call("v1", b'{"instances":[{"name":"Berta","x":1}]}', {}, PATH))
+    one.offer(call("v1", b"not JSON, Carla", {}, PATH))
     one.close()
     written = b"".join(lines(tmp_path / "m"))
     assert not any(name in written for name in (b"Anna", b"Berta", b"Carla"))
@@ -175,9 +180,9 @@ def test_the_next_start_gets_samples_of_what_was_recorded(recorder, tmp_path):
     assert recorded_samples(settings, "m") == ()
     one = recorder()
     for _ in range(9):
-        one.offer("v1", V1, {}, PATH)
-    one.offer("v1", b'{"instances": [[1, 2]]}', {}, PATH)
-    one.offer("v1", b"damaged", {}, PATH)
+        one.offer(call("v1", V1, {}, PATH))
+    one.offer(call("v1", b'{"instances": [[1, 2]]}', {}, PATH))
+    one.offer(call("v1", b"damaged", {}, PATH))
     one.close()
     assert [(s.batch, s.weight) for s in recorded_samples(settings, "m")] == [(2, 0.9), (1, 0.1)]
 
@@ -185,7 +190,7 @@ def test_the_next_start_gets_samples_of_what_was_recorded(recorder, tmp_path):
 def test_the_thread_writes_by_itself(tmp_path):
     capture = Capture()
     capture.add("thread", WarmupSettings(capture_dir=tmp_path))
-    capture.get("thread").offer("v1", V1, {}, PATH)
+    capture.get("thread").offer(call("v1", V1, {}, PATH))
     deadline = time.monotonic() + 10
     while not (tmp_path / "thread").is_dir() or not lines(tmp_path / "thread"):
         assert time.monotonic() < deadline
@@ -197,7 +202,8 @@ def test_the_thread_writes_by_itself(tmp_path):
 def test_what_waits_when_the_process_ends_is_written(tmp_path):
     code = (
         "from kserve_warmup.serving.capture import CAPTURE; from kserve_warmup.settings import WarmupSettings\n"
-        "CAPTURE.add('m', WarmupSettings()); CAPTURE.get('m').offer('v1', b'{}', {}, '/v1/models/m:predict')"
+        "from kserve_warmup.samples.sources.record import Record\n"
+        "CAPTURE.add('m', WarmupSettings()); CAPTURE.get('m').offer(Record('', 0, b'{}'))"
     )
     environment = os.environ | {"KSERVE_WARMUP_CAPTURE_DIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
@@ -206,9 +212,9 @@ def test_what_waits_when_the_process_ends_is_written(tmp_path):
 
 def test_an_odd_request_costs_itself_and_no_other(recorder, tmp_path):
     one = recorder()
-    one.offer("v1", V1, {}, 7)  # no path at all
-    one.offer("v1", V1, {"accept": "\n"}, PATH)
-    one.offer("v1", V1, {}, PATH)
+    one.offer(call("v1", V1, {}, 7))  # no path at all
+    one.offer(call("v1", V1, {"accept": "\n"}, PATH))
+    one.offer(call("v1", V1, {}, PATH))
     one.flush()
     assert (len(lines(tmp_path / "m")), dropped(one, "refused")) == (1, 2)
 
