@@ -11,6 +11,7 @@ from typing import Protocol, cast
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.place import Placer
+from kserve_warmup.samples.sample import Protocol as BodyProtocol
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import Limits
 from kserve_warmup.samples.sketch import Place, TrafficSketch
@@ -177,14 +178,18 @@ class Digest:
         self.sketch.add(stratum, record, place, decoded)
 
 
-def decoded(record: Record) -> Sample:
+def decoded(record: Record, protocol: BodyProtocol | None = None) -> Sample:
     """Return the request that a record holds, checked whole.
+
+    Args:
+        record: what was recorded.
+        protocol: how its body is encoded; None: as the record says, or its content tells.
 
     Raises:
         SampleError: it holds none.
     """
     headers = record.headers
-    protocol = record.protocol or detect(record.body, headers)
+    protocol = protocol or record.protocol or detect(record.body, headers)
     if protocol == "v2-binary" and headers.get("content-type", "").startswith("application/json"):
         # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
         headers = {name: value for name, value in headers.items() if name != "content-type"}

@@ -103,11 +103,11 @@ def choose(sketch: TrafficSketch, limits: Limits) -> Choice:
 
 def select(samples: Iterable[Sample], model: str, *, source: str = "", limits: Limits | None = None) -> SampleSet:
     """Return the sample set of ``samples``, each counted as one request of the traffic."""
-    limits = limits or Limits()
+    limits, given = limits or Limits(), list(samples)
     sketch, part = TrafficSketch(per_stratum=limits.per_stratum, seed=limits.seed), Part("samples")
-    for index, sample in enumerate(samples):
-        record = recorded(sample, part.file, index + 1)
-        sketch.add(Stratum(*sample.stratum), record, Place(part, index), lambda _, sample=sample: sample)  # type: ignore[misc]
+    for number, sample in enumerate(given):
+        record = recorded(sample, part.file, number)
+        sketch.add(Stratum(*sample.stratum), record, Place(part, number), lambda record, _: given[record.number])
     choice = choose(sketch, limits)
     chosen = tuple(kept.sample.with_weight(weight) for kept, weight in choice.requests if kept.sample)
     return SampleSet(model, chosen, source, choice.coverage, choice.facts)

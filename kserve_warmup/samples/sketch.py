@@ -15,11 +15,14 @@ import xxhash
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.place import Stratum
-from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Sample
+from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Sample
 from kserve_warmup.samples.sources.record import BadRecord, Part, Record
 
 BODIES = 64 * 2**20
 """Bytes of bodies that a process holds; of further requests it remembers where they stand."""
+
+Decode = Callable[[Record, Protocol], Sample]
+"""Returns the request of a record, whose protocol is known, or raises SampleError."""
 
 STRATA = 40_000
 """Strata above which memory would grow too much, and no set could stand for them."""
@@ -126,7 +129,7 @@ class TrafficSketch:
         self._hash = hashlib.blake2b(digest_size=16, key=str(seed).encode())
         self._held = 0
 
-    def add(self, stratum: Stratum, record: Record, place: Place, decode: Callable[[Record], Sample]) -> None:
+    def add(self, stratum: Stratum, record: Record, place: Place, decode: Decode) -> None:
         """Count a request; if its hash is among the lowest of its stratum, decode it whole and keep it."""
         sketch = self._of(stratum)
         sketch.count += 1
@@ -135,7 +138,7 @@ class TrafficSketch:
             return
         kept = Kept(key, len(record.body), place)
         try:
-            self._keep(sketch, replace(kept, sample=decode(record)))
+            self._keep(sketch, replace(kept, sample=decode(record, stratum.protocol)))
         except SampleError as error:
             self._keep(sketch, replace(kept, damaged=record.bad(str(error))))
 

@@ -26,7 +26,7 @@ def sketched(samples, limits, *, damaged=frozenset()):
     made = TrafficSketch(per_stratum=limits.per_stratum, seed=limits.seed)
     for index, sample in enumerate(samples):
 
-        def decode(_, sample=sample):
+        def decode(_record, _protocol, sample=sample):
             if sample.id in damaged:
                 raise SampleError("damaged")
             return sample
@@ -158,7 +158,7 @@ def test_few_requests_are_decoded_whole_and_the_room_of_those_that_go_is_used_ag
     monkeypatch.setattr(sketches, "BODIES", 4 * len(samples[0].body))
     for index, sample in enumerate(samples):
 
-        def decode(_, sample=sample):
+        def decode(_record, _protocol, sample=sample):
             decoded.append(sample)
             return sample
 
