@@ -57,11 +57,14 @@ def test_triton_is_never_ready_before_its_statistics_show_every_block(triton, re
     figures.append(figure(f"Triton {protocol}", warm, measured(cold, protocol)))
 
 
-def test_readiness_is_lost_with_a_restart_and_comes_back_with_the_warm_up(kserve, report):
+def test_readiness_is_lost_with_a_stop_and_comes_back_with_the_warm_up(kserve, report):
     server = kserve().wait_ready()
     assert server.infer()["calls"][0] > 0
     before = report()
-    server.container.restart(timeout=20)
+    assert server.stop() == 0
+    with pytest.raises(ConnectionRefusedError):
+        server.infer()
+    server.container.start()
     for at_first_yes in first_ready(server, witness=report).values():
         assert at_first_yes["seconds"] != before["seconds"]
         assert all_paths_warm(at_first_yes)
@@ -93,15 +96,15 @@ def test_a_paused_container_gives_no_answer_and_an_unpaused_one_is_ready_at_once
     assert after["calls"][0] == before["calls"][0] + 1
 
 
-@pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT"])
-def test_a_client_with_a_wrong_clock_is_told_the_same(kserve, report, date):
-    skewed = {"Date": date, "If-Modified-Since": date, "If-Unmodified-Since": date, "Cache-Control": "max-age=1000000"}
+def test_clients_with_wrong_clocks_are_told_the_same(kserve, report):
+    dates = ("Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT")
+    clients = [{"Date": date, "If-Modified-Since": date, "Cache-Control": "max-age=1000000"} for date in dates]
     server = kserve()
     address = server.address(8080)
-    while not rest_ready(address, skewed):
+    while not any(rest_ready(address, client) for client in clients):
         assert server.running
     assert all_paths_warm(report())
-    assert rest_ready(address)
+    assert all(rest_ready(address, client) for client in (*clients, {}))
 
 
 def test_hundreds_of_warm_up_requests_leave_some_lines_in_the_log(kserve, report):

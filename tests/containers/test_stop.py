@@ -5,8 +5,6 @@ import json
 import pytest
 from docker_servers import Load
 
-from kserve_warmup.errors import WarmupFailedError
-
 ENDED = (0, 143)  # by itself, or by SIGTERM; 137 would be the kill after the grace period
 
 
@@ -56,13 +54,3 @@ def test_a_stop_while_triton_serves_ends_it(triton):
         while len(load.answers) < 20:
             assert server.running
         assert server.stop() in ENDED
-
-
-def test_a_container_that_was_stopped_is_warm_again_before_it_is_ready_again(kserve):
-    server = kserve().wait_ready()
-    assert server.stop() in ENDED
-    with pytest.raises((ConnectionRefusedError, WarmupFailedError)):
-        server.infer()
-    server.container.start()
-    server.wait_ready()
-    assert server.infer()["calls"][0] > 0
