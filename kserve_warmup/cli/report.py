@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 from rich.console import Console
 
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.files import write_whole
 
 
 def run(
@@ -46,14 +46,10 @@ def write(path: Path, text: str) -> None:
     Raises:
         WarmupError: It cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise WarmupError(f"cannot write {path}: {error.strerror}") from None
 
 
