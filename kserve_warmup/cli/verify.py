@@ -46,7 +46,9 @@ def run(
     ready: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="What to wait for: a gate's /ready. Default: the model's own.", show_default=False
+            metavar="URL",
+            help="What to wait for, such as a gate's /ready; {ready_port} is filled in. Default: the models' own.",
+            show_default=False,
         ),
     ] = None,
     starts: Annotated[int, typer.Option(min=1, help="Fresh starts of the command.")] = 10,
@@ -72,10 +74,10 @@ def run(
     from kserve_warmup.terminal import verification_table
     from kserve_warmup.verify.run import Options, verify
 
-    server = _server(target, grpc)
+    server = _server(target, grpc, ready)
     live = not _command(target)
     counts = (LIVE_STARTS, requests or LIVE_REQUESTS) if live else (starts, requests or 10)
-    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout, ready=ready)
+    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout)
     form = _form(out)
     sets, new = open_sets(samples, model), open_sets(unseen, model) if unseen else ()
     notes = Console(stderr=True)
@@ -96,16 +98,16 @@ def _command(target: list[str]) -> list[str]:
     return target[1:] if target[0].startswith(SCHEMES) else target
 
 
-def _server(target: list[str], grpc: str | None) -> Command | Live:
+def _server(target: list[str], grpc: str | None, ready: str | None) -> Command | Live:
     from kserve_warmup.verify.servers import Command, Live
 
     url = target[0] if target[0].startswith(SCHEMES) else None
     command = _command(target)
     if not command:
-        return Live(target[0], grpc)
+        return Live(target[0], grpc, ready)
     if url is None and len(command) == 1 and ":" in command[0]:
         raise WarmupError(f"{command[0]!r} is neither an address nor a command: write http://{command[0]}")
-    server = Command(command, url, grpc)
+    server = Command(command, url, grpc, ready)
     server.check()
     return server
 

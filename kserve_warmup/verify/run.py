@@ -46,7 +46,7 @@ class Options:
     """How to verify.
 
     ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
-    them. ``ready`` is the URL to wait for, by default each model's own ready endpoint; ``timeout`` how long.
+    them; ``timeout`` seconds until a start has to be ready.
     """
 
     starts: int = 10
@@ -54,7 +54,6 @@ class Options:
     max_ratio: float = 1.10
     pace: float = PACE_SECONDS
     timeout: float = 300.0
-    ready: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -145,8 +144,8 @@ def strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[Stratum]:
 
 
 def _wait(running: Running, sets: Sequence[SampleSet], options: Options) -> None:
-    if options.ready:
-        head, slashes, rest = options.ready.partition("://")
+    if running.ready:
+        head, slashes, rest = running.ready.partition("://")
         host, slash, path = rest.partition("/")
         wait_ready(Target(f"{head}{slashes}{host}", "the gate"), "v2", options.timeout, running.alive, slash + path)
         return

@@ -9,14 +9,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.transports.http import Address, addresses
 
-HTTP_PORT, GRPC_PORT = "{http_port}", "{grpc_port}"
-"""Stand in a command for ports that the kernel chooses anew for each start."""
+HTTP_PORT, GRPC_PORT, READY_PORT = PORTS = ("{http_port}", "{grpc_port}", "{ready_port}")
+"""Stand in a command, and in the URL of its readiness, for ports that the kernel chooses anew for each start."""
 
 LOG_LINES_IN_ERRORS = 8
 STOP_SECONDS = 15.0
@@ -26,12 +26,14 @@ STOP_SECONDS = 15.0
 class Running:
     """A server that runs: where it speaks HTTP and gRPC, and when its process was started (``time.monotonic()``).
 
-    ``alive`` raises when the process has ended. ``started`` is None when it was running before.
+    ``ready`` is the URL that says so, None for the models' own endpoints. ``alive`` raises when the process has ended.
+    ``started`` is None when it was running before.
     """
 
     http_url: str | None
     grpc_address: str | None
     started: float | None = None
+    ready: str | None = None
     alive: Callable[[], None] = lambda: None
 
 
@@ -41,6 +43,7 @@ class Live:
 
     url: str
     grpc: str | None = None
+    ready: str | None = None
 
     def __str__(self) -> str:
         """Return what is verified."""
@@ -49,19 +52,20 @@ class Live:
     @contextlib.contextmanager
     def start(self) -> Iterator[Running]:
         """Yield the server as it is."""
-        yield Running(*addresses(self.url, self.grpc))
+        yield Running(*addresses(self.url, self.grpc), ready=self.ready)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """A command that starts a server, in a process group of its own that ends with the ``with`` block.
 
-    ``args`` may hold :data:`HTTP_PORT` and :data:`GRPC_PORT`; without them ``url`` says where the server will be.
+    ``args`` and ``ready`` may hold :data:`PORTS`; without them ``url`` says where the server will be.
     """
 
     args: Sequence[str]
     url: str | None = None
     grpc: str | None = None
+    ready: str | None = None
 
     def __str__(self) -> str:
         """Return what is verified."""
@@ -89,8 +93,9 @@ class Command:
             WarmupFailedError: from ``alive``, when the process has ended; carries the end of its output.
         """
         self.check()
-        http_port, grpc_port = _free_ports()
-        args = [a.replace(HTTP_PORT, str(http_port)).replace(GRPC_PORT, str(grpc_port)) for a in self.args]
+        ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        http_port, grpc_port = ports[HTTP_PORT], ports[GRPC_PORT]
+        *args, ready = (_filled(text, ports) for text in (*self.args, self.ready or ""))
         url = self.url or f"http://127.0.0.1:{http_port}"
         http_url, grpc_address = addresses(url, self.grpc or (None if self.url else f"127.0.0.1:{grpc_port}"))
         with tempfile.TemporaryFile("w+", errors="replace") as log:
@@ -111,7 +116,7 @@ class Command:
                     )
 
             try:
-                yield Running(http_url, grpc_address, started, alive)
+                yield Running(http_url, grpc_address, started, ready or None, alive)
             finally:
                 _stop(process)
 
@@ -126,11 +131,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], two.getsockname()[1]
+def _filled(text: str, ports: Mapping[str, int]) -> str:
+    for name, port in ports.items():
+        text = text.replace(name, str(port))
+    return text
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for held in sockets:
+            held.bind(("127.0.0.1", 0))
+        return [held.getsockname()[1] for held in sockets]
 
 
 def _refuse_taken(where: str) -> None:

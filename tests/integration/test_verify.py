@@ -124,6 +124,19 @@ def test_a_gate_s_ready_is_waited_for_when_it_is_named(start, seen):
     assert json.loads(done.stdout)["verdict"] == "pass", done.stdout
 
 
+def test_a_pod_of_server_and_gate_is_verified_as_one_command(seen):
+    gate = f"{sys.executable} -m kserve_warmup gate http://127.0.0.1:$0 --samples {seen} --port $1"
+    script = f"{' '.join(SERVER)} CompilesPerBatch --http_port=$0 --grpc_port=$2 & exec {gate}"
+    ready = "http://127.0.0.1:{ready_port}/ready"
+
+    done = verify(
+        *("--samples", seen, *QUICK, "--ready", ready, "--json"),
+        *("--", "sh", "-c", script, "{http_port}", "{ready_port}", "{grpc_port}"),
+    )
+
+    assert json.loads(done.stdout)["verdict"] == "pass", done.stdout + done.stderr
+
+
 def test_a_command_that_ends_is_told_with_its_last_words(seen):
     done = verify("--samples", seen, *QUICK, "--", "sh", "-c", "echo no weights; exit 3", "{http_port}")
 
