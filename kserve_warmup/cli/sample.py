@@ -148,7 +148,12 @@ def _engine(name: EngineName, jobs: int | None, address: str | None) -> Engine:
         return ray.engine(address, jobs)
     if address:
         raise SampleError("--ray-address is for --engine ray: add that, or leave the address out")
-    return local.engine(jobs or len(os.sched_getaffinity(0)))
+    return local.engine(jobs or _cores())
+
+
+def _cores() -> int:
+    """Return the cores that this process may use; macOS only tells how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from kserve_warmup.samples.place import Stratum
 from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Sample
 from kserve_warmup.samples.sources.record import BadRecord, Part, Record
 
-BODIES = 64 * 2**20
+BODIES = 32 * 2**20
 """Bytes of bodies that a process holds; of further requests it remembers where they stand."""
 
 Decode = Callable[[Record, Protocol], Sample]

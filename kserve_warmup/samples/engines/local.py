@@ -7,7 +7,6 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -37,31 +36,25 @@ def engine(jobs: int) -> Engine:
     return run
 
 
-@dataclass(frozen=True, slots=True)
-class _Worker:
-    process: Any
-    pipe: Connection
-
-
 def _many(work: Work, job: Job, progress: Callable[[int], object], processes: int) -> Digest:
     """Give each worker the next part when it is done with the last one, and merge what they have in the end."""
     # spawn: a fork would copy the locks of threads that are running.
     context = multiprocessing.get_context("spawn")
     waiting = deque(_batches(work))
     digest = Digest(job)
-    workers: dict[Connection, _Worker] = {}
+    workers: dict[Connection, Any] = {}
     try:
         for _ in range(processes):
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, job), daemon=True)
             process.start()
             theirs.close()
-            workers[ours] = _Worker(process, ours)
+            workers[ours] = process
         running = dict(workers)
         while running:
             for pipe in wait(list(running)):
                 assert isinstance(pipe, Connection)
-                answer = _received(pipe, running[pipe].process)
+                answer = _received(pipe, running[pipe])
                 if isinstance(answer, Digest):
                     digest.merge(answer)
                     del running[pipe]
@@ -70,10 +63,10 @@ def _many(work: Work, job: Job, progress: Callable[[int], object], processes: in
                     with suppress(ConnectionError):  # it was killed just now: the next answer tells
                         pipe.send(waiting.popleft() if waiting else None)
     finally:
-        for worker in workers.values():
-            worker.process.terminate()
-            worker.process.join()
-            worker.pipe.close()
+        for pipe, process in workers.items():
+            process.terminate()
+            process.join()
+            pipe.close()
     return digest
 
 
