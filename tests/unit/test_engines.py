@@ -216,3 +216,27 @@ def alive(session: int) -> list[str]:
     """The processes of a session that are not yet gone."""
     listed = subprocess.run(["ps", "-s", str(session), "-o", "stat="], capture_output=True, text=True, check=False)
     return [state for state in listed.stdout.split() if not state.startswith("Z")]
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+from kserve_warmup.samples.select import Limits
+from kserve_warmup.samples.traffic import Job, sample_traffic
+samples, _ = sample_traffic([sys.argv[1]], "m", job=Job(Limits(max_samples=50)))
+status = Path("/proc/self/status").read_text()
+print(len(samples), next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def test_memory_stays_bounded_when_more_bodies_are_kept_than_it_would_hold(tmp_path):
+    numbers = ",".join(["0.123456"] * 20_000)
+    with (tmp_path / "day.jsonl").open("w") as stream:
+        for number in range(1200):  # 300 strata of 4 requests: 160 MB of kept bodies
+            head = {"name": "x", "shape": [1, number // 4], "datatype": "FP32"}
+            stream.write(json.dumps({"id": str(number), "inputs": [head]})[:-3] + f', "data": [{numbers}]}}]}}\n')
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(tmp_path)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert done[0] == "50"
+    assert int(done[1]) < 180_000  # kilobytes; the bodies alone would be 160,000 more than the 80,000 of Python itself
