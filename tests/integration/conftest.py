@@ -1,32 +1,8 @@
 """Real servers and sample sets for the integration tests."""
 
-import numpy as np
 import pytest
-from kserve_server import KServeServer, v1_body
-
-from kserve_warmup import SampleSet
-from kserve_warmup.samples.wire import Tensor, encode, request
-
-
-def samples(*protocols, rows=(1, 2)):
-    """Make one request for each protocol and batch size."""
-    made = []
-    for protocol in protocols:
-        for batch in rows:
-            if protocol == "v1":
-                made.append(request("v1", v1_body(batch)))
-                continue
-            tensors = [Tensor("x", "FP32", np.full((batch, 2), 0.5, dtype=np.float32))]
-            body, headers = encode(protocol, tensors)
-            made.append(request(protocol, body, headers=headers))
-    return tuple(sample.with_weight(1 / len(made)) for sample in made)
-
-
-def save(folder, made, model="model"):
-    SampleSet(
-        model=model, source="test", created="2026-01-01T00:00:00Z", selection={}, coverage=1.0, samples=made
-    ).save(folder)
-    return folder
+from kserve_server import KServeServer
+from sample_sets import samples, save
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import samples, save
 from gate_process import GateProcess
 from kserve_server import free_ports
+from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
 

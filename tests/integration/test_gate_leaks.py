@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import samples, save
+from sample_sets import samples, save
 
 from kserve_warmup.gate import pages
 from kserve_warmup.gate.main import Options, build

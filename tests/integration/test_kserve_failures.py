@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import samples, save
+from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
 

@@ -6,10 +6,10 @@ import urllib.request
 
 import grpc
 import pytest
-from conftest import samples, save
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from kserve_server import v1_body
+from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
 

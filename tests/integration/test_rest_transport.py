@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
-from conftest import samples, save
 from gate_process import GateProcess
 from kserve_server import HERE, free_ports
 from openai_server import REST_SECONDS
+from sample_sets import samples, save
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.measure import Target, latency_ms

@@ -7,9 +7,9 @@ import sys
 from xml.etree import ElementTree as ET
 
 import pytest
-from conftest import samples, save
 from gate_process import GateProcess
 from kserve_server import HERE, free_ports
+from sample_sets import samples, save
 from triton_repository import OUTPUT, Repository, X, sample, tensor
 
 from kserve_warmup.figures import TIMES
