@@ -17,21 +17,32 @@ from rich.table import Table
 from kserve_warmup.figures import NOTHING, number, times
 from kserve_warmup.triton.calibrate import ModelResult, calibrate
 from kserve_warmup.triton.plan import Options
+from kserve_warmup.triton.remote import calibrate_on, prove_on
 from kserve_warmup.triton.repository import apply_all, plan_repository
 
 
 def calibrate_and_write(
-    repository: Path, samples: Path, models: Sequence[str], options: Options, *, as_json: bool
+    repository: Path, samples: Path, models: Sequence[str], options: Options, *, server: str | None, as_json: bool
 ) -> None:
-    """Calibrate, write the counts of what runs, and show all; exit 1 when something had to be left out."""
+    """Calibrate, write the counts of what runs, and show all; exit 1 when something had to be left out.
+
+    ``server`` is a running one in explicit mode; without it a disposable one is started.
+    """
     notes = Console(stderr=True)
-    results = calibrate(
-        repository, samples, models, options, lambda line: notes.print(line, highlight=False, markup=False)
-    )
+
+    def tell(line: str) -> None:
+        notes.print(line, highlight=False, markup=False)
+
+    if server is None:
+        results = calibrate(repository, samples, models, options, tell)
+    else:
+        results = calibrate_on(server, repository, samples, models, options=options, tell=tell)
     good = [r for r in results if r.problem is None]
     if good:
         measured = replace(options, counts={r.model: r.counts for r in good})
         apply_all(plan_repository(repository, samples, [r.model for r in good], measured).changed)
+    if server is not None:
+        results = [r if r.problem else prove_on(server, repository, r) for r in results]
     if as_json:
         typer.echo(json.dumps({"models": [_facts(r) for r in results]}, indent=2))
     else:

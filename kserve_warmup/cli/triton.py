@@ -49,6 +49,14 @@ def run(
             "--calibrate", help="Find each block's count on a disposable tritonserver with copies of the models."
         ),
     ] = False,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="With --calibrate: a running server in explicit mode, instead of a disposable one.",
+            show_default=False,
+        ),
+    ] = None,
     count: Annotated[
         int | None,
         typer.Option(
@@ -67,14 +75,9 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write model_warmup blocks with real requests into config.pbtxt, and touch nothing else in it."""
-    if calibrate and (check or diff or remove or prove_url is not None or count is not None):
-        msg = "--calibrate finds the counts and writes them: leave out --check, --diff, --remove, --prove and --count"
-        raise TritonConfigError(msg)
-    if sum((check, diff, remove, prove_url is not None)) > 1 and not (
-        remove and (check or diff) and not (check and diff)
-    ):
-        msg = "--check, --diff, --remove and --prove are different jobs: give one"
-        raise TritonConfigError(msg)
+    _one_job(
+        check=check, diff=diff, remove=remove, prove_url=prove_url, calibrate=calibrate, server=server, count=count
+    )
     models = model or []
     if prove_url is not None:
         _prove(repository, prove_url, models, as_json=as_json)
@@ -89,7 +92,7 @@ def run(
             count or COUNT, _numbers(batch_sizes), max_blocks, create, Templates(templates), keep_counts=count is None
         )
         if calibrate:
-            calibrate_and_write(repository, samples, models, options, as_json=as_json)
+            calibrate_and_write(repository, samples, models, options, server=server, as_json=as_json)
             return
         plan = plan_repository(repository, samples, models, options)
     if diff:
@@ -100,6 +103,30 @@ def run(
     _print(plan, check=check, as_json=as_json)
     if check and plan.changed:
         raise typer.Exit(1)
+
+
+def _one_job(
+    *,
+    check: bool,
+    diff: bool,
+    remove: bool,
+    prove_url: str | None,
+    calibrate: bool,
+    server: str | None,
+    count: int | None,
+) -> None:
+    """Refuse options that contradict each other."""
+    if calibrate and (check or diff or remove or prove_url is not None or count is not None):
+        msg = "--calibrate finds the counts and writes them: leave out --check, --diff, --remove, --prove and --count"
+        raise TritonConfigError(msg)
+    if server is not None and not calibrate:
+        msg = "--server says where to --calibrate; to prove what a server has run, use --prove URL"
+        raise TritonConfigError(msg)
+    if sum((check, diff, remove, prove_url is not None)) > 1 and not (
+        remove and (check or diff) and not (check and diff)
+    ):
+        msg = "--check, --diff, --remove and --prove are different jobs: give one"
+        raise TritonConfigError(msg)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

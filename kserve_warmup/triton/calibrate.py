@@ -18,6 +18,7 @@ from kserve_warmup.samples.datatypes import from_raw
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton import files
+from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.disposable import Run, copies, start
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options
@@ -25,7 +26,6 @@ from kserve_warmup.triton.prove import Proof, prove
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.rules import STRING
 from kserve_warmup.triton.search import BlockResult, Search
-from kserve_warmup.triton.server import TritonServer
 from kserve_warmup.triton.warmup_log import durations
 
 MEASURED = 12
@@ -39,7 +39,8 @@ class ModelResult:
     """What was found of one model.
 
     ``problem`` says why it is left as it was. ``proofs`` are what the statistics of the last start proved, ``cold`` and
-    ``warm`` requests to a fresh server without and with the warm-up; ``note`` says why they are missing.
+    ``warm`` requests to a fresh server without and with the warm-up, all of them ``probe``; ``note`` says why they are
+    missing.
     """
 
     model: str
@@ -49,6 +50,7 @@ class ModelResult:
     cold: Latencies | None = None
     warm: Latencies | None = None
     note: str | None = None
+    probe: Sample | None = None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -82,12 +84,12 @@ def calibrate(
     results = []
     for name in names:
         with copies(repository, [name]) as copy:
-            results.append(_calibrate(_Bench(copy, samples, name, plain), tell))
+            results.append(_calibrate(Bench(copy, samples, name, plain), tell))
     return results
 
 
 @dataclass(frozen=True)
-class _Bench:
+class Bench:
     """A copy of one model, which is given other counts again and again."""
 
     copy: Path
@@ -102,19 +104,33 @@ class _Bench:
         apply_all([plan])
         return plan
 
+    def request(self, plan: ModelPlan, block: Block) -> Sample | None:
+        """Return a request like a block's, or None for a sequence, in which a single request is none."""
+        config = parse(plan.after)
+        if config.HasField("sequence_batching"):
+            return None
+        batching, tensors = config.max_batch_size > 0, []
+        for given in block.inputs:
+            raw = (plan.folder / files.WARMUP / given.file).read_bytes()
+            datatype = "BYTES" if given.data_type == STRING else given.data_type.removeprefix("TYPE_")
+            shape = (block.batch_size, *given.dims) if batching else given.dims
+            tensors.append(from_raw(given.name, datatype, shape, raw * (block.batch_size if batching else 1)))
+        body, headers = encode("v2-binary", tensors)
+        return request("v2-binary", body, headers=headers)
+
     def clear(self) -> None:
         """Take all blocks away."""
         apply_all(plan_repository_removal(self.copy, [self.name]).changed)
 
 
-def _calibrate(bench: _Bench, tell: Tell) -> ModelResult:
+def _calibrate(bench: Bench, tell: Tell) -> ModelResult:
     name = bench.name
     bench.clear()
     plan = bench.install()
-    probe = _probe(bench.copy / name, plan)
+    probe = bench.request(plan, plan.blocks[0])
     bench.clear()
     tell(f"{name}: cold start")
-    cold = start(bench.copy, name, lambda server: _measure(server, name, probe))
+    cold = start(bench.copy, name, lambda server: measured(server.http_url, name, probe))
     if cold.problem is not None or cold.answer is None:
         return ModelResult(name, problem=f"it does not load without any warm-up either: {cold.problem}")
     search = Search(plan.blocks)
@@ -122,47 +138,41 @@ def _calibrate(bench: _Bench, tell: Tell) -> ModelResult:
         tell(f"{name}: {len(counts)} blocks, up to {max(counts.values())} calls each")
         bench.install(counts)
         run: Run[None] = start(bench.copy, name)
-        if run.problem is None:
-            if not search.learn(durations(run.calls)):
-                break
-        elif not run.calls or not search.leave_out(run.calls[-1].block, run.problem):
-            return ModelResult(name, search.results(), problem=run.problem)
-    if not counts:
+        if run.problem is not None:
+            block = run.calls[-1].block if run.calls else ""
+            if not search.leave_out(block, run.problem):
+                where = f"its block {block!r}, not one of ours: " if block else ""
+                return ModelResult(name, search.results(), problem=where + run.problem)
+        elif not search.learn(durations(run.calls)):
+            break
+    return _proven(bench, search, probe, cold.answer, tell)
+
+
+def _proven(bench: Bench, search: Search, probe: Sample | None, cold: Latencies | str, tell: Tell) -> ModelResult:
+    name = bench.name
+    if not search.counts():
         return ModelResult(name, search.results(), problem="none of its blocks runs")
     tell(f"{name}: proof and measurement")
     bench.install(search.counts())
     last = start(
-        bench.copy, name, lambda server: (prove(bench.copy, server.http_url, [name]), _measure(server, name, probe))
+        bench.copy,
+        name,
+        lambda server: (prove(bench.copy, server.http_url, [name]), measured(server.http_url, name, probe)),
     )
     if last.problem is not None or last.answer is None:
         return ModelResult(name, search.results(), problem=f"it loaded before, and does not any more: {last.problem}")
     proofs, warm = last.answer
-    if isinstance(cold.answer, str) or isinstance(warm, str):
-        return ModelResult(name, search.results(), proofs=tuple(proofs), note=str(warm))
-    return ModelResult(name, search.results(), proofs=tuple(proofs), cold=cold.answer, warm=warm)
+    if isinstance(cold, str) or isinstance(warm, str):
+        note = next(m for m in (cold, warm) if isinstance(m, str))
+        return ModelResult(name, search.results(), proofs=tuple(proofs), note=note)
+    return ModelResult(name, search.results(), proofs=tuple(proofs), cold=cold, warm=warm)
 
 
-def _probe(folder: Path, plan: ModelPlan) -> Sample | None:
-    """Return a request like the first block's, or None for a sequence, in which a single request is none."""
-    config = parse(plan.after)
-    if config.HasField("sequence_batching"):
-        return None
-    block, batching = plan.blocks[0], config.max_batch_size > 0
-    tensors = []
-    for given in block.inputs:
-        raw = (folder / files.WARMUP / given.file).read_bytes()
-        datatype = "BYTES" if given.data_type == STRING else given.data_type.removeprefix("TYPE_")
-        rows = block.batch_size if batching else 1
-        tensors.append(from_raw(given.name, datatype, (rows, *given.dims) if batching else given.dims, raw * rows))
-    body, headers = encode("v2-binary", tensors)
-    return request("v2-binary", body, headers=headers)
-
-
-def _measure(server: TritonServer, model: str, probe: Sample | None) -> Latencies | str:
+def measured(url: str, model: str, probe: Sample | None) -> Latencies | str:
     """Return first and later latencies from outside, or in a line why there are none."""
     if probe is None:
         return "a sequence is not measured from outside"
     try:
-        return measure([probe], Target(server.http_url, model), MEASURED)
+        return measure([probe], Target(url, model), MEASURED)
     except WarmupError as error:
         return f"not measured from outside: {error}"

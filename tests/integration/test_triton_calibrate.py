@@ -7,8 +7,10 @@ import typer
 from triton_repository import OUTPUT, Repository, X, sample, tensor
 from typer.testing import CliRunner
 
+from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.prove import prove
+from kserve_warmup.triton.remote import Remote
 from kserve_warmup.triton.server import TritonServer
 
 # Each shape is slow for its first seven calls. One shape takes the whole server down, another is refused.
@@ -48,7 +50,7 @@ def command(repository, *arguments):
 
 
 def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +123,58 @@ def test_a_calibrated_model_is_up_to_date_and_runs_as_written_on_another_server(
         server.wait_ready()
         (proof,) = prove(repository.models, server.http_url, ["m"])
     assert proof.counts.executions == models["m"]["blocks"][0]["count"]
+
+
+def add_model(repository, widths):
+    folder = repository.add("m", CONFIG, *[sample(tensor(1, w), weight=share) for w, share in widths.items()])
+    (folder / "1" / "model.py").write_text(COMPILES)
+
+
+EXPLICIT = ["--model-control-mode=explicit"]
+
+
+def test_a_running_server_is_asked_and_left_with_the_calibrated_model(tmp_path):
+    repository = Repository(tmp_path)
+    add_model(repository, {4: 0.7, 6: 0.3})
+    with TritonServer(repository.models, EXPLICIT, env=repository.env) as server:
+        server.wait_ready()
+        code, output = command(repository, "--calibrate", "--server", server.http_url, "--json")
+        (proof,) = prove_after_reload(repository, server)
+    (found,) = json.loads(output)["models"]
+    kept, fails = found["blocks"]
+    assert code == 1
+    assert 7 <= kept["count"] <= 15
+    assert "no kernel for 6" in fails["problem"]
+    assert proof.counts.executions == kept["count"]
+    assert found["proofs"][0]["counts"].startswith(f"{kept['count']} inferences")
+    assert found["cold"]["ratio"] > 3
+    assert found["warm"]["first_ms"] < found["cold"]["first_ms"] / 3
+    assert command(repository, "--check")[0] == 0
+
+
+def prove_after_reload(repository, server):
+    Remote(server.http_url).load("m")
+    return prove(repository.models, server.http_url, ["m"])
+
+
+def test_a_running_server_that_crashes_is_one_line_that_names_the_block_and_nothing_is_written(tmp_path):
+    repository = Repository(tmp_path)
+    add_model(repository, {5: 1.0})
+    before = tree(repository.models)
+    with TritonServer(repository.models, EXPLICIT, env=repository.env) as server:
+        server.wait_ready()
+        with pytest.raises(WarmupFailedError) as caught:
+            command(repository, "--calibrate", "--server", server.http_url)
+    assert "is gone after a request like block '01 batch 1 X[5]'" in str(caught.value)
+    assert tree(repository.models) == before
+
+
+def test_a_server_in_another_mode_says_so_and_nothing_is_written(tmp_path):
+    repository = Repository(tmp_path)
+    add_model(repository, {4: 1.0})
+    before = tree(repository.models)
+    with TritonServer(repository.models, env=repository.env) as server:
+        server.wait_ready()
+        with pytest.raises(WarmupFailedError, match="explicit mode"):
+            command(repository, "--calibrate", "--server", server.http_url)
+    assert tree(repository.models) == before

@@ -263,7 +263,14 @@ def test_json_for_machines(repository, sets):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--check", "--diff"], ["--prove", "http://x", "--check"], [], ["--calibrate"], ["--calibrate", "--count", "3"]],
+    [
+        ["--check", "--diff"],
+        ["--prove", "http://x", "--check"],
+        [],
+        ["--calibrate"],
+        ["--calibrate", "--count", "3"],
+        ["--server", "http://x"],
+    ],
 )
 def test_options_that_make_no_sense_are_one_line(repository, arguments):
     model(repository, "m")
