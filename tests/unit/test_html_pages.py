@@ -202,6 +202,13 @@ def test_the_timeline_shows_every_step_and_where_ready_was(reports: list[WarmupR
     assert charts(render_report(reports[0]), "timeline") == []
 
 
+def test_a_first_call_over_another_way_than_the_last_is_called_so(reports: list[WarmupReport]) -> None:
+    words = "The first calls went over in_process, the last over the whole way"
+    joined = replace(reports[0], transport="in_process").then(replace(reports[0], transport="rest"))
+    assert words in text(parsed(own(render_report(joined))))
+    assert "The first calls went over" not in text(parsed(own(render_report(replace(reports[0], transport="rest")))))
+
+
 def test_coverage_tells_what_is_steady_moving_unreached_and_in_no_sample(reports: list[WarmupReport]) -> None:
     sampled = replace(reports[1], strata=tuple(replace(s, share=0.9 * s.share) for s in reports[1].strata))
     (chart,) = charts(render_report(sampled), "coverage")
