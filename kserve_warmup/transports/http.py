@@ -152,7 +152,10 @@ class Connection:
         while True:
             event = self._h11.next_event()
             if event is h11.NEED_DATA:
-                self._h11.receive_data(await self._reader.read(_CHUNK))
+                data = await self._reader.read(_CHUNK)
+                if not data and not status:
+                    raise ConnectionLostError(f"{self._address} closed the connection without an answer")
+                self._h11.receive_data(data)
             elif isinstance(event, h11.Response):
                 status = event.status_code
                 headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}

@@ -18,7 +18,7 @@ from kserve_warmup.measure import Target, latency_ms
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import request
-from kserve_warmup.transports.http import Address, Connection
+from kserve_warmup.transports.http import Address, Connection, ConnectionLostError
 from kserve_warmup.transports.rest import RestTransport
 
 
@@ -86,20 +86,40 @@ def test_what_is_no_address_is_told(url):
         Address.parse(url)
 
 
-def test_a_connection_that_the_server_ends_is_noticed_at_once():
-    async def scenario():
-        async def hang_up(_, writer):
-            await asyncio.sleep(0.05)
-            writer.close()
+async def hang_up(_, writer):
+    await asyncio.sleep(0.05)
+    writer.close()
 
-        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
-        connection = await Connection.open(Address("127.0.0.1", server.sockets[0].getsockname()[1], "", tls=False))
-        stayed = await connection.stays_open(30)
+
+async def with_server(handler, use):
+    server = await asyncio.start_server(handler, "127.0.0.1", 0)
+    connection = await Connection.open(Address("127.0.0.1", server.sockets[0].getsockname()[1], "", tls=False))
+    try:
+        return await use(connection)
+    finally:
         connection.close()
         server.close()
-        return stayed
 
-    assert asyncio.run(scenario()) is False
+
+def test_a_connection_that_the_server_ends_is_noticed_at_once():
+    assert asyncio.run(with_server(hang_up, lambda connection: connection.stays_open(30))) is False
+
+
+def test_a_server_that_hangs_up_without_an_answer_is_told():
+    with pytest.raises(ConnectionLostError, match="closed the connection without an answer"):
+        asyncio.run(with_server(hang_up, lambda connection: connection.request("GET", "/")))
+
+
+def test_a_server_of_http_1_0_is_read_to_the_end_and_not_asked_twice():
+    async def old(reader, writer):
+        await reader.readline()
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\nall of it")
+        writer.close()
+
+    async def use(connection):
+        return (await connection.request("GET", "/")).body, connection.reuse()
+
+    assert asyncio.run(with_server(old, use)) == (b"all of it", False)
 
 
 def test_the_gate_warms_a_streaming_server(url, tmp_path):
