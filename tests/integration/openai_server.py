@@ -1,7 +1,7 @@
 """Stands in for an OpenAI-compatible server, whose real ones need a GPU or a language model's weights.
 
-It speaks HTTP through uvicorn, as vLLM does: a stream of events, the first after 5 ms and the last 300 ms later. A
-prompt says what goes wrong: ``fail``, ``fail in the stream``, ``break off``, ``say nothing``.
+It speaks HTTP through uvicorn, as vLLM does: a whole answer or a stream of events. A prompt says what goes on: ``long``,
+``fail``, ``fail in the stream``, ``break off``, ``say nothing``.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-REST_SECONDS = 0.3
+REST_SECONDS = 2
+"""What the rest of an answer to ``long`` takes: so long that no busy machine takes it for the beginning."""
 
 
 async def models(_):
@@ -28,8 +29,12 @@ async def chat(request):
     await asyncio.sleep(0.005)
     if asked.get("stream"):
         return StreamingResponse(events(prompt), media_type="text/event-stream")
-    await asyncio.sleep(REST_SECONDS)
+    await rest(prompt)
     return JSONResponse({"choices": [{"message": {"content": prompt}}]})
+
+
+async def rest(prompt):
+    await asyncio.sleep(REST_SECONDS if prompt == "long" else 0.01)
 
 
 async def events(prompt):
@@ -41,7 +46,7 @@ async def events(prompt):
     yield f"data: {json.dumps({'choices': [{'delta': {'content': prompt}}]})}\n\n"
     if prompt == "break off":
         raise RuntimeError("the engine died")
-    await asyncio.sleep(REST_SECONDS)
+    await rest(prompt)
     yield "data: [DONE]\n\n"
 
 

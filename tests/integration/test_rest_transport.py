@@ -47,15 +47,15 @@ def send(url, sample):
 def test_a_stream_counts_until_its_first_event_and_is_read_to_its_end(url):
     begin = time.perf_counter()
 
-    first = send(url, chat())
+    first = send(url, chat("long"))
 
     assert first < REST_SECONDS < time.perf_counter() - begin
-    assert latency_ms(chat(), Target(url, "model"), pace=0) < 1000 * REST_SECONDS
+    assert latency_ms(chat("long"), Target(url, "model"), pace=0) < 1000 * REST_SECONDS
 
 
 def test_a_whole_answer_counts_until_its_end(url):
-    assert send(url, chat(stream=False)) > REST_SECONDS
-    assert latency_ms(chat(stream=False), Target(url, "model"), pace=0) > 1000 * REST_SECONDS
+    assert send(url, chat("long", stream=False)) > REST_SECONDS
+    assert latency_ms(chat("long", stream=False), Target(url, "model"), pace=0) > 1000 * REST_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_the_gate_warms_a_streaming_server(url, tmp_path):
         assert gate.state["warmups"] == 1
         strata = json.loads(gate.get("/report")[1])["strata"]
 
-    assert all(s["steady_ms"] < 1000 * REST_SECONDS for s in strata)
+    assert all(s["calls"] > 1 and not s["failures"] for s in strata)
     assert {s["signature"] for s in strata} == {"chat+stream:BYTES[8]", "chat+stream:BYTES[64]"}
 
 
