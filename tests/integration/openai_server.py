@@ -1,7 +1,7 @@
 """Stands in for an OpenAI-compatible server, whose real ones need a GPU or a language model's weights.
 
-It speaks HTTP through uvicorn, as vLLM does: a whole answer or a stream of events. A prompt says what goes on: ``long``,
-``fail``, ``fail in the stream``, ``break off``, ``say nothing``.
+It speaks HTTP through uvicorn, as vLLM does: a whole answer or a stream of events. A prompt says what goes on:
+``long``, ``fail``, ``fail in the stream``, ``break off``, ``say nothing``.
 """
 
 import asyncio
