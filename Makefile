@@ -87,6 +87,7 @@ bench-torch: torch-env  ## Benchmarks of torch's models, with torch's CPU build.
 
 clean:  ## Remove environments and results of runs.
 	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) out
+	rm -f docker/wheelhouse/*.whl
 
 env: $(VENV)/.installed  ## The Python environment.
 
