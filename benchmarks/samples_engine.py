@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def child(name: str, folder: str) -> None:
     if name in RAY:
         import ray
 
-        ray.init(num_cpus=RAY[name], include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init("local", num_cpus=RAY[name], include_dashboard=False, log_to_driver=False, logging_level="error")
     begin, cpu = time.perf_counter(), _cpu_seconds()
     strata = READERS[name](files) if name in READERS else ours(files, _engine(name))
     seconds = time.perf_counter() - begin
@@ -62,7 +63,7 @@ def child(name: str, folder: str) -> None:
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest() if strata else ""
     told_all = {
         "seconds": seconds,
-        "cpu_seconds": _cpu_seconds() - cpu,
+        "cpu_seconds": 0 if name in RAY else _cpu_seconds() - cpu,  # a cluster's is not known here
         "megabytes": peak / 1024,
         "strata": len(told),
         "digest": digest,
@@ -112,11 +113,16 @@ def _figures(size: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
         "median": statistics.median(speeds),
         "lowest": min(speeds),
         "highest": max(speeds),
-        "median_a_core_second": statistics.median(size / 1e6 / run["cpu_seconds"] for run in runs),
+        "median_a_core_second": _median(size / 1e6 / run["cpu_seconds"] for run in runs if run["cpu_seconds"]),
         "peak_megabytes": max(run["megabytes"] for run in runs),
         "strata": runs[0]["strata"],
         "start_seconds": statistics.median(run["start_seconds"] for run in runs),
     }
+
+
+def _median(values: Iterable[float]) -> float | None:
+    given = list(values)
+    return statistics.median(given) if given else None
 
 
 def main() -> None:
@@ -143,7 +149,7 @@ def main() -> None:
     one = readers[next(iter(OURS))]["median"]
     cores = readers[next(iter(OURS))]["median_a_core_second"]
     ratios = {name: one / figures["median"] for name, figures in readers.items()}
-    by_core = {name: cores / figures["median_a_core_second"] for name, figures in readers.items()}
+    by_core = {name: cores / speed for name, each in readers.items() if (speed := each["median_a_core_second"])}
     result = {
         "bytes": options.size,
         "rounds": options.rounds,

@@ -15,7 +15,7 @@ from kserve_warmup.samples.digest import Digest, Job
 from kserve_warmup.samples.engines import Engine, Work
 from kserve_warmup.samples.sources.record import Part
 
-WORTH_A_PROCESS = 32 * 2**20
+WORTH_A_PROCESS = 128 * 2**20
 """Bytes of traffic below which starting another process (half a second) takes longer than it saves."""
 
 BATCH = 8 * 2**20

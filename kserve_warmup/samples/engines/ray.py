@@ -51,7 +51,8 @@ def _connect(ray: Any, address: str | None, jobs: int | None) -> None:
         _check_listening(existing)
     local = {} if existing else {"num_cpus": jobs, "include_dashboard": False}
     try:
-        ray.init(address, log_to_driver=False, logging_level="error", **local)
+        # "local" starts a cluster even where Ray remembers another one, which may be long gone.
+        ray.init(existing or "local", log_to_driver=False, logging_level="error", **local)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise SampleError(f"Ray at {existing or 'this machine'} cannot be reached: {_line(error)}") from None
 
