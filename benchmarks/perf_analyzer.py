@@ -37,8 +37,9 @@ def start(kind: str, model: str, folder: Path, number: int) -> dict[str, float]:
         if "gate" in kind:
             stack.enter_context(gate(server.http_url, server.grpc_url, folder / "samples" / model))
         options = ["-m", model, "-u", server.http_url.removeprefix("http://"), "--input-data", folder / f"{model}.json"]
-        options += ["--measurement-interval", 1000, "--max-trials", 4, "--profile-export-file", profile]
-        subprocess.run([str(BINARY), *map(str, options)], check=False, capture_output=True, timeout=120)
+        # whatever the windows are like, three of them: a run that does not settle would leave no profile
+        options += ["--measurement-interval", 1000, "--stability-percentage", 999, "--profile-export-file", profile]
+        subprocess.run([str(BINARY), *map(str, options)], check=True, capture_output=True, timeout=120)
     return windows(json.loads(profile.read_text())["experiments"][0]["requests"])
 
 
