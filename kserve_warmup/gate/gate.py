@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kserve_warmup import metrics
+from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
 from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError
 from kserve_warmup.gate.state import Phase, State
@@ -192,7 +193,7 @@ class Gate:
         for report in reports:
             target = file if len(reports) == 1 else file.with_stem(f"{file.stem}-{report.model}")
             try:
-                target.write_text(report.to_json())
+                write_whole(target, report.to_json().encode())
             except OSError as error:
                 logger.warning("cannot write the report to %s: %s", target, error.strerror)
 
