@@ -154,7 +154,7 @@ class Gate:
         """Send several requests at once; return what was done, in one line."""
         broken = {(s.protocol, s.signature, s.batch) for s in report.strata if s.failures}
         usable = [s for s in samples if (s.protocol, str(s.signature), s.batch) not in broken]
-        settings = self.settings.model_copy(update={"max_calls": bursts.MOST_ROUNDS})
+        settings = self.settings.model_copy(update={"max_calls": min(self.settings.max_calls, bursts.MOST_ROUNDS)})
         sent = failed = 0
         for size in bursts.SIZES:
             burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)

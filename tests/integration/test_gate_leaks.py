@@ -44,7 +44,7 @@ def test_a_thousand_starts_and_stops_leave_nothing(start, tmp_path, protocol, cy
     server.wait_ready()
     folder = save(tmp_path / "samples", samples(protocol, rows=(1,)))
     options = Options(
-        f"http://127.0.0.1:{server.http}", folder, grpc=f"127.0.0.1:{server.grpc}", settings={"max_calls": 2}
+        f"http://127.0.0.1:{server.http}", folder, grpc=f"127.0.0.1:{server.grpc}", settings={"max_calls": 1}
     )
 
     async def run():
