@@ -110,7 +110,7 @@ def test_a_block_whose_data_is_missing_never_turns_ready(triton, project):
 def test_a_triton_with_too_little_memory_for_a_block_never_turns_ready(triton, repositories):
     mounts = [(repositories.hungry, "/models", "ro")]
     server = triton(mounts=mounts, mem_limit="600m")
-    # tritonserver 2.51 often crashes when its Python stub is killed in a warm-up, instead of saying that the load failed
+    # tritonserver 2.51 often crashes when its Python stub is killed in a warm-up, instead of failing the load
     assert server.never_ready_until_it_ends() in (1, 139)
     assert server.state["OOMKilled"]
     assert triton(mounts=mounts).wait_ready().infer()["digit"]  # the same blocks, with memory enough
