@@ -90,7 +90,7 @@ TORCH_MODELS: dict[str, Model] = {
             "A convolutional network; torch.compile builds C++ for every batch size anew.",
             "held-out handwritten digits of scikit-learn, 1 to 8 in a request",
             80,
-            {1: 0.8, 4: 0.1, 8: 0.1},
+            {1: 0.7, 2: 0.1, 4: 0.1, 8: 0.1},
             {"v2": 1.0},
             warmup_seconds=120,
         ),
