@@ -5,7 +5,7 @@ TRITON_VENV := .venv-triton
 KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
 BIN := $(VENV)/bin
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 
 # What this machine lacks is left out of "make test", and said loudly; in CI (CI set) everything runs, or fails.
 LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
@@ -132,14 +132,15 @@ $(PERF)/perf_analyzer: Makefile | $(VENV)/.installed
 torch-env: env triton-env $(VENV)/.torch $(TRITON_VENV)/.torch  ## torch's CPU build in both environments.
 
 # +cpu keeps CUDA out for certain: where only CUDA's build is to be had, this says so and downloads nothing.
-TORCH := --extra-index-url $(TORCH_INDEX) 'torch==2.13.0+cpu'
+TORCH := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) 'torch==2.13.0+cpu'
+NO_TORCH := || { echo "No CPU build of torch was found: make torch-env TORCH_INDEX=URL, with the URL of PyTorch's index of CPU wheels (pytorch.org, Get Started)"; exit 1; }
 
 $(VENV)/.torch: $(VENV)/.installed
-	$(BIN)/pip install --quiet $(TORCH) --editable '.[torch]'
+	$(BIN)/pip install --quiet $(TORCH) --editable '.[torch]' $(NO_TORCH)
 	touch $@
 
 $(TRITON_VENV)/.torch: $(TRITON_VENV)/.installed
-	$(TRITON_VENV)/bin/pip install --quiet $(TORCH) 'numpy<2'
+	$(TRITON_VENV)/bin/pip install --quiet $(TORCH) 'numpy<2' $(NO_TORCH)
 	touch $@
 
 $(KSERVE_VENV)/.installed: pyproject.toml

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from kserve_warmup.cli.options import GrpcAddress, ModelName, Samples
 
 
 def run(
     url: Annotated[str, typer.Argument(help="The server: http://HOST:PORT, or grpc://HOST:PORT for gRPC alone.")],
     *,
-    samples: Annotated[Path, typer.Option(help="A sample set, or a folder of one such set per model name.")],
-    model: Annotated[
-        str | None, typer.Option(help="The model's name on the server. Default: the set's.", show_default=False)
-    ] = None,
-    grpc: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port.", show_default=False),
-    ] = None,
+    samples: Samples,
+    model: ModelName = None,
+    grpc: GrpcAddress = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104  (probes come in)
     max_seconds: Annotated[

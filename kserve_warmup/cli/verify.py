@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from kserve_warmup.cli.options import GrpcAddress, ModelName, Samples
 from kserve_warmup.cli.report import write
 from kserve_warmup.errors import WarmupError
 
@@ -31,18 +32,13 @@ def run(
         ),
     ],
     *,
-    samples: Annotated[Path, typer.Option(help="A sample set, or a folder of one such set per model name.")],
+    samples: Samples,
     unseen: Annotated[
         Path | None,
         typer.Option(help="Other samples: name those of their strata that compile live.", show_default=False),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="The model's name on the server. Default: the set's.", show_default=False)
-    ] = None,
-    grpc: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port.", show_default=False),
-    ] = None,
+    model: ModelName = None,
+    grpc: GrpcAddress = None,
     ready: Annotated[
         str | None,
         typer.Option(

@@ -29,8 +29,8 @@ def check_needs(models: Iterable[str]) -> None:
         raise WarmupError(f"the demo's models need {', '.join(absent)}: pip install 'kserve-warmup[demo]'")
     if (torch := models & TORCH_MODELS.keys()) and not importlib.util.find_spec("torch"):
         raise WarmupError(
-            f"{', '.join(sorted(torch))} needs torch: run `make torch-env`, or "
-            "pip install --extra-index-url https://download.pytorch.org/whl/cpu 'kserve-warmup[torch]'"
+            f"{', '.join(sorted(torch))} needs torch: run `make torch-env`, or pip install 'kserve-warmup[torch]' "
+            "with PyTorch's index of CPU wheels as --extra-index-url"
         )
     if COMPILED in models:
         check_compiler()

@@ -1,6 +1,5 @@
 """The way from process start to ready, as a real KServe server tells it in its report and on /metrics."""
 
-import time
 from itertools import pairwise
 
 import pytest
@@ -10,10 +9,8 @@ from kserve_warmup import WarmupReport
 
 @pytest.mark.parametrize("target", ["OwnLoad", "AsyncLoadModel"])
 def test_a_report_tells_every_step_from_process_start_to_ready(target, start, sample_set, tmp_path):
-    begun = time.monotonic()
     server = start(target, samples=sample_set, report=tmp_path / "report.json", max_calls=5)
     server.wait_ready()
-    seen_from_outside = time.monotonic() - begun
     report = WarmupReport.from_json((tmp_path / "report.json").read_text())
     assert list(report.step_seconds) == [
         "import",
@@ -26,8 +23,6 @@ def test_a_report_tells_every_step_from_process_start_to_ready(target, start, sa
     assert all(before.end <= after.start for before, after in pairwise(report.timeline))
     assert report.timeline[-1].name == "ready"
     assert report.step_seconds["import"] > 0
-    # a hundredth for the kernel's clock tick
-    assert sum(report.step_seconds.values()) <= report.ready_seconds <= seen_from_outside + 0.01
 
 
 def test_a_worker_tells_its_own_steps(start, v1_set):

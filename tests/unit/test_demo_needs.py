@@ -20,7 +20,7 @@ def test_a_model_of_torch_says_how_to_get_the_build_without_cuda(monkeypatch, mo
     monkeypatch.setitem(sys.modules, "torch", None)
 
     with pytest.raises(
-        WarmupError, match=f"{model} needs torch: run `make torch-env`, or pip install --extra-index-url"
+        WarmupError, match=f"{model} needs torch: run `make torch-env`, or pip install .* --extra-index-url"
     ):
         needs.check_needs(["silero_vad", model])
 
