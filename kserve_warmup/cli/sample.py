@@ -129,7 +129,7 @@ def run(
     selected.save(out)
     if as_json:
         bad = [{"where": b.where, "reason": b.reason} for b in tally.examples]
-        counts = {"requests": tally.requests, "bad": tally.bad, "passed_over": tally.passed_over}
+        counts = {name: getattr(tally, name) for name in ("requests", "bad", "unfinished", "passed_over")}
         result = {"out": str(out), **counts, "bad_examples": bad}
         sys.stdout.write(json.dumps(result | summary(selected), indent=2) + "\n")
     else:
@@ -194,7 +194,8 @@ def _report_bad(tally: Tally) -> None:
     if tally.bad > len(lines):
         lines.append(f"… and {tally.bad - len(lines)} more")
     if lines:
-        sys.stderr.write(f"skipped {tally.bad} of {tally.bad + tally.requests} records:\n")
+        cut = f", {tally.unfinished} of them unfinished at a file's end" if tally.unfinished else ""
+        sys.stderr.write(f"skipped {tally.bad} of {tally.bad + tally.requests} records{cut}:\n")
         sys.stderr.writelines(f"  {line}\n" for line in lines)
     if tally.passed_over:
         sys.stderr.write(f"passed over {tally.passed_over} requests outside the time or status asked for\n")

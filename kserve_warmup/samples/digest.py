@@ -83,18 +83,23 @@ class Job:
 
 @dataclass(slots=True)
 class Tally:
-    """What was read: usable requests, records skipped with the first few of these, and requests not asked for."""
+    """What was read: usable requests, records skipped with the first few of these, and requests not asked for.
+
+    Of the records skipped, those that were unfinished do not count against the traffic.
+    """
 
     SHOWN = 5
 
     requests: int = 0
     bad: int = 0
+    unfinished: int = 0
     passed_over: int = 0
     examples: list[BadRecord] = field(default_factory=list)
 
     def skip(self, bad: BadRecord) -> None:
         """Count a record that is no usable request."""
         self.bad += 1
+        self.unfinished += bad.unfinished
         bisect.insort(self.examples, bad)
         del self.examples[self.SHOWN :]
 
@@ -102,10 +107,10 @@ class Tally:
         """Take in what another process has counted."""
         self.requests += other.requests
         self.passed_over += other.passed_over
-        skipped = self.bad + other.bad
+        skipped, unfinished = self.bad + other.bad, self.unfinished + other.unfinished
         for bad in other.examples:
             self.skip(bad)
-        self.bad = skipped
+        self.bad, self.unfinished = skipped, unfinished
 
     def check(self, max_bad: float) -> None:
         """Refuse traffic of which too much is unusable.
@@ -117,7 +122,7 @@ class Tally:
         if not self.requests:
             others = f", and {self.passed_over} that were not asked for" if self.passed_over else ""
             raise SampleError(f"no request in {self.bad} records{others}{first}")
-        share = self.bad / (self.bad + self.requests)
+        share = (self.bad - self.unfinished) / (self.bad + self.requests)
         if share > max_bad:
             what = f"{self.bad} of {self.bad + self.requests} records ({share:.1%}) are unusable"
             raise SampleError(f"{what}, more than --max-bad {max_bad:g} allows{first}")

@@ -22,8 +22,8 @@ _VECTOR = 512
 class Ring:
     """One process's end of a folder that several processes, or pods, may share.
 
-    A file is named after the time at which it was begun, so that names are in order of age. Each record is written in
-    one call and whole: a process that is killed leaves no half of one, and a full disk's half is cut off again.
+    A file is named after the time at which it was begun, so that names are in order of age. A full disk's half of a
+    record is cut off again; a process that is killed may leave one at its file's end, which those who read pass over.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:

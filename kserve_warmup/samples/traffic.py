@@ -12,7 +12,7 @@ from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import choose
 from kserve_warmup.samples.sketch import Kept
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, find, public, size
 from kserve_warmup.samples.store import SampleSet
 
@@ -138,6 +138,9 @@ def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest:
 def _parts(path: str, form: str | None) -> Iterator[tuple[str, Part] | BadRecord]:
     try:
         total = size(path)
+        if not total:
+            yield BadRecord(path, "the file is empty", unit=UNFINISHED)
+            return
         if total <= PART:
             yield form or "", Part(path, size=total)  # its reader tells the format: files may be many
             return

@@ -99,7 +99,7 @@ class ResponseHeaders(WarmupModel):
 
 class SlowLoad(OwnLoad):
     def load(self):
-        print("loading", os.getpid(), flush=True)
+        print(f"loading {os.getpid()}\n", end="", flush=True)  # one write: workers load at the same moment
         time.sleep(float(os.environ.get("LOAD_SECONDS", "20")))
         return super().load()
 

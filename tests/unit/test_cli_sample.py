@@ -19,7 +19,7 @@ def traffic(tmp_path_factory) -> Path:
     """80 requests of one row, 20 of four, and a broken line."""
     lines = [json.dumps({"instances": [[number, 2.5]] * (4 if number % 5 == 0 else 1)}) for number in range(100)]
     file = tmp_path_factory.mktemp("traffic") / "day.jsonl"
-    file.write_text("\n".join([*lines, '{"instances": [[1']))
+    file.write_text("\n".join([*lines, '{"instances": [[1', ""]))
     return file
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from kserve_warmup.samples.ring import FILES, Ring
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.traffic import read
+from kserve_warmup.samples.traffic import read, sample_traffic
 from kserve_warmup.serving.capture import Capture, folder_of, recorded_samples
 from kserve_warmup.serving.recorder import QUEUE_BYTES, Recorder
 from kserve_warmup.settings import WarmupSettings
@@ -90,11 +89,12 @@ def test_rings_that_share_a_folder_go_on_after_one_has_removed_the_others_file(t
     busy.close()
 
 
-def test_a_process_that_is_killed_leaves_whole_lines_only_and_no_more_than_the_limit(tmp_path):
+@pytest.mark.parametrize("size", [5_000, 500_000])
+def test_what_a_killed_process_has_recorded_can_be_read_and_takes_no_more_than_the_limit(tmp_path, size):
     code = (
         "import sys, pathlib; from kserve_warmup.samples.ring import Ring\n"
-        "ring = Ring(pathlib.Path(sys.argv[1]), 64000)\n"
-        "while True: ring.append([b'{\"x\": \"' + b'y' * 5000 + b'\"}\\n'] * 3); print(flush=True)"
+        f"ring = Ring(pathlib.Path(sys.argv[1]), {13 * size})\n"
+        f"while True: ring.append([b'{{\"instances\": [\"' + b'y' * {size} + b'\"]}}\\n'] * 3); print(flush=True)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "ring")], stdout=subprocess.PIPE)
     for _ in range(200):
@@ -102,9 +102,9 @@ def test_a_process_that_is_killed_leaves_whole_lines_only_and_no_more_than_the_l
     process.kill()
     process.wait()
     process.stdout.close()
-    assert {json.loads(line)["x"] for line in lines(tmp_path / "ring")} == {"y" * 5000}
-    assert all(file.read_bytes().endswith(b"\n") for file in (tmp_path / "ring").iterdir())
-    assert taken(tmp_path / "ring") <= 64000
+    samples, _ = sample_traffic([tmp_path / "ring"], "m", max_bad=0)
+    assert {sample.body for sample in samples} == {b'{"instances": ["' + b"y" * size + b'"]}'}
+    assert taken(tmp_path / "ring") <= 13 * size
 
 
 def test_a_full_disk_leaves_whole_lines_only():

@@ -270,12 +270,21 @@ def test_a_format_that_is_asked_for_is_not_guessed(tmp_path):
 
 
 def test_too_many_bad_records_are_an_error_that_shows_the_first(tmp_path):
-    file = write(tmp_path, b"\n".join([V1] * 98 + [b"?", b"!"]))
+    file = write(tmp_path, b"\n".join([V1] * 98 + [b"?", b"!", b""]))
     with pytest.raises(SampleError, match=r"2 of 100 records \(2.0%\).*--max-bad 0.01.*:99: ") as caught:
         sample_traffic([file], "m")
     assert "\n" not in str(caught.value)
     samples, tally = sample_traffic([file], "m", max_bad=0.02)
     assert (len(samples), tally.requests, tally.bad) == (1, 98, 2)
+
+
+def test_what_a_process_was_writing_when_it_was_killed_is_told_but_is_no_damage(tmp_path):
+    cut, empty = write(tmp_path, V1 + b"\n" + V1[:-3], "cut.jsonl"), write(tmp_path, b"", "empty.jsonl")
+    samples, tally = sample_traffic([cut, empty], "m", max_bad=0)
+    assert (len(samples), tally.requests, tally.bad, tally.unfinished) == (1, 1, 2, 2)
+    assert [bad.where for bad in tally.examples] == [f"{cut}:2", str(empty)]
+    with pytest.raises(SampleError, match="1 of 2 records"):
+        sample_traffic([write(tmp_path, V1 + b"\n" + V1[:-3] + b"\n", "damaged.jsonl")], "m", max_bad=0)
 
 
 def test_only_a_few_bad_records_are_remembered():

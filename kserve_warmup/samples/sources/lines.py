@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import BinaryIO
 
-from kserve_warmup.samples.sources.record import BadRecord, Part
+from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part
 from kserve_warmup.samples.sources.storage import UNREADABLE, compressed, opened, size
 
 _FIRST = 2**26
@@ -31,33 +31,34 @@ def read(part: Part) -> Iterator[tuple[int, str, bytes] | BadRecord]:
             if part.start:
                 stream.seek(part.start - 1)
                 position += len(stream.readline()) - 1  # the line that the part before reads
-            for number, line in enumerate(_lines(stream), 1):
+            for number, (line, ended) in enumerate(_lines(stream), 1):
                 if part.stop is not None and position >= part.stop:
                     return
                 if record := line.strip():
-                    yield (position if part.start else number), unit, record
+                    whole = ended or record.endswith(b"}") or position == 0  # a file of one line is judged as such
+                    yield (position if part.start else number), unit if whole else f"{UNFINISHED} {unit}", record
                 position += len(line) + 1
     except UNREADABLE as error:
         where = position if part.start else number + 1
         yield BadRecord(part.file, f"cannot be read any further: {error}", where, unit)
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines without their ends; for long ones twice as fast as iterating the stream."""
+def _lines(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
+    """Yield the lines without their ends, and whether they had one; for long ones twice as fast as the stream's own."""
     rest = b""
     try:
         while chunk := stream.read(_CHUNK):
             text, begin = rest + chunk, 0
             while (end := text.find(b"\n", begin)) >= 0:
-                yield text[begin:end]
+                yield text[begin:end], True
                 begin = end + 1
             rest = text[begin:]
     except UNREADABLE:
         if rest:
-            yield rest
+            yield rest, False
         raise
     if rest:
-        yield rest
+        yield rest, False
 
 
 def delimited(file: str) -> bool:

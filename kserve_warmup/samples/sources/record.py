@@ -44,6 +44,10 @@ class Part:
         return cls(str(file), size=size(str(file)))
 
 
+UNFINISHED = "unfinished"
+"""Unit of what a process that was killed, or that is still writing, leaves at the end of a file."""
+
+
 # Structs, not dataclasses: one is made for each request of the traffic, in a fifteenth of the time.
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A request as it was recorded; nothing of its body is decoded yet.
@@ -84,11 +88,16 @@ class BadRecord(msgspec.Struct, frozen=True, order=True):
     unit: str = "record"
 
     @property
+    def unfinished(self) -> bool:
+        """Return whether it was being written when its process ended, which is no fault of the traffic."""
+        return self.unit.startswith(UNFINISHED)
+
+    @property
     def where(self) -> str:
         """Return file and position, for people."""
         if not self.number:
             return self.file
-        return f"{self.file}:{self.number}" if self.unit == "line" else f"{self.file}: {self.unit} {self.number}"
+        return f"{self.file}:{self.number}" if self.unit.endswith("line") else f"{self.file}: {self.unit} {self.number}"
 
 
 @dataclass(frozen=True, slots=True)
