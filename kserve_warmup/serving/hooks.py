@@ -109,10 +109,21 @@ def _add_lifespan(app: Any, config: uvicorn.Config, registry: ModelRepository) -
     @asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[Any]:
         async with inner(app) as state:
+            _build_routes(app)
             await _warm_application(config, registry)
             yield state
 
     app.router.lifespan_context = lifespan
+
+
+def _build_routes(app: Any) -> None:
+    """Let FastAPI build every router's routes, as it otherwise does when the first request comes by each.
+
+    A probe of v2 after a warm-up over v1 would build v2's, and with that reset which warnings Python has shown: the
+    first v1 request then shows FastAPI's about ORJSONResponse anew, for 0.3 ms.
+    """
+    for route in app.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
 
 
 async def _warm_application(config: uvicorn.Config, registry: ModelRepository) -> None:

@@ -37,6 +37,14 @@ def test_a_plain_kserve_model_is_cold_when_it_says_ready(start, sample_set):
     assert server.predict()[0] == 0
 
 
+def test_a_probe_of_v2_does_not_bring_back_the_warnings_that_warming_v1_has_shown(start, v1_set):
+    server = start("OwnLoad", samples=v1_set)
+    server.wait_ready()  # asks v2
+    before = len(server.log)
+    server.predict()
+    assert "Warning" not in server.log[before:]
+
+
 def test_warm_up_can_be_turned_off(start, sample_set):
     server = start("OwnLoad", samples=sample_set, enabled="false")
     server.wait_ready()
