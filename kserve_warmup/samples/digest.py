@@ -122,9 +122,10 @@ class Tally:
         if not self.requests:
             others = f", and {self.passed_over} that were not asked for" if self.passed_over else ""
             raise SampleError(f"no request in {self.bad} records{others}{first}")
-        share = (self.bad - self.unfinished) / (self.bad + self.requests)
+        damaged = self.bad - self.unfinished
+        share = damaged / (damaged + self.requests)
         if share > max_bad:
-            what = f"{self.bad} of {self.bad + self.requests} records ({share:.1%}) are unusable"
+            what = f"{damaged} of {damaged + self.requests} records ({share:.1%}) are unusable"
             raise SampleError(f"{what}, more than --max-bad {max_bad:g} allows{first}")
 
 

@@ -22,8 +22,9 @@ _VECTOR = 512
 class Ring:
     """One process's end of a folder that several processes, or pods, may share.
 
-    A file is named after the time at which it was begun, so that names are in order of age. A full disk's half of a
-    record is cut off again; a process that is killed may leave one at its file's end, which those who read pass over.
+    A file is named after the time at which it was begun, so that names are in order of age, and hidden until its first
+    record is whole. A full disk's half of a record is cut off again. A process that is killed may leave one behind
+    whole ones, which those who read pass over.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -37,6 +38,7 @@ class Ring:
         self.file_bytes = max(1, max_bytes // FILES)
         self._max_bytes = max_bytes
         self._name = secrets.token_hex(4)
+        self._file = folder
         self._fd = -1
         self._size = 0
 
@@ -76,18 +78,20 @@ class Ring:
         except OSError:
             os.ftruncate(self._fd, self._size)
             raise
+        if not self._size:
+            _hidden(self._file).rename(self._file)
         self._size += size
 
     def _begin(self, size: int) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_room(max(size, self.file_bytes))
         started = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%f")
-        file = self.folder / f"{started}-{self._name}{SUFFIX}"
-        self._fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._file = self.folder / f"{started}-{self._name}{SUFFIX}"
+        self._fd = os.open(_hidden(self._file), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
 
     def _make_room(self, needed: int) -> None:
         """Remove the oldest files until ``needed`` bytes more fit."""
-        files = sorted(self.folder.glob(f"*{SUFFIX}"))
+        files = sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda file: file.name.lstrip("."))
         sizes = {file: size for file in files if (size := _size(file)) is not None}
         total = sum(sizes.values())
         for file, size in sizes.items():
@@ -96,6 +100,10 @@ class Ring:
             with contextlib.suppress(FileNotFoundError):
                 file.unlink()
             total -= size
+
+
+def _hidden(file: Path) -> Path:
+    return file.with_name(f".{file.name}")
 
 
 def _size(file: Path) -> int | None:
