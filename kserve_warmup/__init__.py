@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from kserve_warmup.samples import Sample, SampleSet
     from kserve_warmup.settings import WarmupSettings
     from kserve_warmup.steady import SteadyStateDetector
+    from kserve_warmup.steady_judge import SteadyStateJudge
 
 __all__ = [
     "Sample",
     "SampleSet",
     "SteadyStateDetector",
+    "SteadyStateJudge",
     "WarmupError",
     "WarmupModel",
     "WarmupReport",
@@ -27,6 +29,7 @@ _MODULES = {
     "Sample": "samples",
     "SampleSet": "samples",
     "SteadyStateDetector": "steady",
+    "SteadyStateJudge": "steady_judge",
     "WarmupError": "errors",
     "WarmupModel": "model",
     "WarmupReport": "report",

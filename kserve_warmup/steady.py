@@ -23,7 +23,7 @@ import math
 from itertools import pairwise
 from statistics import fmean, median
 
-__all__ = ["RECOMMENDED_MAX_CALLS", "SteadyStateDetector"]
+__all__ = ["RECOMMENDED_MAX_CALLS", "SteadyStateDetector", "is_flat", "newest_calls"]
 
 RECOMMENDED_MAX_CALLS = 1000
 """Callers give up here: a series without a verdict by then drifts, or is noisier than the tolerance."""
@@ -81,7 +81,7 @@ class SteadyStateDetector:
     @property
     def steady_latency(self) -> float | None:
         """Seconds: the median of the newest three fifths of the calls up to the verdict; None before the first call."""
-        return median(_newest(self._seconds)) if self._seconds else None
+        return median(newest_calls(self._seconds)) if self._seconds else None
 
     def observe(self, seconds: float) -> bool:
         """Take the latency of the next call and say whether the series is steady by now.
@@ -99,15 +99,23 @@ class SteadyStateDetector:
             self._seconds.append(seconds)
             if self._calls >= self._next_look:
                 self._next_look = math.ceil(self._calls * _GROWTH)
-                self._steady = _is_steady(_newest(self._seconds), self._calls, self.tolerance)
+                self._steady = is_flat(newest_calls(self._seconds), self._calls, self.tolerance)
         return self._steady
 
 
-def _newest(seconds: list[float]) -> list[float]:
+def newest_calls(seconds: list[float]) -> list[float]:
+    """Return the calls that have to be alike: the newest three fifths."""
     return seconds[-math.ceil(len(seconds) * _WINDOW) :]
 
 
-def _is_steady(window: list[float], calls: int, tolerance: float) -> bool:
+def is_flat(window: list[float], calls: int, tolerance: float) -> bool:
+    """Return whether a window cut into blocks costs the same in each, and does not fall.
+
+    Args:
+        window: Latencies, at least 18; only ratios count.
+        calls: How many calls the series has: noise is forgiven later.
+        tolerance: See :class:`SteadyStateDetector`.
+    """
     blocks = _tame_blocks(window)
     means = [fmean(block) for block in blocks]
     noise = _standard_error(blocks, means)

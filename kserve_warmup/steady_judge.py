@@ -1,0 +1,234 @@
+"""When are all strata of one process steady? Judged together, and which of them to call next.
+
+The one idea: **what strata share is judged once, from all their calls; alone, a stratum only has to show that its own
+one-off costs are over.** And evidence has a price: calls beyond the second of a stratum are bought evenly in seconds,
+not in calls, until a budget of seconds is spent. A quick model gets as many as a strict test needs, a slow one gets few
+and is not late for them. Only what still moves is called beyond the budget, until it has been quiet.
+
+In order: each stratum is called once, then each a second time, both in the order in which they were given; then the
+stratum is called whose evidence has cost least. One that shows what the others cannot have shown yet, such as a
+recompilation at the twelfth call, takes the others with it if more than one shows it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median, median_low
+from typing import Any, Generic, TypeVar
+
+from kserve_warmup.settling import Settling, learned_depth, settle, shared_fall, spread
+from kserve_warmup.steady import RECOMMENDED_MAX_CALLS, is_flat, newest_calls
+
+__all__ = ["SteadyStateJudge", "Verdict"]
+
+StratumT = TypeVar("StratumT", bound=Hashable)
+
+_BUDGET = 0.5  # seconds of evidence when nothing moves
+_KNOWN_BUDGET = 0.1  # seconds, when every stratum's own costs were paid on an earlier path
+_FREE = 0.1  # seconds of evidence that are bought in any case: nobody sees them, and quick code is compiled late
+_DEEP = 14  # calls of a stratum that can afford them: frameworks recompile up to the twelfth
+_KNOWN_DEEP = 3
+_FIRST_LOOK = 60  # calls of all strata before the strict test can end the evidence early
+_GROWTH = 1.05  # between looks
+_NOISE = 0.05  # of a call, where too few calls tell
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of one stratum.
+
+    Attributes:
+        steady: Whether its latency is what it will be, the process's shared costs included.
+        calls: How many of its calls were observed.
+        level: Seconds: the median of its newest calls; None before the first.
+        reason: Why it is not steady; None if it is.
+    """
+
+    steady: bool
+    calls: int
+    level: float | None
+    reason: str | None = None
+
+
+@dataclass
+class _Stratum:
+    order: int
+    known: Verdict | None
+    calls: list[float] = field(default_factory=list)
+    left_out: bool = False
+    settling: Settling | None = None
+
+    @property
+    def cost(self) -> float:
+        """Seconds that the next call will take, as far as is known."""
+        return median_low(self.calls[1:][-5:] or self.calls)
+
+    @property
+    def evidence(self) -> float:
+        """Seconds that calls beyond the second have cost, one-off costs aside."""
+        return max(0, len(self.calls) - 2) * self.cost
+
+    @property
+    def least(self) -> int:
+        """Calls that it needs in any case."""
+        known = self.known and self.known.level
+        return 1 if known and self.calls and self.calls[0] <= known else 2
+
+    def wants(self, target: int) -> bool:
+        return len(self.calls) < target
+
+
+class SteadyStateJudge(Generic[StratumT]):
+    """Says which stratum to call next, and when the latency of all is within a tolerance of what it will be.
+
+    It has no clock: it knows what calls cost from the latencies that it is told. The same latencies give the same
+    questions and verdicts.
+
+    Args:
+        strata: All strata of one process, the largest share of the traffic first.
+        tolerance: How far above the final plateau latency after the verdict may lie, as a share of the plateau.
+        profiles: What earlier starts learned of strata; not used yet.
+        known: Verdicts of these strata on an earlier path in the same process, such as the model's own before REST.
+            Only what the new path costs by itself is then looked for, in few calls.
+        max_calls: A stratum that is not steady after as many calls is given up.
+
+    Raises:
+        ValueError: A stratum is named twice, or tolerance or max_calls is not positive.
+    """
+
+    def __init__(
+        self,
+        strata: Sequence[StratumT],
+        tolerance: float = 0.10,
+        profiles: Mapping[StratumT, Any] | None = None,
+        known: Mapping[StratumT, Verdict] | None = None,
+        *,
+        max_calls: int = RECOMMENDED_MAX_CALLS,
+    ) -> None:
+        if not 0 < tolerance < math.inf:
+            raise ValueError(f"tolerance must be a positive number such as 0.1, not {tolerance!r}")
+        if max_calls < 1:
+            raise ValueError(f"max_calls must be a positive number, not {max_calls!r}")
+        known, _ = known or {}, profiles
+        self.tolerance, self.max_calls = tolerance, max_calls
+        self._strata = {stratum: _Stratum(order, known.get(stratum)) for order, stratum in enumerate(strata)}
+        if len(self._strata) < len(strata):
+            raise ValueError("a stratum is named twice")
+        everything_known = all(one.known and one.known.steady for one in self._strata.values())
+        self._budget, self._deep = (_KNOWN_BUDGET, _KNOWN_DEEP) if everything_known else (_BUDGET, _DEEP)
+        self._pooled: list[tuple[_Stratum, int]] = []
+        self._next_look = 0
+        self._depth = 1
+        self._flat = self._falling = self._done = False
+
+    @property
+    def steady(self) -> bool:
+        """Whether all strata that are not left out are steady."""
+        return all(self.verdict(name).steady for name, one in self._strata.items() if not one.left_out)
+
+    def verdict(self, stratum: StratumT) -> Verdict:
+        """Return what is known of a stratum.
+
+        Raises:
+            KeyError: It is none of the strata.
+        """
+        one = self._strata[stratum]
+        level = (one.settling.level if one.settling else one.cost) if one.calls else None
+        reason = self._reason(one)
+        return Verdict(reason is None, len(one.calls), level, reason)
+
+    def next(self) -> StratumT | None:
+        """Return the stratum to call next, None when there is nothing more to learn."""
+        asked = {one.order: name for name, one in self._strata.items()}
+        chosen = self._choose()
+        if chosen is None:
+            self._done = True
+            return None
+        return asked[chosen.order]
+
+    def observe(self, stratum: StratumT, seconds: float) -> None:
+        """Take the latency of one successful call.
+
+        Raises:
+            KeyError: It is none of the strata.
+            ValueError: The latency is negative, infinite or not a number. The call is then not counted.
+        """
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"a latency must be zero or a positive, finite number of seconds, not {seconds!r}")
+        one = self._strata[stratum]
+        self._pooled.append((one, len(one.calls)))
+        one.calls.append(seconds)
+        if not self._done and len(self._pooled) >= self._next_look:
+            self._look()
+
+    def leave_out(self, stratum: StratumT) -> None:
+        """Ask for a stratum no more, and wait for it no longer: no sample of it can be sent.
+
+        Raises:
+            KeyError: It is none of the strata.
+        """
+        self._strata[stratum].left_out = True
+
+    # --- Which stratum next -------------------------------------------------------------------------------------------
+
+    @property
+    def _open(self) -> list[_Stratum]:
+        return [one for one in self._strata.values() if not one.left_out and len(one.calls) < self.max_calls]
+
+    def _choose(self) -> _Stratum | None:
+        candidates = self._open
+        first = next((one for one in candidates if one.wants(1)), None)
+        first = first or next((one for one in candidates if one.wants(max(one.least, self._depth + 1))), None)
+        if first or self._done:
+            return first
+        wanting = self._affordable(candidates) or self._unsettled(candidates)
+        return min(wanting, key=lambda one: (one.evidence, one.order), default=None)
+
+    def _affordable(self, candidates: list[_Stratum]) -> list[_Stratum]:
+        """Those whose next call fits into the budget, as long as it may tell something."""
+        spent = sum(one.evidence for one in self._strata.values())
+        affordable = [one for one in candidates if spent + one.cost <= self._budget]
+        shallow = [one for one in affordable if one.wants(self._deep)]
+        return shallow or ([] if self._flat and spent >= _FREE else affordable)
+
+    def _unsettled(self, candidates: list[_Stratum]) -> list[_Stratum]:
+        """Those that still move, whatever they cost; all of them, if what they share does."""
+        if self._falling:
+            return candidates
+        return [one for one in candidates if one.settling and not one.settling.quiet]
+
+    # --- What the calls say -------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        called = [one for one in self._strata.values() if one.calls and not one.left_out]
+        noise = median([s for s in (spread(one.calls) for one in called) if s is not None] or [_NOISE])
+        for one in called:
+            one.settling = settle(one.calls, noise, self.tolerance)
+        found = [(one.settling, len(one.calls)) for one in called if one.settling]
+        self._depth = max(1, learned_depth(found))
+        self._falling = shared_fall((settling for settling, _ in found), noise, self.tolerance)
+        relative = self._relative()
+        self._flat = len(relative) >= _FIRST_LOOK and is_flat(newest_calls(relative), len(relative), self.tolerance)
+        if len(self._pooled) >= _FIRST_LOOK:
+            self._next_look = math.ceil(len(self._pooled) * _GROWTH)
+
+    def _relative(self) -> list[float]:
+        """All calls in order of time, as shares of their stratum's level, without each one's own one-off costs."""
+        return [
+            one.calls[index] / (one.settling.level or 1.0)
+            for one, index in self._pooled
+            if one.settling and not one.left_out and index >= one.settling.one_offs
+        ]
+
+    def _reason(self, one: _Stratum) -> str | None:
+        if not one.calls:
+            return "not called"
+        if len(one.calls) < min(one.least, 2):
+            return "called too few times to tell"
+        if one.settling is None or not one.settling.quiet:
+            return "its latency still moves"
+        if self._falling:
+            return "the latency of all strata still falls"
+        return None if self._done else "more calls are needed to tell"
