@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from kserve_warmup.model import WarmupModel
     from kserve_warmup.report import WarmupReport
     from kserve_warmup.samples import Sample, SampleSet
+    from kserve_warmup.serving.context import is_warmup
     from kserve_warmup.settings import WarmupSettings
     from kserve_warmup.steady import SteadyStateDetector
     from kserve_warmup.steady_judge import SteadyStateJudge
@@ -23,6 +24,7 @@ __all__ = [
     "WarmupModel",
     "WarmupReport",
     "WarmupSettings",
+    "is_warmup",
 ]
 
 _MODULES = {
@@ -34,6 +36,7 @@ _MODULES = {
     "WarmupModel": "model",
     "WarmupReport": "report",
     "WarmupSettings": "settings",
+    "is_warmup": "serving.context",
 }
 
 

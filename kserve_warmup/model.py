@@ -1,25 +1,33 @@
-"""``WarmupModel``: a ``kserve.Model`` that is ready only once it is warm."""
+"""``WarmupModel``: a ``kserve.Model`` that is healthy only once it is warm."""
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+import logging
+import threading
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kserve
-import uvicorn
 from kserve.errors import ModelNotReady
+from kserve.model import InferenceVerb
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.lifecycle import Lifecycle, Phase
 from kserve_warmup.report import WarmupReport
-from kserve_warmup.serving import hooks
+from kserve_warmup.serving import compat, server
+from kserve_warmup.serving.capture import CAPTURE
+from kserve_warmup.serving.context import is_warmup, noting
+from kserve_warmup.serving.hooks import being_healthy, put_ourselves_around, starting_engine
+from kserve_warmup.serving.lifecycle import BusyError, Lifecycle, answer_roll_call, lifecycle_of
+from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
 from kserve_warmup.serving.signals import ends_at_once
+from kserve_warmup.serving.state import UNDER_WAY, Phase
+from kserve_warmup.serving.warmup import Warmup
 from kserve_warmup.settings import WarmupSettings
-from kserve_warmup.timeline import LOAD, Stopwatch
-from kserve_warmup.warming import Warmup
+from kserve_warmup.timeline import LOAD
+from kserve_warmup.transports.endpoints import WARMUP_HEADER
+
+logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
 
 class StillWarmingError(ModelNotReady):  # type: ignore[misc]
@@ -35,84 +43,111 @@ class StillWarmingError(ModelNotReady):  # type: ignore[misc]
         self.reason = str(self)
 
 
+class CannotWarmError(WarmupError, SystemExit):
+    """A load at the start of a process met what a person has to mend: uncaught, one line and exit code 1.
+
+    Not a traceback through the caller's code, in which nothing is wrong.
+    """
+
+    def __init__(self, message: str) -> None:
+        """Take the line."""
+        super().__init__(message)
+        self.code = f"kserve-warmup: {message}"
+
+
 class WarmupModel(kserve.Model):  # type: ignore[misc]
-    """A KServe model that answers its own traffic until it is fast, and only then says that it is ready.
+    """A KServe model that answers its own traffic until it is fast, and only then says that it is healthy.
 
     Changing the base class is all that a model needs. Its own ``load()`` may end with ``self.ready = True`` as before:
     the assignment means "loaded". Or leave ``load()`` alone and override :meth:`load_model`.
 
-    A model whose predict, preprocess and postprocess are plain functions is warmed at the end of ``load()``. One with
-    a coroutine among them is warmed on the event loop that will serve it, before the HTTP port opens: clients and
-    locks that it creates lazily belong to that loop. The wire path (routing, JSON, codecs, gRPC) is warmed there too.
+    ``load()`` warms what can run there as it will run when served: plain predict, preprocess and postprocess, on the
+    thread that serves. Coroutines, and all that needs a running loop or what is set up after ``load()``, are warmed on
+    the loop that serves, through the server's own REST and gRPC stack.
 
     Attributes:
         warmup_settings: Settings for this class or instance; None reads the environment when the model is loaded.
     """
 
     warmup_settings: WarmupSettings | None = None
-    _kserve_warmup: Lifecycle
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Put the warm-up around a subclass's ``load`` and ``__init__``, those that a mixin brings included."""
+        """Put ourselves around a subclass's own hooks, those that a mixin brings included."""
         super().__init_subclass__(**kwargs)
-        for name, wrap in (("load", _loading), ("__init__", _constructing)):
-            found = getattr(cls, name)
-            if found is not getattr(WarmupModel, name) and not hasattr(found, "_kserve_warmup_wrapped"):
-                wrapper = wrap(found)
-                wrapper._kserve_warmup_wrapped = True  # noqa: SLF001
-                setattr(cls, name, wrapper)
-
-    @property
-    def _lifecycle(self) -> Lifecycle:
-        try:
-            return self._kserve_warmup
-        except AttributeError:
-            # Made on first use: a subclass may set ready before it calls our constructor.
-            self._kserve_warmup = Lifecycle()
-            return self._kserve_warmup
-
-    @property
-    def _clock(self) -> Stopwatch:
-        state = self._lifecycle
-        if state.clock is None:  # a model that was set ready without a load
-            state.clock = Stopwatch()
-        return state.clock
+        put_ourselves_around(cls, WarmupModel)
 
     @property
     def ready(self) -> bool:
-        """Whether the model is loaded and warm; what the readiness endpoints and the request gate ask."""
-        state = self._lifecycle
-        if hooks.warming_in_this_context():
-            return state.loaded
-        if state.phase is Phase.WARM:
-            return state.loaded and not state.pending
-        if state.phase is Phase.LOADED:
-            # Until a server starts nobody outside can ask, and KServe registers only models that say ready.
-            return state.loaded and not state.served
-        return state.loaded and state.mine and state.phase is Phase.LOADING
+        """Whether the model is loaded, as it says itself; KServe asks once, to register it. See :meth:`healthy`."""
+        return lifecycle_of(self).state.declared
 
     @ready.setter
     def ready(self, value: bool) -> None:
-        state = self._lifecycle
-        state.loaded = bool(value)
-        if value and state.phase in (Phase.COLD, Phase.FAILED) and not state.busy:
-            state.phase = Phase.LOADED
+        lifecycle = lifecycle_of(self)
+        before = lifecycle.state.phase
+        lifecycle.move(lifecycle.state.declares(bool(value)))
+        if value and lifecycle.engine_starting:
+            lifecycle.engine_up.set()  # some engines declare themselves and never return
+        if lifecycle.state.phase is Phase.LOADED is not before and PROCESS.serving:
+            server.warm_soon(self, wait=False)
+
+    @property
+    def engine(self) -> bool:
+        """Whether KServe is to call ``start_engine``: because the model has one, or once for us."""
+        lifecycle = lifecycle_of(self)
+        return lifecycle.engine or lifecycle.hook_wanted
+
+    @engine.setter
+    def engine(self, value: bool) -> None:
+        lifecycle_of(self).engine = bool(value)
+
+    healthy = being_healthy(kserve.Model.healthy)
+    """Return whether the model is loaded, and warm on every path that this process serves.
+
+    This is what KServe's readiness endpoints and its gates for requests ask.
+    """
+
+    async def _healthy(self, own: Callable[[Any], Awaitable[bool]]) -> bool:
+        answer_roll_call(self)
+        lifecycle = lifecycle_of(self)
+        if is_warmup():
+            return lifecycle.state.declared
+        await lifecycle.followed()
+        if lifecycle.state.phase is Phase.LOADED and not PROCESS.serving:
+            lifecycle.asked_before_served(self.name)
+            self._settle_what_needs_no_server()
+        return lifecycle.state.healthy and bool(await own(self))
 
     @property
     def warmup_report(self) -> WarmupReport | None:
         """What the last warm-up did, None before the first one."""
-        warmup = self._lifecycle.warmup
+        warmup = lifecycle_of(self).warmup
         return warmup.report if warmup else None
+
+    def __call__(
+        self, body: Any, headers: dict[str, str] | None = None, verb: InferenceVerb = InferenceVerb.PREDICT
+    ) -> Awaitable[Any]:
+        """Answer a request; one that meets a model which is still warming up is refused.
+
+        gRPC's path has no such gate of its own. Nobody outside may call a request a warm-up request.
+        """
+        if is_warmup():
+            return noting(super().__call__(body, headers, verb))
+        if PROCESS.serving and _not_yet(lifecycle_of(self)):
+            raise StillWarmingError(self.name)
+        if headers and WARMUP_HEADER in headers:
+            headers = {name: value for name, value in headers.items() if name != WARMUP_HEADER}
+        return super().__call__(body, headers, verb)  # type: ignore[no-any-return]
 
     def load_model(self) -> None:
         """Load the model. Override this, plain or async, and leave ``load()`` alone."""
 
     def load(self) -> bool:
-        """Load and warm the model; return whether it is ready.
+        """Load the model and warm its own path as far as it can be done here; return whether it is loaded.
 
         Raises:
             StillWarmingError: a load is already under way; a request that arrives meanwhile gets 503 or UNAVAILABLE.
-            WarmupError: the model cannot be warmed, and the settings say not to serve it cold.
+            WarmupError: a setting or the sample set cannot be used, and the settings say not to serve cold.
         """
         return self._load(WarmupModel._load_model)
 
@@ -123,134 +158,123 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         return True
 
     def start(self) -> None:
-        """Do nothing: KServe calls this when it registers a model, and would mark it ready whatever it says itself."""
+        """Note that the server registers the model.
 
-    def _load(self, load: Any) -> bool:
+        KServe's own would mark it ready, whatever it says itself.
+        """
+        self._registered()
+
+    def _registered(self) -> None:
+        lifecycle = lifecycle_of(self)
+        lifecycle.registered = lifecycle.hook_wanted = True
+        self._attend()
+
+    start_engine = starting_engine(kserve.Model.start_engine)
+    """Start the model's own engine, and warm what the process that calls this serves besides REST."""
+
+    async def _start_engine(self, own: Callable[[Any], Awaitable[None]]) -> None:
+        lifecycle = lifecycle_of(self)
+        lifecycle.hook_wanted = False
+        if lifecycle.engine:
+            lifecycle.engine_starting = True
+            await own(self)
+            lifecycle.engine_up.set()
+        if lifecycle.registered:
+            await server.warm_parent(self)
+
+    def stop(self) -> None:
+        """Tear the model down."""
+        lifecycle_of(self).stopped = True
+        super().stop()
+
+    def _load(self, load: Callable[[Any], Any]) -> bool:
         """Run ``load``, a subclass's own, and warm what it made."""
-        state = self._lifecycle
-        if state.mine:  # super().load() in a subclass's load
+        lifecycle = lifecycle_of(self)
+        if lifecycle.loading_here:  # super().load() in a subclass's load
             return bool(load(self))
-        # A server that is up ends in its own way, with what its other models are answering.
-        with state.exclusive() as entered, nullcontext() if state.served else ends_at_once():
-            if not entered or state.pending:
-                raise StillWarmingError(self.name)
-            done = self._load_exclusively(load)
-        if state.phase is Phase.LOADED and state.served:
-            hooks.warm_later(self)  # not before the lock is free: the serving loop may be in another thread
-        return done
-
-    def _load_exclusively(self, load: Any) -> bool:
-        state = self._lifecycle
-        state.phase, state.loaded, state.load_wanted = Phase.LOADING, False, True
-        clock = state.clock = Stopwatch(reload=state.warmup is not None)
+        serving = PROCESS.serving
         try:
-            with state.recording(self.__dict__), clock.step(LOAD):
-                state.loaded = bool(load(self)) or state.loaded
-        except BaseException:
-            state.phase, state.loaded = Phase.COLD, False
+            # A server that is up ends in its own way, with what its other models are answering.
+            with unless_serving(ends_at_once), lifecycle.loading(again=not _in_a_request(lifecycle)):
+                loaded = self._run_load(lifecycle, load)
+                lifecycle.move(lifecycle.state.load_ends(loaded=loaded))
+            if loaded:
+                self._after_load(lifecycle)
+        except BusyError:
+            raise StillWarmingError(self.name) from None
+        except CannotWarmError:
             raise
-        if not state.loaded:
-            state.phase = Phase.COLD
-            return False
-        state.phase = Phase.LOADED
-        if state.constructing or self._needs_serving_loop():
-            return True  # KServe registers only models that say they are ready: see the property
-        return self._warm_here()
+        except WarmupError as error:
+            if serving or running_loop():
+                raise
+            raise CannotWarmError(str(error)) from None
+        return loaded
 
-    def _needs_serving_loop(self) -> bool:
-        hooks_of_the_user = (self.predict, self.preprocess, self.postprocess, self.load_model)
+    def _run_load(self, lifecycle: Lifecycle, load: Callable[[Any], Any]) -> bool:
+        self._attend()
+        with lifecycle.made_by_load.recording(self.__dict__), lifecycle.clock.step(LOAD):
+            return bool(load(self)) or lifecycle.state.declared
+
+    def _after_load(self, lifecycle: Lifecycle) -> None:
+        """Warm here what can be warmed here, and leave the rest to the server."""
+        try:
+            with unless_serving(ends_at_once), lifecycle.made_by_load.recording(self.__dict__):
+                self._settle_what_needs_no_server()
+                if lifecycle.warmup and lifecycle.state.phase is Phase.LOADED and self._may_run_here(lifecycle):
+                    lifecycle.warmup.in_load(only_grpc=compat.workers_asked_for() and not in_worker())
+        except WarmupError:
+            lifecycle.move(lifecycle.state.fails().declares(ready=False))
+            raise
+        if lifecycle.state.phase is Phase.LOADED and PROCESS.serving:
+            server.warm_soon(self)
+
+    def _settle_what_needs_no_server(self) -> None:
+        """Read the samples; a model that nothing can be sent to is as warm as it will be."""
+        lifecycle = lifecycle_of(self)
+        if lifecycle.warmup is None:
+            lifecycle.warmup = Warmup(self, lifecycle.clock)
+        if not (lifecycle.warmup.samples or lifecycle.engine or inspect.iscoroutinefunction(self.load_model)):
+            lifecycle.move(lifecycle.state.warmed())
+
+    def _may_run_here(self, lifecycle: Lifecycle) -> bool:
+        """Return whether requests may be handled here and now as the server will handle them."""
+        here = threading.current_thread() is threading.main_thread() and running_loop() is None
+        return here and not (lifecycle.constructing or lifecycle.engine or self._has_coroutines())
+
+    def _has_coroutines(self) -> bool:
+        own = (self.predict, self.explain, self.preprocess, self.postprocess, self.load_model)
         return any(
             inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook)
-            for hook in hooks_of_the_user
-            # KServe's own preprocess and postprocess are coroutines that do nothing.
-            if getattr(hook, "__func__", None) not in (kserve.Model.preprocess, kserve.Model.postprocess)
+            for hook in own
+            # KServe's own are coroutines too: preprocess and postprocess do nothing, predict and explain call others.
+            if getattr(hook, "__func__", None) not in _KSERVES_OWN
         )
 
-    def _warm_here(self) -> bool:
-        """Warm the model's own path from this thread, loop or no loop."""
-        state = self._lifecycle
-        with self._becoming_warm() as warmup:
-            warmup.model_path_in_thread()
-        return state.loaded
-
-    async def _warm_on_loop(self, rest: uvicorn.Config | None = None, server: Any = None) -> None:
-        """Warm whatever is not warm yet on the running, serving loop: the model's path, REST, gRPC.
-
-        Args:
-            rest: The REST server that is about to open, None where none is.
-            server: The ``kserve.ModelServer`` whose gRPC port serves the model, None where it does not.
-        """
-        state = self._lifecycle
-        with state.exclusive() as entered:
-            if not entered:
-                return
-            deferred = state.phase is Phase.LOADED
-            if deferred and inspect.iscoroutinefunction(self.load_model):
-                with state.recording(self.__dict__), self._clock.step(LOAD):
-                    await self.load_model()
-            with self._becoming_warm() as warmup:
-                if deferred:
-                    await warmup.model_path_on_loop()
-                if rest is not None:
-                    await warmup.rest(rest)
-                if server is not None:
-                    async with hooks.own_grpc_name(self, server) as (address, name):
-                        await warmup.grpc(address, name)
-
-    @contextmanager
-    def _becoming_warm(self) -> Iterator[Warmup]:
-        """Go from loaded to warm, or to failed; yield the warm-up, a first one continued by the next."""
-        state = self._lifecycle
-        resumed = state.phase is Phase.WARM
-        state.phase = Phase.WARMING
-        try:
-            with state.recording(self.__dict__), hooks.warming():
-                if state.warmup is None or not resumed:
-                    state.warmup = Warmup(self, self._clock)
-                yield state.warmup
-                state.warmup.finish()
-        except BaseException:
-            state.phase, state.loaded = Phase.FAILED, False
-            raise
-        state.phase = Phase.WARM
+    def _attend(self) -> None:
+        """Have the server of this process warm the model, and record its requests if the settings say so."""
+        server.attend(self)
+        settings = self.warmup_settings or WarmupSettings()
+        if settings.capture_dir is not None:
+            compat.record_requests()
+            CAPTURE.add(self.name, settings)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker needs to load the model for itself, without what a load has made."""
-        return self._lifecycle.without_loaded_state(self.__dict__)
+        return lifecycle_of(self).made_by_load.without(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the copy's place in this process."""
+        self.__dict__.update(state)
+        self._attend()
 
 
-def _loading(load: Any) -> Any:
-    """Wrap a subclass's ``load``: the outermost call warms."""
-    if inspect.iscoroutinefunction(load):
-        raise WarmupError(
-            f"{load.__qualname__} is async, but KServe calls load() without await: use async load_model()"
-        )
-
-    @functools.wraps(load)
-    def wrapper(self: WarmupModel, *args: Any, **kwargs: Any) -> bool:
-        return self._load(lambda model: load(model, *args, **kwargs))
-
-    return wrapper
+_KSERVES_OWN = tuple(getattr(kserve.Model, name) for name in ("predict", "explain", "preprocess", "postprocess"))
 
 
-def _constructing(init: Any) -> Any:
-    """Wrap a subclass's ``__init__``: a load that it starts is warmed once the constructor is done."""
+def _not_yet(lifecycle: Lifecycle) -> bool:
+    return lifecycle.state.phase in UNDER_WAY or lifecycle.state.phase is Phase.LOADED
 
-    @functools.wraps(init)
-    def wrapper(self: WarmupModel, *args: Any, **kwargs: Any) -> None:
-        state = self._lifecycle
-        state.constructing += 1
-        try:
-            init(self, *args, **kwargs)
-        finally:
-            state.constructing -= 1
-        if (
-            not state.constructing
-            and state.load_wanted
-            and state.phase is Phase.LOADED
-            and not self._needs_serving_loop()
-        ):
-            with state.exclusive(), ends_at_once():
-                self._warm_here()
 
-    return wrapper
+def _in_a_request(lifecycle: Lifecycle) -> bool:
+    """Return whether KServe calls load() because a request has met a model that is not warm yet."""
+    return running_loop() is not None and (lifecycle.registered or PROCESS.serving)

@@ -33,7 +33,8 @@ class StratumReport:
 
     ``share`` is its part of the traffic (0 to 1). ``first_ms`` and ``steady_ms`` are None until a call succeeded.
     ``latencies_ms`` holds every successful call in order, ``changes`` how many of them came before each change of
-    transport. ``error`` is the last failure, in one line.
+    transport. ``failures`` counts the samples that met a fault, ``refused`` those that the model refused (HTTP 4xx and
+    its kin). ``error`` is the last of either, in one line.
     """
 
     protocol: str
@@ -49,6 +50,7 @@ class StratumReport:
     error: str | None
     latencies_ms: tuple[float, ...] = ()
     changes: tuple[int, ...] = ()
+    refused: int = 0
 
     @property
     def warmed(self) -> bool:
@@ -84,13 +86,23 @@ class WarmupReport:
 
     @property
     def coverage(self) -> float:
-        """Return the share of the traffic (0 to 1) whose signature was warmed."""
-        return sum(s.share for s in self.strata if s.warmed)
+        """Return the share of the traffic (0 to 1) that was warmed: whose strata are steady."""
+        return sum(s.share for s in self.strata if s.converged)
+
+    @property
+    def unsteady(self) -> float:
+        """Return the share of the traffic (0 to 1) that was sent and answered, but is not steady."""
+        return sum(s.share for s in self.strata if s.warmed and not s.converged)
 
     @property
     def failed(self) -> tuple[StratumReport, ...]:
-        """Return the strata in which no request succeeded although some were sent."""
+        """Return the strata in which no request succeeded and one at least met a fault."""
         return tuple(s for s in self.strata if s.failures and not s.warmed)
+
+    @property
+    def refused(self) -> tuple[StratumReport, ...]:
+        """Return the strata in which no request succeeded because the model refused them."""
+        return tuple(s for s in self.strata if s.refused and not s.failures and not s.warmed)
 
     @property
     def ready_seconds(self) -> float | None:
@@ -109,10 +121,13 @@ class WarmupReport:
     def summary(self) -> str:
         """Return one line for a log."""
         line = f"{self.calls} calls over {self.transport} in {self.seconds:.1f} s, {self.coverage:.0%} of the traffic"
-        unsteady = [f"{s.protocol} {s.signature} batch {s.batch}" for s in self.strata if not s.converged]
-        if not unsteady:
+        left = [s for s in self.strata if not s.converged]
+        if not left:
             return f"warm: {line}, all {len(self.strata)} strata steady"
-        return f"{line}; {len(unsteady)} of {len(self.strata)} strata NOT steady: {', '.join(unsteady[:5])}"
+        if self.unsteady:
+            line += f" warm, {self.unsteady:.0%} sent but not steady"
+        names = ", ".join(f"{s.protocol} {s.signature} batch {s.batch}" for s in left[:5])
+        return f"{line}; {len(left)} of {len(self.strata)} strata NOT steady: {names}"
 
     def then(self, later: WarmupReport) -> WarmupReport:
         """Return one report of this replay and a ``later`` one of the same model over another transport.
@@ -142,7 +157,8 @@ class WarmupReport:
             "transport": self.transport,
             "seconds": self.seconds,
         }
-        head |= {"calls": self.calls, "converged": self.converged, "coverage": self.coverage, "note": self.note}
+        head |= {"calls": self.calls, "converged": self.converged, "note": self.note}
+        head |= {"coverage": self.coverage, "unsteady": self.unsteady}
         head |= {"tolerance": self.tolerance, "ready_seconds": self.ready_seconds}
         head |= {"timeline": [asdict(step) for step in self.timeline]}
         return head | {"strata": [asdict(s) for s in self.strata]}
@@ -203,6 +219,7 @@ def _joined(before: StratumReport, after: StratumReport) -> StratumReport:
         first_ms=after.first_ms if before.first_ms is None else before.first_ms,
         steady_ms=before.steady_ms if after.steady_ms is None else after.steady_ms,
         failures=before.failures + after.failures,
+        refused=before.refused + after.refused,
         error=after.error or before.error,
         latencies_ms=before.latencies_ms + after.latencies_ms,
         changes=before.changes + change + tuple(done + later for later in after.changes),

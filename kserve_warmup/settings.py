@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
+import os
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, JsonValue, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.request_headers import RequestHeaders, parse_headers
+
+logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
+
+PREFIX = "KSERVE_WARMUP_"
+
+OTHER_VARIABLES = frozenset({"TRITON_ENV"})
+"""Variables of ours that are no settings of a warm-up."""
+
+_OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
+"""What Kubernetes sets in every pod for a Service that is named like us."""
+
+
+class SettingsError(WarmupError):
+    """A setting has a value that it cannot have; the message names the variable."""
 
 
 class WarmupSettings(BaseSettings):
     """How a model is warmed.
 
-    Every field can be set in the environment: ``KSERVE_WARMUP_MAX_SECONDS=120``. An argument wins over the environment.
+    Every field can be set in the environment: ``KSERVE_WARMUP_MAX_SECONDS=120``. An argument wins over the environment,
+    and an empty variable is one that is not set.
+
+    Raises:
+        SettingsError: a value cannot be used; the message names the variable.
     """
 
-    model_config = SettingsConfigDict(env_prefix="KSERVE_WARMUP_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     enabled: bool = Field(default=True, description="False serves cold, as if the package were not there.")
     samples: Path | None = Field(
@@ -23,17 +48,30 @@ class WarmupSettings(BaseSettings):
         description="Folder of a sample set, or of one such folder per model name. "
         "Unset: 'warmup' beside the model's artifact, in /mnt/models.",
     )
-    max_seconds: float = Field(default=60.0, gt=0, description="The whole warm-up of one model ends after this long.")
+    max_seconds: float = Field(
+        default=60.0, gt=0, allow_inf_nan=False, description="The whole warm-up of one model ends after this long."
+    )
     max_calls: int = Field(
         default=1000, gt=0, description="Calls that one stratum may take before it counts as not steady."
     )
-    request_timeout: float = Field(default=30.0, gt=0, description="Seconds after which one request counts as hung.")
+    request_timeout: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds after which one request counts as hung. Unset: max_seconds.",
+    )
     tolerance: float = Field(default=0.10, gt=0, lt=1, description="Steady means within this share of the plateau.")
     on_failure: Literal["fail", "serve"] = Field(
         default="fail", description="When every sample of a stratum fails: never get ready, or serve and warn loudly."
     )
     on_missing_samples: Literal["warn", "fail", "ignore"] = Field(
-        default="warn", description="When there is no sample set and nothing to synthesise requests from."
+        default="warn",
+        description="When there is no sample set and nothing to synthesise requests from, or the model refuses all.",
+    )
+    headers: Annotated[RequestHeaders, NoDecode, BeforeValidator(parse_headers)] = Field(
+        default=RequestHeaders(),
+        description="Headers that warm-up requests carry, never stored: a JSON object of names and values; "
+        'a value may be {"file": "/path"}.',
     )
     report: Path | None = Field(default=None, description="Also write the warm-up report to this JSON file.")
     capture_dir: Path | None = Field(
@@ -50,3 +88,43 @@ class WarmupSettings(BaseSettings):
         description="What takes private content out before it is recorded: a file of rules, 'strict', or both with a "
         "comma between.",
     )
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; ``values`` win over it."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(_explained(error, values)) from None
+
+    @property
+    def patience(self) -> float:
+        """Return the seconds after which one request counts as hung."""
+        return self.max_seconds if self.request_timeout is None else self.request_timeout
+
+
+def warn_of_unknown_variables() -> None:
+    """Name each variable of ours that does not exist, and the nearest one that does: a typo sets nothing."""
+    known = {f"{PREFIX}{name.upper()}" for name in (*WarmupSettings.model_fields, *OTHER_VARIABLES)}
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known and not _OF_A_SERVICE.search(name):
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f": did you mean {near[0]}?" if near else ""
+            logger.warning("the variable %s does not exist and sets nothing%s", name, hint)
+
+
+def _explained(error: ValidationError, values: dict[str, Any]) -> str:
+    """Return the first thing that is wrong, in one line that names the variable, or the argument it came from."""
+    problem = error.errors(include_url=False, include_context=True)[0]
+    field = str(problem["loc"][0])
+    where = field if field in values else f"{PREFIX}{field.upper()}"
+    given: JsonValue = problem["input"]
+    found = "" if field == "headers" else f", not {str(given)[:80]!r}"  # headers hold secrets
+    return " ".join(f"{where}: {_wanted(field, problem['msg'])}{found}".split())
+
+
+def _wanted(field: str, message: str) -> str:
+    if field in ("max_seconds", "request_timeout"):
+        return "a number of seconds above 0, such as 60"
+    if field == "enabled":
+        return "true or false"
+    return message.removeprefix("Value error, ").replace("Input should be", "it should be")

@@ -63,7 +63,7 @@ class _Stratum:
     @property
     def cost(self) -> float:
         """Seconds that the next call will take, as far as is known."""
-        return median_low(self.calls[1:][-5:] or self.calls)
+        return median_low(self.calls[1:][-5:] or self.calls or [0.0])
 
     @property
     def evidence(self) -> float:

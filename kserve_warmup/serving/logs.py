@@ -1,10 +1,12 @@
-"""Thousands of warm-up requests must not bury a server's log."""
+"""Hundreds of warm-up requests must not bury a server's log."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from kserve_warmup.serving.context import is_warmup
 
 REQUEST_LOGGERS = ("kserve", "kserve.trace", "uvicorn.access")
 """A line or more for each request goes to these: KServe's model.py (trace) and grpc/interceptors.py, uvicorn."""
@@ -13,23 +15,23 @@ LINES_LET_THROUGH = 3
 
 
 class _First(logging.Filter):
-    """Lets the first lines through: they warm the formatting, and show what a request looks like."""
+    """Lets the first lines of warm-up requests through: they warm the formatting, and show what one looks like."""
 
-    def __init__(self) -> None:
+    def __init__(self, highest: int) -> None:
         super().__init__()
-        self._seen = 0
+        self._highest, self._seen = highest, 0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno > logging.INFO:
+        if record.levelno > self._highest or not is_warmup():
             return True
         self._seen += 1
         return self._seen <= LINES_LET_THROUGH
 
 
 @contextmanager
-def requests_quiet() -> Iterator[None]:
-    """Drop all but the first request lines of level INFO in this block; warnings and errors pass."""
-    pairs = [(logging.getLogger(name), _First()) for name in REQUEST_LOGGERS]
+def requests_quiet(highest: int = logging.INFO) -> Iterator[None]:
+    """Drop all but the first lines, up to the level ``highest``, that warm-up requests write; all others pass."""
+    pairs = [(logging.getLogger(name), _First(highest)) for name in REQUEST_LOGGERS]
     for logger, quiet in pairs:
         logger.addFilter(quiet)
     try:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import grpc
 
-from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.replay import RequestFailedError, RequestRefusedError
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Sample
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name
+from kserve_warmup.transports.patience import answered_within
+from kserve_warmup.transports.rest import HOW_TO_GIVE_HEADERS
+
+REFUSED_CODES = frozenset(
+    {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED"}
+)
+"""gRPC's kin of HTTP's 4xx: the request is at fault."""
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -25,8 +34,19 @@ class GrpcTransport:
 
     name = "grpc"
 
-    def __init__(self, address: str, model: str) -> None:
-        """Open a channel; nothing is sent before the first sample."""
+    def __init__(
+        self, address: str, model: str, timeout: float, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Open a channel; nothing is sent before the first sample.
+
+        Args:
+            address: the server's, ``host:port``.
+            model: its name.
+            timeout: seconds after which a request counts as never answered.
+            headers: what each request carries as metadata.
+        """
+        self._timeout = timeout
+        self._metadata = (*headers.items(), (WARMUP_HEADER, "true"))
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._infer = self._channel.unary_unary(DEFAULT_PATHS["grpc"])
         self._name = grpc_name(model)
@@ -48,12 +68,22 @@ class GrpcTransport:
         message = sample.body + self._name
         started = time.perf_counter()
         try:
-            await self._infer(message, metadata=((WARMUP_HEADER, "true"),))
+            await answered_within(self._timeout, self._call(message))
         except grpc.aio.AioRpcError as error:
-            details = " ".join((error.details() or "").split())[:200]
-            raise RequestFailedError(f"gRPC {error.code().name}: {details}") from error
+            raise _failure(error) from error
         return time.perf_counter() - started
+
+    async def _call(self, message: bytes) -> bytes:
+        return await self._infer(message, metadata=self._metadata)  # type: ignore[no-any-return]
 
     async def close(self) -> None:
         """Close the channel."""
         await self._channel.close()
+
+
+def _failure(error: grpc.aio.AioRpcError) -> RequestFailedError:
+    code = error.code().name
+    said = f"gRPC {code}: {' '.join((error.details() or '').split())[:200]}"
+    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return RequestRefusedError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
+    return (RequestRefusedError if code in REFUSED_CODES else RequestFailedError)(said)

@@ -94,6 +94,11 @@ class Answer:
         return 200 <= self.status < 300  # noqa: PLR2004
 
     @property
+    def refused(self) -> bool:
+        """Return whether the status says that the request is at fault."""
+        return 400 <= self.status < 500  # noqa: PLR2004
+
+    @property
     def text(self) -> str:
         """Return the head of the body in one line, for an error."""
         return " ".join(self.body[:800].decode(errors="replace").split())[:200]

@@ -1,59 +1,94 @@
-"""Call a KServe model in this process, through the decoding and encoding that a request of each protocol meets."""
+"""Call a KServe model in this process and this thread, without an event loop: from ``load()``, before anything serves.
+
+``kserve.Model`` runs a plain ``predict`` on the main thread, and all else on the loop that serves. So a plain one may
+run here, and nothing else: the coroutine of a request is stepped by hand. One that runs to its end has been answered
+as it will be when served. One that suspends, asks for a loop, or fails has met a surrounding that is not there yet;
+what it is worth shows where the model is served.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
-import queue
 import threading
 import time
-from collections.abc import AsyncIterator
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import orjson
 from kserve import InferRequest, InferResponse, Model
+from kserve.model import InferenceVerb
 from kserve.model_repository import ModelRepository
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 from kserve.protocol.rest.v2_datamodels import InferenceRequest, InferenceResponse
 
-from kserve_warmup.replay import RequestFailedError, describe
+from kserve_warmup.replay import NoAnswerError, NotHereError, describe
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
+T = TypeVar("T")
+
+
+class SuspendedError(Exception):
+    """A coroutine waits for something that only an event loop can bring."""
+
+
+def step(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends to its end, with no event loop to be had.
+
+    Raises:
+        SuspendedError: it suspends; it is closed then.
+    """
+    with _no_event_loop():
+        try:
+            work.send(None)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+        work.close()
+    raise SuspendedError
+
 
 class InProcessTransport:
-    """Calls ``model`` on the running event loop.
+    """Calls ``model`` by hand, through the decoding and encoding that a request of each protocol meets.
 
-    The path is that of KServe's own endpoints (decode, preprocess, predict, postprocess, encode; v1_endpoints.py:61,
-    v2_endpoints.py:132, servicer.py:109 of 0.21) without the routing, which the wire transports warm.
+    The path is that of KServe's own endpoints (v1_endpoints.py:61, v2_endpoints.py:132, servicer.py:109 of 0.21)
+    without the routing, which the loopback transports warm.
     """
 
     name = "in_process"
 
-    def __init__(self, model: Model) -> None:
-        """Take the model that is to be called."""
+    def __init__(self, model: Model, headers: dict[str, str]) -> None:
+        """Take the model that is to be called, and the headers that each request carries beside the sample's own."""
         self._model = model
+        self._headers = {**headers, WARMUP_HEADER: "true"}
         self._dataplane = DataPlane(model_registry=ModelRepository())
 
     async def send(self, sample: Sample) -> float:
-        """Call the model with ``sample`` and return the seconds that it took."""
+        """Call the model with ``sample`` and return the seconds that it took.
+
+        Raises:
+            NoAnswerError: the model hangs.
+            NotHereError: anything else that is no answer.
+        """
         started = time.perf_counter()
         try:
-            await self._call(sample)
-        except RequestFailedError:
+            step(self._call(sample))
+        except NoAnswerError:
             raise
         except Exception as error:
-            raise RequestFailedError(describe(error)) from error
+            raise NotHereError(describe(error)) from error
         return time.perf_counter() - started
 
     async def _call(self, sample: Sample) -> None:
-        headers = {**sample.headers, WARMUP_HEADER: "true"}
+        headers = {**sample.headers, **self._headers}
         request, attributes = self._decode(sample, headers)
-        response, _ = await self._model(request, headers=headers)
-        check_awaited(response)
+        verb = InferenceVerb.EXPLAIN if getattr(sample, "verb", "predict") == "explain" else InferenceVerb.PREDICT
+        response, _ = await self._model(request, headers=headers, verb=verb)
+        if inspect.iscoroutine(response):
+            response.close()
+            raise SuspendedError
         if isinstance(response, AsyncIterator):
             async for _ in response:
                 pass
@@ -80,79 +115,38 @@ class InProcessTransport:
             return self._dataplane.decode(body, headers, "v2", name)  # type: ignore[no-any-return]
         if sample.protocol == "v2-binary":
             return self._dataplane.decode(sample.body, headers, "v2", name)  # type: ignore[no-any-return]
-        if sample.protocol == "v1":
-            return self._dataplane.decode(sample.body, headers)  # type: ignore[no-any-return]
-        raise RequestFailedError(
-            f"{sample.protocol} requests do not go through a kserve.Model: send them over the wire"
-        )
+        return self._dataplane.decode(sample.body, headers)  # type: ignore[no-any-return]
 
 
-class ThreadTransport:
-    """Calls the model in a thread with a loop of its own, so that a hang can be left behind and replay goes on.
+class _NoLoopPolicy(asyncio.AbstractEventLoopPolicy):
+    """The real policy, but without a loop for this thread: one made up here would not be the one that serves."""
 
-    A Python thread cannot be killed. One that hangs is a daemon: it ends with the process, and the next request gets a
-    fresh one.
-    """
+    def __init__(self, real: asyncio.AbstractEventLoopPolicy) -> None:
+        self._real, self._thread = real, threading.get_ident()
 
-    name = InProcessTransport.name
+    def get_event_loop(self) -> asyncio.AbstractEventLoop:
+        if threading.get_ident() == self._thread:
+            raise RuntimeError("there is no event loop before the server runs")
+        return self._real.get_event_loop()
 
-    def __init__(self, model: Model) -> None:
-        """Take the model that is to be called."""
-        self._inner = InProcessTransport(model)
-        self._jobs: queue.SimpleQueue[tuple[Sample, Future[float]] | None] | None = None
+    def set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._real.set_event_loop(loop)
 
-    async def send(self, sample: Sample) -> float:
-        """Call the model with ``sample`` and return the seconds that it took, without the way to the thread."""
-        if self._jobs is None:
-            self._jobs = queue.SimpleQueue()
-            context = contextvars.copy_context()
-            threading.Thread(
-                target=context.run, args=(self._work, self._jobs), name="kserve-warmup", daemon=True
-            ).start()
-        job: Future[float] = Future()
-        self._jobs.put((sample, job))
-        try:
-            return await asyncio.wrap_future(job)
-        except asyncio.CancelledError:
-            self.close()
-            raise
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return self._real.new_event_loop()
 
-    def close(self) -> None:
-        """Let the thread end once it has finished what it is at."""
-        if self._jobs is not None:
-            self._jobs.put(None)
-            self._jobs = None
+    def get_child_watcher(self) -> Any:
+        return self._real.get_child_watcher()
 
-    def _work(self, jobs: queue.SimpleQueue[tuple[Sample, Future[float]] | None]) -> None:
-        loop = asyncio.new_event_loop()
-        while (job := jobs.get()) is not None:
-            sample, future = job
-            try:
-                result = loop.run_until_complete(self._inner.send(sample))
-            except BaseException as error:  # noqa: BLE001 - whatever user code raises belongs to the one who waits
-                settle(future, error=error)
-            else:
-                settle(future, result=result)
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
+    def set_child_watcher(self, watcher: Any) -> None:
+        self._real.set_child_watcher(watcher)
 
 
-def settle(future: Future[float], *, result: float = 0.0, error: BaseException | None = None) -> None:
-    """Complete ``future`` unless the one who waited has given up."""
-    if not future.set_running_or_notify_cancel():
-        return
-    if error is not None:
-        future.set_exception(error if isinstance(error, Exception) else RequestFailedError(describe(error)))
-    else:
-        future.set_result(result)
-
-
-def check_awaited(response: object) -> None:
-    """Refuse a coroutine given as an answer.
-
-    KServe asks ``inspect.iscoroutinefunction`` alone, so a plain decorator around an async predict returns a coroutine
-    that nobody awaits, and a success (model.py:284).
-    """
-    if inspect.iscoroutine(response):
-        response.close()
-        raise RequestFailedError("predict returned an un-awaited coroutine: declare it, and its decorators, async")
+@contextmanager
+def _no_event_loop() -> Iterator[None]:
+    real = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(_NoLoopPolicy(real))
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop_policy(real)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from types import MappingProxyType
 
 import orjson
 
-from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.replay import RequestFailedError, RequestRefusedError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
-from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
+from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch
+from kserve_warmup.transports.patience import answered_within
 
 EVENT_STREAM = "text/event-stream"
+
+HOW_TO_GIVE_HEADERS = (
+    "and recorded ones are not kept: give it with KSERVE_WARMUP_HEADERS in a server, --header with gate and verify"
+)
 
 
 class RestTransport:
@@ -23,30 +31,46 @@ class RestTransport:
 
     name = "rest"
 
-    def __init__(self, url: str, model: str) -> None:
-        """Take the server's address, such as ``http://localhost:8000``, and the model's name for the paths.
+    def __init__(self, url: str, model: str, timeout: float, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Take where to send, and how long to wait.
+
+        Args:
+            url: the server's address, such as ``http://localhost:8000``.
+            model: its name, for the paths.
+            timeout: seconds after which a request counts as never answered.
+            headers: what each request carries beside the sample's own headers.
 
         Raises:
             WarmupError: the address is none.
         """
         self._address = Address.parse(url)
-        self._model = model
+        self._model, self._timeout = model, timeout
+        self._headers = {**headers, WARMUP_HEADER: "true"}
 
     async def send(self, sample: Sample) -> float:
         """Post ``sample`` and return the seconds until its answer was complete, or until a stream's first byte."""
-        headers = {**sample.headers, WARMUP_HEADER: "true"}
+        headers = {**sample.headers, **self._headers}
         path = sample.path_for(self._model)
         started = time.perf_counter()
         try:
-            answer = await fetch(self._address, "POST", path, headers, sample.body)
+            posting = fetch(self._address, "POST", path, headers, sample.body)
+            answer = await answered_within(self._timeout, posting)
         except ConnectionLostError as error:
             raise RequestFailedError(str(error)) from error
         if not answer.ok:
-            raise RequestFailedError(f"HTTP {answer.status}: {answer.text}")
+            raise _failure(answer)
         if not is_stream(answer.headers.get("content-type", "")):
             return answer.end - started
         check_events(answer.body)
         return answer.first_byte - started
+
+
+def _failure(answer: Answer) -> RequestFailedError:
+    """Return what an answer that is no success means: 4xx blames the request."""
+    said = f"HTTP {answer.status}: {answer.text}"
+    if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return RequestRefusedError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
+    return (RequestRefusedError if answer.refused else RequestFailedError)(said)
 
 
 def is_stream(content_type: str) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.rest import RestTransport
@@ -18,20 +19,30 @@ class WireTransport:
         http_url: where HTTP is spoken, such as ``http://localhost:8000``; None if no sample needs it.
         grpc_address: where gRPC is spoken, ``host:port``; None if no sample needs it.
         model: the model's name on the server.
+        timeout: seconds after which a request counts as never answered.
+        headers: what each request carries beside the sample's own headers.
     """
 
-    def __init__(self, samples: Iterable[Sample], http_url: str | None, grpc_address: str | None, model: str) -> None:
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        http_url: str | None,
+        grpc_address: str | None,
+        model: str,
+        timeout: float,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         protocols = {s.protocol for s in samples}
         self._rest = self._grpc = None
         if protocols - {"grpc"}:
             assert http_url is not None, "REST samples need an HTTP address"
-            self._rest = RestTransport(http_url, model)
+            self._rest = RestTransport(http_url, model, timeout, headers)
         if "grpc" in protocols:
             assert grpc_address is not None, "gRPC samples need a gRPC address"
             # imported where it is used: it takes ten megabytes, which a sidecar without gRPC samples need not spend
             from kserve_warmup.transports.grpc import GrpcTransport
 
-            self._grpc = GrpcTransport(grpc_address, model)
+            self._grpc = GrpcTransport(grpc_address, model, timeout, headers)
         self.name = ", ".join(t.name for t in (self._rest, self._grpc) if t)
 
     async def open(self, timeout: float) -> None:

@@ -1,0 +1,56 @@
+"""Is the request under way a warm-up request? Known by the context that it runs in, which nobody outside can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class Attempt:
+    """What came of a warm-up request: ``error`` is what the model raised, before a server made a status of it."""
+
+    error: BaseException | None = None
+
+
+_ATTEMPT: ContextVar[Attempt | None] = ContextVar("kserve_warmup_attempt", default=None)
+
+
+def is_warmup() -> bool:
+    """Return whether the request under way is a warm-up request.
+
+    For a model to skip what only real requests may do: billing, audit logs, writes. A request from outside that carries
+    the header ``x-kserve-warmup`` is none.
+    """
+    return _ATTEMPT.get() is not None
+
+
+@contextmanager
+def warming() -> Iterator[Attempt]:
+    """Mark the requests made in this block, and those that its servers handle, as warm-up requests."""
+    noted = Attempt()
+    token = _ATTEMPT.set(noted)
+    try:
+        yield noted
+    finally:
+        _ATTEMPT.reset(token)
+
+
+def mark(noted: Attempt) -> None:
+    """Mark the running task as one that handles a warm-up request."""
+    _ATTEMPT.set(noted)
+
+
+async def noting(answer: Awaitable[T]) -> T:
+    """Await a model's answer to a warm-up request, and note what it raises instead."""
+    try:
+        return await answer
+    except Exception as error:
+        if (noted := _ATTEMPT.get()) is not None:
+            noted.error = error
+        raise

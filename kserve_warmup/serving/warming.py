@@ -1,0 +1,117 @@
+"""From loaded to warm, on the loop that serves: what the model waits for, then REST, then gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import orjson
+
+from kserve_warmup.replay import DependencyAwayError, NoAnswerError
+from kserve_warmup.serving import compat
+from kserve_warmup.serving.context import warming
+from kserve_warmup.serving.lifecycle import Lifecycle, lifecycle_of, roll_call
+from kserve_warmup.serving.process import PROCESS
+from kserve_warmup.serving.state import Phase
+from kserve_warmup.serving.warmup import Warmup
+from kserve_warmup.timeline import LOAD
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
+from kserve_warmup.transports.loopback import rest_loopback
+from kserve_warmup.transports.patience import answered_within
+
+if TYPE_CHECKING:
+    from kserve_warmup.model import WarmupModel
+
+logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
+
+LOOK_SECONDS = 0.5
+"""Between two tries whether what a model waits for has come, at first."""
+
+MOST_LOOK_SECONDS = 2.0
+
+ENGINE_LOOK_SECONDS = 0.05
+"""Between two looks at the model's own engine."""
+
+ASK_SECONDS = 5.0
+"""Until the application has said which models it serves."""
+
+
+async def become_warm(model: WarmupModel) -> None:
+    """Bring a loaded model to warm on the running, serving loop: what it waits for, then REST, then gRPC.
+
+    Raises:
+        WarmupError: it cannot be warmed, and the settings say not to serve it cold.
+    """
+    lifecycle = lifecycle_of(model)
+    if lifecycle.state.phase is not Phase.LOADED:
+        return
+    lifecycle.move(lifecycle.state.warms())
+    try:
+        await _finish_loading(model, lifecycle)
+        warmup = lifecycle.warmup = lifecycle.warmup or Warmup(model, lifecycle.clock)
+        pause = LOOK_SECONDS
+        while not await _tried(model, lifecycle, warmup):
+            await asyncio.sleep(pause)
+            pause = min(1.2 * pause, MOST_LOOK_SECONDS)
+    except BaseException:
+        lifecycle.move(lifecycle.state.fails())
+        raise
+    warmup.finish()
+    lifecycle.move(lifecycle.state.warmed())
+
+
+async def _finish_loading(model: WarmupModel, lifecycle: Lifecycle) -> None:
+    """Do what a load left to the serving loop: an async ``load_model``, the model's own engine."""
+    if inspect.iscoroutinefunction(model.load_model):
+        with lifecycle.made_by_load.recording(model.__dict__), lifecycle.clock.step(LOAD):
+            await model.load_model()
+    if lifecycle.engine and not lifecycle.engine_up.is_set():
+        lifecycle.move(lifecycle.state.waits())
+        # KServe starts no engine of a worker's copy, nor of a model that is made while the server runs.
+        starting = None if lifecycle.registered else asyncio.ensure_future(model.start_engine())
+        while not lifecycle.engine_up.is_set():  # set from any thread
+            if starting and starting.done():
+                await starting
+            await asyncio.sleep(ENGINE_LOOK_SECONDS)
+
+
+async def _tried(model: WarmupModel, lifecycle: Lifecycle, warmup: Warmup) -> bool:
+    """Warm what is not warm yet; return False when something that the model needs is away."""
+    async with PROCESS.turn:
+        waited = lifecycle.state.phase is Phase.WAITING
+        lifecycle.move(lifecycle.state.warms())
+        try:
+            with lifecycle.made_by_load.recording(model.__dict__):
+                name = await _name_in(PROCESS.app, model, warmup.headers) if PROCESS.app else None
+                if name:
+                    await warmup.over_rest(PROCESS.app, name)
+                if compat.serves(compat.GRPC_TASK) and (name or not PROCESS.app):
+                    await warmup.over_grpc()
+        except DependencyAwayError as error:
+            if not waited or warmup.has_waited_long():
+                logger.warning("%s: not ready, waiting for what it needs: %s", model.name, error)
+            warmup.waits = True
+            lifecycle.move(lifecycle.state.waits())
+            return False
+    return True
+
+
+async def _name_in(app: Any, model: WarmupModel, headers: dict[str, str]) -> str | None:
+    """Return a name under which ``app`` serves ``model``, None if it does not; asked as a client would."""
+    try:
+        with warming(), roll_call() as present:
+            async with rest_loopback(app) as url:
+                where = Address.parse(url)
+                listed = await answered_within(ASK_SECONDS, fetch(where, "GET", "/v2/models", headers))
+                names = [str(name) for name in orjson.loads(listed.body)["models"]] if listed.ok else [model.name]
+                for name in () if model.name in names else names:  # registered under another name than its own
+                    path = f"/v1/models/{quote(name, safe='')}"
+                    await answered_within(ASK_SECONDS, fetch(where, "GET", path, headers))
+                    if id(model) in present:
+                        return name
+                return str(model.name) if model.name in names else None
+    except (ConnectionLostError, NoAnswerError, orjson.JSONDecodeError, KeyError, TypeError):
+        return str(model.name)

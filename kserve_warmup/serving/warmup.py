@@ -1,0 +1,253 @@
+"""How one model is warmed: which samples, over which paths, within which budget, and what happens when it fails."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kserve_warmup import metrics
+from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.files import write_whole
+from kserve_warmup.replay import RequestFailedError, Transport, describe, replay
+from kserve_warmup.report import StratumReport, WarmupReport
+from kserve_warmup.samples import Sample
+from kserve_warmup.serving.chosen import chosen_samples
+from kserve_warmup.serving.compat import request_histograms_untouched
+from kserve_warmup.serving.context import Attempt, noting, warming
+from kserve_warmup.serving.end import end_process
+from kserve_warmup.serving.faults import failure
+from kserve_warmup.serving.logs import requests_quiet
+from kserve_warmup.serving.process import PROCESS, in_worker
+from kserve_warmup.serving.watchdog import interruptible, watched
+from kserve_warmup.settings import WarmupSettings, warn_of_unknown_variables
+from kserve_warmup.timeline import MODEL_WARMUP, WIRE_WARMUP, Stopwatch
+from kserve_warmup.transports.grpc import GrpcTransport
+from kserve_warmup.transports.in_process import InProcessTransport, step
+from kserve_warmup.transports.loopback import grpc_loopback, rest_loopback
+from kserve_warmup.transports.rest import RestTransport
+
+if TYPE_CHECKING:
+    from kserve_warmup.model import WarmupModel
+
+logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
+
+PATH_SHARE = 0.75
+"""Share of what is left of the budget that one path may spend: the next one must not go without."""
+
+BLOCKED_SECONDS = 1.0
+"""How much later than its own timeout a request is taken for one that blocks the thread."""
+
+
+class Warmup:
+    """The warm-up of one model in one process: its samples, its budget, its report so far."""
+
+    def __init__(self, model: WarmupModel, clock: Stopwatch) -> None:
+        """Read the settings and the samples; ``clock`` has noted the model's load.
+
+        Raises:
+            WarmupError: a setting or the sample set cannot be used, or is missing and the settings ask to fail then.
+        """
+        self.model, self.clock = model, clock
+        warn_of_unknown_variables()
+        self.settings = model.warmup_settings or WarmupSettings()
+        self.samples, self.unreviewed = chosen_samples(model, self.settings)
+        self.headers = self.settings.headers.read() if self.samples else {}
+        self.report = WarmupReport(model.name, "none", 0.0, ())
+        self.waits = False
+        self._waited_since = time.monotonic()
+
+    def in_load(self, *, only_grpc: bool) -> None:
+        """Warm the model's own path on this thread, which runs no event loop, as far as that can be done here.
+
+        Nothing that fails here is held against the model: its surroundings may not be there yet.
+        """
+        samples = [s for s in self.samples if s.protocol != "openai" and (s.protocol == "grpc" or not only_grpc)]
+        if samples:
+            with warming():
+                report = step(self._over(InProcessTransport(self.model, self.headers), samples))
+            answered = tuple(s for s in report.strata if s.warmed or s.failures)
+            self.report = self.report.then(replace(report, strata=answered))
+            self._check(self.report)
+
+    async def over_rest(self, app: Any, name: str) -> None:
+        """Warm the REST server that serves ``app``, where the model is called ``name``, from within its loop.
+
+        Raises:
+            DependencyAwayError: something that the model needs is away.
+            WarmupFailedError: a stratum met nothing but faults, and the settings say not to serve it then.
+        """
+        samples = [s for s in self._sendable if s.protocol != "grpc"]
+        if samples:
+            with warming() as noted:
+                async with rest_loopback(app) as url:
+                    rest = RestTransport(url, name, self.settings.patience, self.headers)
+                    await self._over_wire(_Blaming(rest, noted), samples)
+
+    async def over_grpc(self) -> None:
+        """Warm KServe's gRPC stack in this process, on the running loop; raises as :meth:`over_rest` does."""
+        samples = [s for s in self._sendable if s.protocol == "grpc"]
+        if samples:
+            with warming() as noted:
+                async with grpc_loopback(self.model, noted) as address:
+                    grpc = GrpcTransport(address, self.model.name, self.settings.patience, self.headers)
+                    try:
+                        await self._over_wire(_Blaming(grpc, noted), samples)
+                    finally:
+                        await grpc.close()
+
+    async def _over_wire(self, transport: Transport, samples: Iterable[Sample]) -> None:
+        report = await self._over(transport, samples)
+        self.report = self.report.then(report)
+        self._check(report)
+
+    async def _over(self, transport: Transport, samples: Iterable[Sample]) -> WarmupReport:
+        """Replay ``samples`` over ``transport`` with a share of what is left of the budget."""
+        in_process = transport.name == InProcessTransport.name
+        patience = self.settings.patience + (0 if in_process else BLOCKED_SECONDS)
+        end = time.monotonic() + (self.settings.max_seconds - self.report.seconds) * PATH_SHARE
+        with (
+            self.clock.step(MODEL_WARMUP if in_process else f"{WIRE_WARMUP} ({transport.name})"),
+            request_histograms_untouched(self.model.name),
+            # a failure that is known by now, and tried again and again, needs no traceback each time
+            requests_quiet(logging.CRITICAL if self.waits else logging.INFO),
+            interruptible(noting.__code__, f"no answer within {self.settings.patience:.3g} s") as interrupt,
+            watched(patience, lambda: self._hangs(transport, interrupt)) as alive,
+        ):
+            return await replay(
+                samples,
+                transport,
+                self.settings,
+                self.model.name,
+                deadline=end,
+                known=self.report,
+                on_call=lambda _: alive(),
+            )
+
+    def _hangs(self, transport: Transport, interrupt: Callable[[], None]) -> None:
+        """End the process over a request that blocks its thread; if it is to serve all the same, interrupt that."""
+        message = (
+            f"{self.model.name}: a warm-up request over {transport.name} gives no answer within "
+            f"{self.settings.patience:.3g} s and blocks the thread that serves{HOW_TO_WAIT}"
+        )
+        if self._fails_closed:
+            end_process(message)
+        logger.critical("%s; it is interrupted", message)
+        interrupt()
+
+    @property
+    def _fails_closed(self) -> bool:
+        # Requests that nobody has chosen must not keep a model from serving.
+        return self.settings.on_failure == "fail" and not self.unreviewed
+
+    def _check(self, report: WarmupReport) -> None:
+        """Say what was refused and what failed.
+
+        Raises:
+            WarmupError: the settings say not to serve then.
+        """
+        if report.refused:
+            self._refused(report)
+        if not report.failed:
+            return
+        what = f"{self.model.name}: {_count(report.failed, report)} cannot be warmed over {report.transport}, "
+        message = what + _first(report.failed)
+        if self._fails_closed:
+            hint = HOW_TO_WAIT if "no answer within" in message else ""
+            raise WarmupFailedError(
+                f"{message}{hint}. Mend the model, or set KSERVE_WARMUP_ON_FAILURE=serve to serve it cold"
+            )
+        logger.error("%s; these requests are served COLD", message)
+
+    def _refused(self, report: WarmupReport) -> None:
+        share = sum(s.share for s in report.refused)
+        what = (
+            f"{self.model.name}: the model refuses {_count(report.refused, report)}, {share:.1%} of the traffic, over"
+        )
+        message = f"{what} {report.transport}: they are left out; {_first(report.refused)}"
+        if any(s.warmed or s.failures for s in report.strata):
+            logger.warning("%s", message)
+            return
+        if self.settings.on_missing_samples == "fail":
+            raise WarmupError(f"{message}. Nothing is left to warm with: sample its traffic anew")
+        if self.settings.on_missing_samples == "warn":
+            logger.error("%s. Nothing is left to warm with: it is served COLD", message)
+
+    @property
+    def _sendable(self) -> tuple[Sample, ...]:
+        """The samples without those whose every attempt failed on an earlier path."""
+        failed = {(s.protocol, s.signature, s.batch) for s in self.report.failed}
+        return tuple(s for s in self.samples if (s.protocol, str(s.signature), s.batch) not in failed)
+
+    def has_waited_long(self) -> bool:
+        """Return whether the budget's time has gone by since this last said so."""
+        now = time.monotonic()
+        long = now - self._waited_since > self.settings.max_seconds
+        self._waited_since = now if long else self._waited_since
+        return long
+
+    def finish(self) -> None:
+        """Publish the report: the model is about to say that it is ready."""
+        if not self.report.strata:
+            return
+        gc.collect()  # the warm-up's garbage would otherwise be collected during a user's first requests
+        self.report = replace(self.report, timeline=self.clock.ready())
+        metrics.publish(self.report)
+        if self.settings.report is not None:
+            self._save(self.settings.report)
+        log = logger.info if self.report.converged else logger.warning
+        log("%s: %s", self.model.name, self.report.summary())
+
+    def _save(self, file: Path) -> None:
+        """Write the report; that a disk is full must not keep a warm model from serving."""
+        file = self._file_of_its_own(file)
+        try:
+            write_whole(file, self.report.to_json().encode())
+        except (OSError, WarmupError) as error:
+            logger.error(  # noqa: TRY400 - one line tells all
+                "%s: cannot write the warm-up report %s: %s: let KSERVE_WARMUP_REPORT name a file in a writable folder",
+                self.model.name,
+                file,
+                getattr(error, "strerror", None) or error,
+            )
+
+    def _file_of_its_own(self, file: Path) -> Path:
+        """Return the file's name with the model's, if the process has several, and the worker's process id."""
+        parts = [self.model.name] if len(PROCESS.models) > 1 else []
+        parts += [str(os.getpid())] if in_worker() else []
+        return file.with_stem("-".join([file.stem, *parts]))
+
+
+HOW_TO_WAIT = "; if it needs longer, raise KSERVE_WARMUP_REQUEST_TIMEOUT and KSERVE_WARMUP_MAX_SECONDS"
+
+
+class _Blaming:
+    """Sends over a wire to this process's own server, and tells failures by what the model raised, not by a status."""
+
+    def __init__(self, inner: Transport, noted: Attempt) -> None:
+        self._inner, self._noted = inner, noted
+        self.name = inner.name
+
+    async def send(self, sample: Sample) -> float:
+        self._noted.error = None
+        try:
+            return await self._inner.send(sample)
+        except RequestFailedError as error:
+            if self._noted.error is None:
+                raise
+            said = failure(self._noted.error)
+            raise type(said)(f"{error} ({describe(self._noted.error)})") from self._noted.error
+
+
+def _count(strata: tuple[StratumReport, ...], report: WarmupReport) -> str:
+    return f"{len(strata)} of {len(report.strata)} strata"
+
+
+def _first(strata: tuple[StratumReport, ...]) -> str:
+    first = strata[0]
+    return f"first {first.protocol} {first.signature} batch {first.batch}: {first.error}"
