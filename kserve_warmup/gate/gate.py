@@ -18,7 +18,7 @@ from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, Serv
 from kserve_warmup.gate.state import Phase, State
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
-from kserve_warmup.samples import SampleSet
+from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.transports.wire import WireTransport
 
@@ -133,7 +133,14 @@ class Gate:
         return tuple([await self._warm_model(samples) for samples in self.sets])
 
     async def _warm_model(self, samples: SampleSet) -> WarmupReport:
-        transport = WireTransport(samples, self.http_url, self.grpc_address, samples.model)
+        transport = WireTransport(
+            samples,
+            self.http_url,
+            self.grpc_address,
+            samples.model,
+            timeout=self.settings.patience,
+            headers=self.settings.headers.read(),
+        )
         begin = time.monotonic()
         end = begin + self.settings.max_seconds
         try:
@@ -251,5 +258,5 @@ class Gate:
         self.state = replace(self.state, phase=phase, detail=detail, since=since)
         logger.info("%s: %s", phase, detail)
 
-    def _count(self) -> None:
+    def _count(self, _: Sample) -> None:
         self.state = replace(self.state, calls=self.state.calls + 1)

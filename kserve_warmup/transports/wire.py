@@ -29,6 +29,7 @@ class WireTransport:
         http_url: str | None,
         grpc_address: str | None,
         model: str,
+        *,
         timeout: float,
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
