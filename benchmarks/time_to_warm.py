@@ -3,9 +3,9 @@
 Fresh processes of models that differ in their base class alone: ``kserve.Model`` cold, the same with ten calls written
 into ``load()`` by hand, and WarmupModel. Each is timed from its start until its ready endpoint says so; less the cold
 start of the same round, that is what warm-up adds. Then requests at a steady pace give first ÷ steady, as
-``kserve_warmup.measure`` says. The oracle pays each one-off cost once and two calls to each stratum on the wire; what
-it needs is known, for the models are made up (``benchmarks/time_to_warm_models.py``), or with ``--demo`` is read from a
-long run of the cold server. Run in a checkout:
+``kserve_warmup.measure`` says, and dearest ÷ steady, which shows what comes late. The oracle pays each one-off cost
+once and two calls to each stratum on the wire; what it needs is known, for the models are made up
+(``benchmarks/time_to_warm_models.py``), or with ``--demo`` is read from a long run of the cold server. In a checkout:
 
     python -m benchmarks.time_to_warm                      every made-up kind
     python -m benchmarks.time_to_warm --demo               the demo's models, each start with empty compile caches
@@ -74,7 +74,8 @@ def made_up(name: str, kind: Kind, options: argparse.Namespace) -> Iterator[Subj
         best, seconds = oracle(kind, wire)
         if kind.width >= HEAVY:
             seconds += ORACLE_CALLS * wire_seconds(kind, wire, serve("cold"))
-        yield Subject(name, MODEL, best, seconds, serve, requests, calls)
+        drive = kind.settling if kind.settling > 1 else 0
+        yield Subject(name, MODEL, best, seconds, serve, requests, calls, drive)
 
 
 def wire_seconds(kind: Kind, wire: list[tuple[str, int]], running: AbstractContextManager[Server]) -> float:

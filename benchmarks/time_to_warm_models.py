@@ -75,6 +75,11 @@ class Kind:
             seed=seed,
         )
 
+    @property
+    def settling(self) -> int:
+        """Return after how many calls of one stratum and nothing else that stratum is warm."""
+        return max([until for until, _ in self.tiers] + [number for number, _ in self.one_offs], default=0)
+
     def shape(self, stratum: int) -> tuple[int, int]:
         """Return rows and width of the requests of a stratum, which is numbered from 0."""
         return 1 + stratum % ROWS, self.width + stratum // ROWS

@@ -33,8 +33,10 @@ class MadeUp:
         self.costs = Costs(self.kind, self.kind.noise)
 
     def cost(self, payload: Any) -> float:
-        binary_or_json = isinstance(payload, InferRequest)
-        given = payload.inputs[0].as_numpy() if binary_or_json else np.asarray(payload["instances"], np.float32)
+        if isinstance(payload, InferRequest):
+            given = payload.inputs[0].as_numpy()
+        else:
+            given = np.asarray([row["x"] for row in payload["instances"]], np.float32)
         return self.costs.next(self.kind.stratum(given.shape))
 
     def answer(self, payload: Any) -> Any:
@@ -66,7 +68,7 @@ def payload(kind: Kind, protocol: str, stratum: int, random: np.random.Generator
     """Return what KServe hands to predict."""
     array = kind.inputs(stratum, random)
     if protocol == "v1":
-        return {"instances": array.tolist()}
+        return {"instances": [{"x": row} for row in array.tolist()]}
     tensor = InferInput("x", list(array.shape), "FP32")
     tensor.set_data_from_numpy(array, binary_data=protocol != "v2")
     return InferRequest("m", [tensor], request_id="by-hand")

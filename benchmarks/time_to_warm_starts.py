@@ -21,10 +21,11 @@ VARIANTS = ("cold", "by_hand", "warmup_model")
 ALL_VARIANTS = (*VARIANTS, "off")
 CONNECT_SECONDS = 0.02
 READY_TIMEOUT = 600.0
+DRIVEN = 6
 
 HEAD = (
     f"{'kind':15} {'variant':13} {'added s (median, min to max)':27} {'oracle s':>8} {'÷ oracle':>8} {'- oracle':>8}"
-    f" {'calls':>6} {'÷ oracle':>8}  first ÷ steady (median, worst)"
+    f" {'calls':>6} {'÷ oracle':>8}  first ÷ steady (median, worst)  dearest ÷ steady"
 )
 
 
@@ -40,6 +41,7 @@ class Subject:
         serve: a fresh process of a variant.
         requests: what to send to the start of that number, from 0.
         calls: how many calls of the model came before its clients', asked after so many measured requests.
+        drive: how many calls are known to leave nothing to warm; 0: not known, or no more than are measured.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Subject:
     serve: Callable[[str], AbstractContextManager[Server]]
     requests: Callable[[int], Sequence[Sample]]
     calls: Callable[[Server, str, int], int]
+    drive: int = 0
 
 
 def time_to_ready(server: Server, model: str) -> tuple[float, float]:
@@ -71,19 +74,30 @@ def time_to_ready(server: Server, model: str) -> tuple[float, float]:
 
 
 def start(subject: Subject, variant: str, index: int, count: int) -> dict[str, Any]:
-    """Start a fresh process, wait until it is ready and send ``count`` requests."""
+    """Start a fresh process, wait until it is ready and send ``count`` requests.
+
+    Where warm-up is known to take more calls than that, the later half of the requests is no steady state: a server is
+    then driven there without pauses, and the steady state is measured at the same pace as the first request was.
+    """
     with subject.serve(variant) as server:
         seconds, resolution = time_to_ready(server, subject.model)
         requests = subject.requests(index)
         url = server.grpc_url if requests[0].protocol == "grpc" else server.http_url
-        latencies = measure(requests, Target(url, subject.model), count)
+        target = Target(url, subject.model)
+        latencies = measure(requests, target, count)
         calls = subject.calls(server, variant, count)
+        steady_ms = latencies.steady_ms
+        if subject.drive:
+            measure(requests, target, subject.drive, pace=0)
+            steady_ms = median(measure(requests, target, DRIVEN).latencies_ms)
         report = server.report() or {}
     return {
         "ready_seconds": seconds,
         "resolution_seconds": resolution,
         "calls": calls,
-        "ratio": latencies.ratio,
+        "steady_ms": steady_ms,
+        "ratio": latencies.first_ms / steady_ms,
+        "dearest_ratio": max(latencies.latencies_ms) / steady_ms,
         "latencies_ms": latencies.latencies_ms,
         "reported_seconds": report.get("seconds"),
         "reported_converged": report.get("converged"),
@@ -116,6 +130,7 @@ def summary(subject: Subject, found: dict[str, list[dict[str, Any]]]) -> dict[st
             "calls_over_oracle": calls / subject.oracle_calls,
             "first_over_steady": median(ratios),
             "first_over_steady_worst": max(ratios),
+            "dearest_over_steady": median(s["dearest_ratio"] for s in starts),
             "ready_seconds": median(s["ready_seconds"] for s in starts),
             "starts": starts,
         }
@@ -134,5 +149,6 @@ def lines(name: str, result: dict[str, Any]) -> Iterator[str]:
             against = calls = ""
         yield (
             f"{shown:15} {variant:13} {added:27} {result['oracle_seconds']:8.3f} {against:17} {calls:15}"
-            f"  {row['first_over_steady']:6.2f} {row['first_over_steady_worst']:6.2f}"
+            f"  {row['first_over_steady']:14.2f} {row['first_over_steady_worst']:15.2f}"
+            f" {row['dearest_over_steady']:17.2f}"
         )
