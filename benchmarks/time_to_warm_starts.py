@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,7 @@ def start(subject: Subject, variant: str, index: int, count: int) -> dict[str, A
     Where warm-up is known to take more calls than that, the later half of the requests is no steady state: a server is
     then driven there without pauses, and the steady state is measured at the same pace as the first request was.
     """
+    load = os.getloadavg()[0]
     with subject.serve(variant) as server:
         seconds, resolution = time_to_ready(server, subject.model)
         requests = subject.requests(index)
@@ -92,6 +94,7 @@ def start(subject: Subject, variant: str, index: int, count: int) -> dict[str, A
             steady_ms = median(measure(requests, target, DRIVEN).latencies_ms)
         report = server.report() or {}
     return {
+        "load_before": load,
         "ready_seconds": seconds,
         "resolution_seconds": resolution,
         "calls": calls,
@@ -142,11 +145,12 @@ def lines(name: str, result: dict[str, Any]) -> Iterator[str]:
     names = itertools.chain([name], itertools.repeat(""))
     for shown, (variant, row) in zip(names, result["variants"].items(), strict=False):
         low, high = row["added_seconds_range"]
-        added = "" if variant == "cold" else f"{row['added_seconds']:8.2f}  ({low:.2f} to {high:.2f})"
+        added = f"{row['added_seconds']:8.2f}  ({low:.2f} to {high:.2f})"
         against = f"{row['added_over_oracle']:8.1f} {row['added_less_oracle_seconds']:8.2f}"
         calls = f"{row['calls']:6.0f} {row['calls_over_oracle']:8.2f}"
-        if variant == "cold":
-            against = calls = ""
+        if variant == "cold":  # how far apart its own starts are says what an added second is worth
+            seconds = [start["ready_seconds"] for start in row["starts"]]
+            added, against, calls = f"  ready in {min(seconds):.2f} to {max(seconds):.2f}", "", ""
         yield (
             f"{shown:15} {variant:13} {added:27} {result['oracle_seconds']:8.3f} {against:17} {calls:15}"
             f"  {row['first_over_steady']:14.2f} {row['first_over_steady_worst']:15.2f}"
