@@ -63,6 +63,8 @@ format: env  ## Format the code.
 
 bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/results.
 	$(BIN)/python -m benchmarks.steady_state
+	$(BIN)/python -m benchmarks.time_to_warm --starts 10
+	$(BIN)/python -m benchmarks.time_to_warm --demo --starts 10
 	$(BIN)/python -m benchmarks.request_path
 	$(BIN)/python -m benchmarks.capture_cost
 	$(BIN)/python -m benchmarks.import_time
