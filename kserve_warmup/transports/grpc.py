@@ -6,9 +6,11 @@ import time
 
 import grpc
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.replay import RequestFailedError
-from kserve_warmup.samples.sample import DEFAULT_PATHS, Sample
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name
+from kserve_warmup.samples.inference_path import MODEL_INFER
+from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name, infer_message
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -28,8 +30,8 @@ class GrpcTransport:
     def __init__(self, address: str, model: str) -> None:
         """Open a channel; nothing is sent before the first sample."""
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        self._infer = self._channel.unary_unary(DEFAULT_PATHS["grpc"])
-        self._name = grpc_name(model)
+        self._infer = self._channel.unary_unary(MODEL_INFER)
+        self._model = model
 
     async def ready(self) -> None:
         """Wait until the channel is connected."""
@@ -38,14 +40,17 @@ class GrpcTransport:
     async def model_ready(self) -> bool:
         """Return whether the server says that the model is ready; False when there is no server."""
         try:
-            answer = await self._channel.unary_unary(READY_PATHS["grpc"])(self._name)
+            answer = await self._channel.unary_unary(READY_PATHS["grpc"])(grpc_name(self._model))
         except grpc.aio.AioRpcError:
             return False
         return bool(answer == GRPC_READY)
 
     async def send(self, sample: Sample) -> float:
         """Call ``ModelInfer`` with ``sample`` and return the seconds that it took."""
-        message = sample.body + self._name
+        try:
+            message = infer_message(sample.body, self._model)
+        except SampleError as error:
+            raise RequestFailedError(str(error)) from error
         started = time.perf_counter()
         try:
             await self._infer(message, metadata=((WARMUP_HEADER, "true"),))

@@ -6,6 +6,7 @@ import time
 
 import orjson
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
@@ -35,7 +36,10 @@ class RestTransport:
     async def send(self, sample: Sample) -> float:
         """Post ``sample`` and return the seconds until its answer was complete, or until a stream's first byte."""
         headers = {**sample.headers, WARMUP_HEADER: "true"}
-        path = sample.path_for(self._model)
+        try:
+            path = sample.path_for(self._model)
+        except SampleError as error:
+            raise RequestFailedError(str(error)) from error
         started = time.perf_counter()
         try:
             answer = await fetch(self._address, "POST", path, headers, sample.body)

@@ -82,7 +82,7 @@ def line(record: Record) -> bytes:
     if record.protocol is not None:
         kept["protocol"] = record.protocol
     if record.path is not None:
-        kept["path"] = keep_path(record.path)
+        kept["path"] = keep_path(record.path, record.protocol)
     if record.status is not None:
         kept["status"] = record.status
     if record.time is not None:
