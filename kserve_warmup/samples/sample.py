@@ -75,8 +75,8 @@ class Sample:
 
     ``body`` is the request's body, byte for byte: JSON for ``v1``, ``v2`` and ``openai``, JSON followed by raw tensors
     for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``. ``path`` is that of an inference endpoint, with
-    ``{model}`` for the model's name, checked where a sample is made, read, written and sent. ``headers`` have lower-case
-    names, allow-listed ones only. ``weight`` is the share (0 to 1) of the traffic that the sample stands for.
+    ``{model}`` for the model's name: checked where a sample is made, read, written and sent. ``headers`` have
+    lower-case names, allow-listed ones only. ``weight`` is the share (0 to 1) of the traffic that it stands for.
     """
 
     protocol: Protocol
