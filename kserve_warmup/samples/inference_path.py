@@ -147,6 +147,7 @@ class InferencePath:
         return f"{self.prefix}/{self.verb}" if self.api == "openai" else MODEL_INFER
 
 
+@lru_cache(maxsize=1024)  # traffic repeats its paths
 def recorded(path: str, protocol: str | None = None) -> InferencePath:
     """Return the endpoint that a recorded request was sent to; host, query and the model's name are cut.
 
@@ -177,7 +178,7 @@ def url_name(model: str) -> str:
     return quote(model, safe=_IN_NAMES)
 
 
-@lru_cache(maxsize=1024)  # traffic repeats its paths
+@lru_cache(maxsize=1024)
 def _parsed(path: str, protocol: str | None) -> tuple[InferencePath, str | None]:
     """Return the parts of a path and what stands in it for the model, None where nothing does."""
     allowed = _VERBS if protocol is None else _OF_PROTOCOL.get(protocol, {})
