@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.samples.sample import Protocol, Sample
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
+from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name, infer_message, model_ready_path
 from kserve_warmup.transports.rest import check_events, is_stream
 
 PACE_SECONDS = 0.3
@@ -143,7 +143,7 @@ def warm_client(protocol: Protocol) -> None:
     """Send some requests to a throwaway server in this process, so that the client's own first call is not measured."""
     with _echo_server(protocol) as url:
         target = Target(url, "echo")
-        path = READY_PATHS.get(protocol, "/").format(model="echo")
+        path = model_ready_path(protocol, "echo") or "/"
         for _ in range(CLIENT_WARMUP_REQUESTS):
             _call(protocol, target, path, b"", {})
 
@@ -167,14 +167,14 @@ def _one_line_errors(call: Callable[[], _Answer], target: Target) -> _Answer:
 def _prepare(sample: Sample, target: Target) -> Callable[[], _Answer]:
     path, body = sample.path_for(target.model), sample.body
     if sample.protocol == "grpc":
-        body += grpc_name(target.model)
+        body = infer_message(body, target.model)
     return lambda: _call(sample.protocol, target, path, body, sample.headers)
 
 
 def _is_ready(target: Target, protocol: Protocol, path: str | None) -> bool:
     if protocol == "grpc" and path is None:
         return _grpc_call(target, READY_PATHS["grpc"], grpc_name(target.model)).body == GRPC_READY
-    asked = path or READY_PATHS.get(protocol, "").format(model=target.model)
+    asked = path or model_ready_path(protocol, target.model)
     if not asked:
         raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
     status, _, _ = _http_call(target, "GET", asked, None, {})

@@ -15,7 +15,9 @@ from typing import Any
 
 import orjson
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import SampleSet
+from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError
 
@@ -85,16 +87,16 @@ class HttpServer:
         """Read what tells this start from another."""
         metadata, counts = [], []
         for samples in self.sets:
-            answer = await self._ask(f"/v2/models/{samples.model}")
-            metadata.append(answer.body if answer.ok else b"")
-            counts += _counts(await self._ask(f"/v2/models/{samples.model}/stats"))
+            answer = await self._ask_model(samples.model)
+            metadata.append(answer.body if answer and answer.ok else b"")
+            counts += _counts(await self._ask_model(samples.model, "/stats"))
         answer = await self._ask("/metrics")
         found = _STARTED.search(answer.body) if answer.ok else None
         return Marks(tuple(metadata), tuple(counts), found[1] if found else None)
 
     async def counts(self) -> tuple[int, ...]:
         """Read Triton's counters alone."""
-        return tuple([n for s in self.sets for n in _counts(await self._ask(f"/v2/models/{s.model}/stats"))])
+        return tuple([n for s in self.sets for n in _counts(await self._ask_model(s.model, "/stats"))])
 
     async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
         """Wait, and return False as soon as the server drops the connection without having said so before."""
@@ -111,6 +113,14 @@ class HttpServer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    async def _ask_model(self, model: str, what: str = "") -> Answer | None:
+        """Ask something of a model; None: its name has no place in a path, such as one of OpenAI's with a slash."""
+        try:
+            path = f"/v2/models/{url_name(model)}{what}"
+        except SampleError:
+            return None
+        return await self._ask(path)
 
     async def _ask(self, path: str) -> Answer:
         try:
@@ -151,9 +161,9 @@ class HttpServer:
         return f"{self.address} has no model {model!r}{f', it has {names}' if names else said}"
 
 
-def _counts(answer: Answer) -> list[int]:
+def _counts(answer: Answer | None) -> list[int]:
     """Return the inferences of each version of a model, from Triton's statistics; nothing from other servers."""
-    if not answer.ok:
+    if answer is None or not answer.ok:
         return []
     try:
         found: Any = orjson.loads(answer.body)

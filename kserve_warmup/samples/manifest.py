@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.body_check import check_body
+from kserve_warmup.samples.inference_path import InferencePath
 from kserve_warmup.samples.sample import (
     DATATYPES,
     RAGGED,
@@ -17,7 +19,6 @@ from kserve_warmup.samples.sample import (
     Signature,
     TensorSpec,
     keep_headers,
-    keep_path,
 )
 
 SUFFIXES: dict[Protocol, str] = {"v1": ".json", "v2": ".json", "openai": ".json", "v2-binary": ".bin", "grpc": ".pb"}
@@ -67,16 +68,21 @@ class Entry(_Part):
         """Return the sample with its body.
 
         Raises:
-            SampleError: a header is not allow-listed, the path is none, or something was changed after recording.
+            SampleError: a header is not allow-listed, the path is no inference endpoint's, the body commands more than
+                an inference, or something was changed after recording.
         """
-        if keep_headers(self.headers) != self.headers or keep_path(self.path) != self.path:
-            msg = f"sample {self.id}: it has a path or headers that a sample must not keep; sample the traffic anew"
-            raise SampleError(msg)
+        if keep_headers(self.headers) != self.headers:
+            raise SampleError(f"sample {self.id}: it has headers that a sample must not keep; sample the traffic anew")
         inputs = tuple(TensorSpec(i.name, i.datatype, i.shape) for i in self.signature.inputs)
         signature = Signature(inputs, self.signature.batched)
         sample = Sample(self.protocol, body, signature, self.batch, self.path, dict(self.headers), self.weight)
         if sample.id != self.id:
             raise SampleError(f"sample {self.id}: its path, headers or body were changed after it was recorded")
+        try:
+            InferencePath.parse(self.path, self.protocol)
+            check_body(self.protocol, body, self.headers)
+        except SampleError as error:
+            raise SampleError(f"sample {self.id}: {error}; remove it, or sample the traffic anew") from None
         return sample
 
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.inference_path import MODEL_INFER, InferencePath, recorded
 
 Protocol = Literal["v1", "v2", "v2-binary", "grpc", "openai"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-
-MODEL_PLACEHOLDER = "{model}"
-"""Stands in a path for the model's name, so that a set recorded on one model warms another."""
 
 DEFAULT_PATHS: dict[Protocol, str] = {
     "v1": "/v1/models/{model}:predict",
     "v2": "/v2/models/{model}/infer",
     "v2-binary": "/v2/models/{model}/infer",
-    "grpc": "/inference.GRPCInferenceService/ModelInfer",
+    "grpc": MODEL_INFER,
     "openai": "/openai/v1/chat/completions",
 }
 
@@ -38,8 +35,6 @@ UNTYPED = "JSON"
 
 RAGGED = -1
 """Stands in a shape for a dimension whose rows differ in length."""
-
-_MODEL_IN_PATH = re.compile(r"^(.*/v[12]/models/)[^/:]+")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,8 +74,9 @@ class Sample:
     """A request as it came over the wire.
 
     ``body`` is the request's body, byte for byte: JSON for ``v1``, ``v2`` and ``openai``, JSON followed by raw tensors
-    for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``. ``headers`` have lower-case names, allow-listed
-    ones only. ``weight`` is the share (0 to 1) of the traffic that the sample stands for.
+    for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``. ``path`` is that of an inference endpoint, with
+    ``{model}`` for the model's name: checked where a sample is made, read, written and sent. ``headers`` have
+    lower-case names, allow-listed ones only. ``weight`` is the share (0 to 1) of the traffic that it stands for.
     """
 
     protocol: Protocol
@@ -96,6 +92,20 @@ class Sample:
         if self.protocol not in PROTOCOLS:
             msg = f"unknown protocol {self.protocol!r}: use one of {', '.join(PROTOCOLS)}"
             raise SampleError(msg)
+
+    @property
+    def endpoint(self) -> InferencePath:
+        """Return what the path says, in parts.
+
+        Raises:
+            SampleError: it is no inference endpoint.
+        """
+        return InferencePath.parse(self.path, self.protocol)
+
+    @property
+    def verb(self) -> str:
+        """Return what is asked of the model, such as ``predict``, ``explain`` or ``infer``."""
+        return self.endpoint.verb
 
     @property
     def id(self) -> str:
@@ -116,8 +126,12 @@ class Sample:
         return replace(self, weight=weight)
 
     def path_for(self, model: str) -> str:
-        """Return the path to send to, with the placeholder replaced by ``model``."""
-        return self.path.replace(MODEL_PLACEHOLDER, model)
+        """Return the path to send to, built from the endpoint and the name of ``model``; gRPC has one method.
+
+        Raises:
+            SampleError: the name cannot stand in a path.
+        """
+        return MODEL_INFER if self.protocol == "grpc" else self.endpoint.url_path(model)
 
 
 def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -136,13 +150,10 @@ def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return kept
 
 
-def keep_path(path: str) -> str:
+def keep_path(path: str, protocol: Protocol | None = None) -> str:
     """Return a request's path with ``{model}`` for the model's name; host and query, which may hold secrets, are cut.
 
     Raises:
-        SampleError: it is no path of printable ASCII.
+        SampleError: it is no inference endpoint (of ``protocol``, where that is known).
     """
-    bare = re.sub(r"^https?://[^/]*", "", path).partition("#")[0].partition("?")[0]
-    if not bare.startswith("/") or not bare.isascii() or not bare.isprintable() or " " in bare:
-        raise SampleError(f"path {bare[:80]!r} is not a request's path: it begins with / and is plain ASCII")
-    return _MODEL_IN_PATH.sub(rf"\g<1>{MODEL_PLACEHOLDER}", bare)
+    return recorded(path, protocol).template

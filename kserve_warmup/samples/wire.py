@@ -9,6 +9,7 @@ from typing import Any
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import _grpc, _openai, _v1, _v2
 from kserve_warmup.samples._json import NotJSONError, json_object
+from kserve_warmup.samples.body_check import check_body
 from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.sample import (
     DEFAULT_PATHS,
@@ -100,7 +101,8 @@ def request(
         weight: the share (0 to 1) of the traffic that the request stands for.
 
     Raises:
-        SampleError: the protocol is unknown or the body is not a request of it.
+        SampleError: the protocol is unknown, the body is not a request of it or commands more than an inference, or
+            the path is no inference endpoint.
     """
     kept = keep_headers(headers or {})
     default = DEFAULT_PATHS.get(protocol, "")
@@ -112,7 +114,8 @@ def request(
         kept.setdefault("content-type", _CONTENT_TYPES[protocol])
     if protocol == "v2-binary":
         kept.setdefault(_v2.LENGTH_HEADER, str(len(body) - len(_v2.split(body, kept)[1])))
-    where = default if path is None else keep_path(path)
+    check_body(protocol, body, kept)
+    where = default if path is None else keep_path(path, protocol)
     return Sample(protocol, body, signature, batch, where, kept, weight)
 
 

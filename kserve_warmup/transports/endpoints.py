@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kserve_warmup.errors import WarmupError
+from kserve_warmup.samples.inference_path import MODEL_PLACEHOLDER, url_name
+from kserve_warmup.samples.protobuf_fields import text_field, without
 from kserve_warmup.samples.sample import Protocol, Sample
 
 WARMUP_HEADER = "x-kserve-warmup"
@@ -24,33 +25,41 @@ GRPC_READY = b"\x08\x01"
 """A serialised ``ModelReadyResponse`` whose field 1, ``ready``, is true."""
 
 
+def model_ready_path(protocol: Protocol, model: str) -> str | None:
+    """Return where ``model`` says over ``protocol`` whether it is ready; None: nowhere, it has no such endpoint.
+
+    Raises:
+        SampleError: the name cannot stand in a path.
+    """
+    path = READY_PATHS.get(protocol)
+    return path.replace(MODEL_PLACEHOLDER, url_name(model)) if path and MODEL_PLACEHOLDER in path else path
+
+
 def ready_path(samples: Iterable[Sample], model: str) -> str:
     """Return where a server that is sent ``samples`` over HTTP says whether ``model`` is ready.
 
     Raises:
-        WarmupError: an OpenAI sample was recorded on a path that does not tell where the models are listed.
+        SampleError: the name cannot stand in the path of this or of a sample.
     """
-    sample = next((s for s in samples if s.protocol != "grpc"), None)
-    if sample is None:
-        return READY_PATHS["v2"].format(model=model)
-    if sample.protocol != "openai":
-        return READY_PATHS[sample.protocol].format(model=model)
-    # OpenAI's API has no readiness: its list of models is answered once they are loaded.
-    head, version, _ = sample.path.partition("/v1/")
-    if not version:
-        raise WarmupError(f"{sample.path} is not an OpenAI path: it has no /v1/ in it")
-    return f"{head}/v1/models"
+    first = None
+    for sample in samples:
+        if sample.protocol != "grpc":
+            sample.path_for(model)  # what could not be sent shows before anything is
+            first = first or sample.endpoint
+    return first.ready_path(model) if first else f"/v2/models/{url_name(model)}/ready"
 
 
 def grpc_name(model: str) -> bytes:
-    """Return a serialised message whose field 1 is ``model``: a ``ModelReadyRequest``, and the head of every other.
+    """Return a serialised message whose field 1 is ``model``: a ``ModelReadyRequest``, and a part of every other."""
+    return text_field(1, model)
 
-    Appended to a serialised ``ModelInferRequest`` it renames the model without parsing the rest: the last value of a
-    field counts. The generated classes of KServe and of tritonclient cannot live in one process; bytes can.
+
+def infer_message(body: bytes, model: str) -> bytes:
+    """Return a serialised ``ModelInferRequest`` for ``model``, whatever model it was recorded on.
+
+    The generated classes of KServe and of tritonclient cannot live in one process; bytes can.
+
+    Raises:
+        SampleError: the message is cut off or malformed, and what is appended would become a part of its last field.
     """
-    value, length = model.encode(), bytearray()
-    rest = len(value)
-    while rest > 0x7F:  # noqa: PLR2004  (a varint carries seven bits a byte)
-        length.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    return b"\x0a" + bytes([*length, rest]) + value
+    return without(body, 1) + grpc_name(model)

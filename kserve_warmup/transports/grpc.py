@@ -8,9 +8,11 @@ from types import MappingProxyType
 
 import grpc
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.replay import RequestFailedError, RequestRefusedError
-from kserve_warmup.samples.sample import DEFAULT_PATHS, Sample
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name
+from kserve_warmup.samples.inference_path import MODEL_INFER
+from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name, infer_message
 from kserve_warmup.transports.patience import answered_within
 from kserve_warmup.transports.rest import HOW_TO_GIVE_HEADERS
 
@@ -48,8 +50,8 @@ class GrpcTransport:
         self._timeout = timeout
         self._metadata = (*headers.items(), (WARMUP_HEADER, "true"))
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
-        self._infer = self._channel.unary_unary(DEFAULT_PATHS["grpc"])
-        self._name = grpc_name(model)
+        self._infer = self._channel.unary_unary(MODEL_INFER)
+        self._model = model
 
     async def ready(self) -> None:
         """Wait until the channel is connected."""
@@ -58,14 +60,17 @@ class GrpcTransport:
     async def model_ready(self) -> bool:
         """Return whether the server says that the model is ready; False when there is no server."""
         try:
-            answer = await self._channel.unary_unary(READY_PATHS["grpc"])(self._name)
+            answer = await self._channel.unary_unary(READY_PATHS["grpc"])(grpc_name(self._model))
         except grpc.aio.AioRpcError:
             return False
         return bool(answer == GRPC_READY)
 
     async def send(self, sample: Sample) -> float:
         """Call ``ModelInfer`` with ``sample`` and return the seconds that it took."""
-        message = sample.body + self._name
+        try:
+            message = infer_message(sample.body, self._model)
+        except SampleError as error:
+            raise RequestFailedError(str(error)) from error
         started = time.perf_counter()
         try:
             await answered_within(self._timeout, self._call(message))

@@ -84,7 +84,7 @@ class InProcessTransport:
     async def _call(self, sample: Sample) -> None:
         headers = {**sample.headers, **self._headers}
         request, attributes = self._decode(sample, headers)
-        verb = InferenceVerb.EXPLAIN if getattr(sample, "verb", "predict") == "explain" else InferenceVerb.PREDICT
+        verb = InferenceVerb.EXPLAIN if sample.verb == "explain" else InferenceVerb.PREDICT
         response, _ = await self._model(request, headers=headers, verb=verb)
         if inspect.iscoroutine(response):
             response.close()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import orjson
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.replay import RequestFailedError, RequestRefusedError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
@@ -50,7 +51,10 @@ class RestTransport:
     async def send(self, sample: Sample) -> float:
         """Post ``sample`` and return the seconds until its answer was complete, or until a stream's first byte."""
         headers = {**sample.headers, **self._headers}
-        path = sample.path_for(self._model)
+        try:
+            path = sample.path_for(self._model)
+        except SampleError as error:
+            raise RequestFailedError(str(error)) from error
         started = time.perf_counter()
         try:
             posting = fetch(self._address, "POST", path, headers, sample.body)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
+from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.model_config import ModelConfig, new_config, parse
 from kserve_warmup.triton.repository import model_folders
@@ -115,9 +116,8 @@ def _prove_model(client: Any, name: str, config: ModelConfig) -> list[Proof]:
 
 
 def _get(client: Any, model: str, what: str) -> dict[str, Any]:
-    from urllib.parse import quote
 
-    response = client.get(f"/v2/models/{quote(model, safe='')}/{what}")
+    response = client.get(f"/v2/models/{url_name(model)}/{what}")
     if response.status_code != 200:  # noqa: PLR2004
         raise WarmupFailedError(
             f"model {model}: the server has no {what} of it ({response.text.strip()[:200]}): load it first"

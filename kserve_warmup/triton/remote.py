@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.measure import Target, send
+from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.triton.calibrate import Bench, ModelResult, Tell, measured
 from kserve_warmup.triton.disposable import copies
@@ -54,11 +54,11 @@ class Remote:
         """Load ``model`` anew, from disk or with another configuration than the one on disk."""
         self.unload(model)
         parameters = {} if config is None else {"parameters": {"config": json.dumps(config)}}
-        self.post(f"/v2/repository/models/{quote(model, safe='')}/load", parameters)
+        self.post(f"/v2/repository/models/{url_name(model)}/load", parameters)
 
     def unload(self, model: str) -> None:
         """Unload ``model``, and wait until it is gone: a load before that would find it unchanged."""
-        self.post(f"/v2/repository/models/{quote(model, safe='')}/unload", {})
+        self.post(f"/v2/repository/models/{url_name(model)}/unload", {})
         deadline = time.monotonic() + UNLOAD_SECONDS
         while self._state(model) not in ("UNAVAILABLE", ""):
             if time.monotonic() > deadline:
@@ -67,13 +67,13 @@ class Remote:
 
     def cold_config(self, model: str) -> dict[str, Any]:
         """Return the server's own configuration of a loaded model, without any warm-up."""
-        config: dict[str, Any] = self._ask("GET", f"/v2/models/{quote(model, safe='')}/config")
+        config: dict[str, Any] = self._ask("GET", f"/v2/models/{url_name(model)}/config")
         config.pop("model_warmup", None)
         return config
 
     def compute_seconds(self, model: str) -> float:
         """Return the seconds that the model has computed since it was loaded."""
-        stats = self._ask("GET", f"/v2/models/{quote(model, safe='')}/stats")
+        stats = self._ask("GET", f"/v2/models/{url_name(model)}/stats")
         return sum(float(v["inference_stats"]["compute_infer"]["ns"]) for v in stats["model_stats"]) / 1e9
 
     def _state(self, model: str) -> str:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing_extensions import Self
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.triton.install import TritonInstall, find_tritonserver, python_runtime, stub_of
 
 __all__ = ["TritonInstall", "TritonServer", "find_tritonserver"]
@@ -177,7 +178,7 @@ class TritonServer:
 
     def is_ready(self, model: str | None = None) -> bool:
         """Return whether the server, or one model of it, says that it is ready."""
-        path = f"/v2/models/{model}/ready" if model else "/v2/health/ready"
+        path = f"/v2/models/{url_name(model)}/ready" if model else "/v2/health/ready"
         connection = http.client.HTTPConnection("127.0.0.1", self._http, timeout=5)  # not urllib: no proxy in between
         try:
             connection.request("GET", path)

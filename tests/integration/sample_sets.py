@@ -1,5 +1,10 @@
 """Sample sets of made-up requests."""
 
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 from kserve_server import v1_body
 
@@ -25,4 +30,18 @@ def save(folder, made, model="model"):
     SampleSet(
         model=model, source="test", created="2026-01-01T00:00:00Z", selection={}, coverage=1.0, samples=made
     ).save(folder)
+    return folder
+
+
+def poisoned(folder, path, body=None):
+    """Give a set of one sample another path or body, with all that belongs to it, as somebody hostile would."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (sample,) = SampleSet.open(folder)
+    made = replace(sample, path=path, body=sample.body if body is None else body)
+    (entry,) = manifest["samples"]
+    name = f"bodies/{made.id}{Path(entry['body']).suffix}"
+    (folder / name).write_bytes(made.body)
+    entry |= {"id": made.id, "path": path, "body": name}
+    entry |= {"sha256": hashlib.sha256(made.body).hexdigest(), "size": len(made.body)}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -299,3 +299,20 @@ def test_text_that_is_bytes_stays_bytes(tmp_path):
     first, _ = read([tmp_path / "rows.npz"])
     assert first.signature.inputs[0].datatype == BYTES
     assert tensors(first) == {"x": [b"\xff\x01"]}
+
+
+@pytest.mark.parametrize("path", ["/v2/repository/models/x/unload", "/v2/health/ready", "//evil/v1/models/m:predict"])
+def test_a_record_that_was_not_sent_to_an_inference_endpoint_is_counted_and_told(tmp_path, path):
+    good = {"path": "/v1/models/m:predict", "body": {"instances": [1]}}
+    file = write(tmp_path, b"\n".join(json.dumps(line).encode() for line in (good, good | {"path": path}, good)))
+    samples, tally = sample_traffic([file], "m", max_bad=0.5)
+    assert (tally.requests, tally.bad) == (2, 1)
+    assert tally.examples[0].where == f"{file}:2"
+    assert f"{path!r} is no inference endpoint" in tally.examples[0].reason
+    assert {sample.path for sample in samples} == {"/v1/models/{model}:predict"}
+
+
+def test_a_body_that_looks_like_v2_is_v1_where_it_was_sent_to_v1(tmp_path):
+    file = write(tmp_path, json.dumps({"path": "/v1/models/m:explain", "body": json.loads(V2)}).encode())
+    (found,) = read([file])
+    assert (found.protocol, found.verb, found.path) == ("v1", "explain", "/v1/models/{model}:explain")

@@ -248,6 +248,38 @@ def test_a_manifest_that_was_tampered_with_is_told_by_its_field(folder, change, 
     assert "\n" not in str(caught.value)
 
 
+def poison(folder: Path, path: str) -> str:
+    """Give a set's first sample another path, with the id that belongs to it; return the id."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["samples"][0]
+    poisoned = replace(SampleSet.open(folder).samples[0], path=path)
+    (folder / entry["body"]).rename(folder / "bodies" / f"{poisoned.id}.json")
+    entry.update(id=poisoned.id, path=path, body=f"bodies/{poisoned.id}.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return poisoned.id
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/repository/models/x/unload",
+        "/v2/models/{model}/infer",
+        "/v1/models/other:predict",
+        "/../v1/models/{model}:predict",
+    ],
+)
+def test_a_poisoned_path_is_refused_when_the_set_is_opened_and_the_sample_is_named(folder, path):
+    number = poison(folder, path)
+    with pytest.raises(SampleError, match=f"sample {number}: path '{path}' ") as caught:
+        SampleSet.open(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_that_is_an_inference_endpoint_opens(folder):
+    poison(folder, "/gateway/v1/models/{model}/versions/3:explain")
+    assert "explain" in {sample.verb for sample in SampleSet.open(folder)}
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(2**70),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),

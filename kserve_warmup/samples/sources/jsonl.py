@@ -16,6 +16,7 @@ import orjson
 import pybase64
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.inference_path import recorded
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
 from kserve_warmup.samples.sources import cloudevents, kserve_logger, lines
 from kserve_warmup.samples.sources.long_text import long_record
@@ -82,7 +83,7 @@ def line(record: Record) -> bytes:
     if record.protocol is not None:
         kept["protocol"] = record.protocol
     if record.path is not None:
-        kept["path"] = keep_path(record.path)
+        kept["path"] = keep_path(record.path, record.protocol)
     if record.status is not None:
         kept["status"] = record.status
     if record.time is not None:
@@ -131,11 +132,20 @@ def _record(record: Any, line: bytes, file: str, number: int, unit: str) -> Reco
         raise SampleError(msg)
     if protocol is not None and protocol not in PROTOCOLS:
         raise SampleError(f"unknown protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
+    if protocol is None and path is not None and _is_v1(path):
+        protocol = "v1"  # which takes bodies of any form, those too that look like v2
     status, time = record.get("status"), record.get("time")
     if type(status) not in (int, type(None)) or type(time) not in (int, float, type(None)):
         msg = "an envelope's status is a number, and its time is seconds since 1970"
         raise SampleError(msg)
     return Record(file, number, body, headers, path, protocol, status, time, unit)
+
+
+def _is_v1(path: str) -> bool:
+    try:
+        return recorded(path).api == "v1"
+    except SampleError:
+        return False  # whoever counts requests refuses it, with its place
 
 
 def _body(record: dict[str, Any]) -> bytes:

@@ -1,0 +1,68 @@
+"""What a body may not do: name another model behind our back, or command more than an inference."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.protobuf_fields import fields
+
+_SHARED_MEMORY = "shared_memory"
+"""Begins the parameters (``shared_memory_region`` …) by which Triton reads inputs from a region that somebody has
+registered, and writes outputs into one: into memory that at replay is another client's."""
+
+_ESCAPED = re.compile(rb"\\u00[2-7]")
+"""An ASCII character that JSON spells otherwise."""
+
+
+def check_body(protocol: str, body: bytes, headers: Mapping[str, str]) -> None:
+    """Refuse a body that reaches beyond the model at hand; what is no request at all is left to who reads it.
+
+    A body without the word is read no further than a search goes, so that opening a large set stays cheap.
+
+    Raises:
+        SampleError: it names shared memory, or is a gRPC message that is cut off or malformed.
+    """
+    if protocol == "grpc":
+        for _ in fields(body):
+            pass
+        if _SHARED_MEMORY.encode() in body:
+            _refuse(_grpc_parameters(body))
+    elif protocol in ("v2", "v2-binary") and (_SHARED_MEMORY.encode() in body or _ESCAPED.search(body)):
+        declared = headers.get("inference-header-content-length", "")
+        length = int(declared) if declared.isascii() and declared.isdigit() else len(body)
+        _refuse(_json_keys(body[:length]))
+
+
+def _refuse(names: Iterable[str]) -> None:
+    if found := next((name for name in names if name.startswith(_SHARED_MEMORY)), None):
+        raise SampleError(f"parameter {found!r} reaches into shared memory of the server, which a warm-up must not")
+
+
+def _grpc_parameters(body: bytes) -> list[str]:
+    from google.protobuf.message import DecodeError
+
+    from kserve_warmup.samples._infer_proto import model_infer_request
+
+    try:
+        request = model_infer_request().FromString(body)
+    except DecodeError:
+        raise SampleError("the body is not a serialised ModelInferRequest") from None
+    return [name for part in (request, *request.inputs, *request.outputs) for name in part.parameters]
+
+
+def _json_keys(text: bytes) -> list[str]:
+    """Return the keys of all objects, those too that a later one of the same name hides: servers differ there."""
+    keys: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        keys.extend(key for key, _ in pairs)
+
+    try:
+        json.loads(text.decode("latin-1"), object_pairs_hook=note, strict=False)
+    except (ValueError, RecursionError):
+        raise SampleError("the body is not JSON, and has the words of a parameter for shared memory in it") from None
+    return keys
