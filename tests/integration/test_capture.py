@@ -15,6 +15,7 @@ from kserve_warmup.samples.sources.record import Part, ReadOptions
 from kserve_warmup.samples.wire import Tensor, encode
 
 INFER = "/v2/models/model/infer"
+OWN = "kserve-warmup-20260501T080000.000000-0123abcd.jsonl"
 
 
 def tensor_body(protocol):
@@ -108,7 +109,7 @@ def test_the_next_start_warms_with_what_this_one_saw(start, tmp_path):
 def test_recorded_requests_that_the_model_now_refuses_do_not_keep_it_from_serving(start, tmp_path):
     folder = tmp_path / "seen" / "model"
     folder.mkdir(parents=True)
-    (folder / "old.jsonl").write_bytes(b'{"instances": "no list"}\n{"inputs": [[1, 2]]}\n')
+    (folder / OWN).write_bytes(b'{"instances": "no list"}\n{"inputs": [[1, 2]]}\n')
     server = start("OwnLoad", capture_dir=tmp_path / "seen")
     server.wait_ready()
     server.wait_for_log("these requests are served COLD")
@@ -117,7 +118,7 @@ def test_recorded_requests_that_the_model_now_refuses_do_not_keep_it_from_servin
 def test_a_sample_set_that_was_given_wins_over_recorded_requests(start, v1_set, tmp_path):
     folder = tmp_path / "seen" / "model"
     folder.mkdir(parents=True)
-    (folder / "old.jsonl").write_bytes(v1_body(7) + b"\n")
+    (folder / OWN).write_bytes(v1_body(7) + b"\n")
     server = start("OwnLoad", samples=v1_set, capture_dir=tmp_path / "seen", report=tmp_path / "report.json")
     server.wait_ready()
     strata = json.loads((tmp_path / "report.json").read_text())["strata"]
