@@ -22,7 +22,7 @@ def run_as(user, group, work, groups=()):
             os.setresuid(user, user, user)
             work()
             code = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001  (told by the exit code)
             traceback.print_exc()
         finally:
             sys.stderr.flush()
