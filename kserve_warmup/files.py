@@ -9,6 +9,7 @@ import re
 import secrets
 import select
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 TEMPORARY = re.compile(r"\.kserve-warmup-[0-9a-f]{16}\.tmp")
@@ -18,6 +19,41 @@ PATIENCE = 5.0
 """Seconds that a reader of a pipe may stand still: a server that writes its report must not wait for ever."""
 
 _LINKS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whose a file is and who may read it; with ``strict``, a file that cannot be made so is not written."""
+
+    uid: int
+    gid: int
+    mode: int
+    strict: bool = False
+
+    @classmethod
+    def of(cls, status: os.stat_result, *, strict: bool = False) -> Access:
+        """Return what a file has."""
+        return cls(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode), strict)
+
+    def give(self, handle: int) -> None:
+        """Give it to an open file or folder.
+
+        Raises:
+            OSError: ``strict``, and this user may not.
+        """
+        now = os.fstat(handle)
+        try:
+            if now.st_uid != self.uid:
+                os.fchown(handle, self.uid, -1)
+            if now.st_gid != self.gid:
+                os.fchown(handle, -1, self.gid)
+        except OSError:
+            if self.strict:
+                whose = f"user {self.uid} and group {self.gid}"
+                msg = f"it belongs to {whose}, which user {os.geteuid()} cannot keep: run as that user or as root"
+                raise OSError(errno.EPERM, msg) from None
+        if stat.S_IMODE(os.fstat(handle).st_mode) != self.mode:
+            os.fchmod(handle, self.mode)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -46,25 +82,25 @@ def write_whole(path: Path, data: bytes) -> None:
         raise OSError(errno.EINVAL, f"it is a {what}", str(path))
 
 
-def write_own(file: Path, data: bytes, like: os.stat_result | None = None) -> None:
+def write_own(file: Path, data: bytes, access: Access | None = None) -> None:
     """Put ``data`` at ``file``, whose name is ours, in one step; a link there goes, and what it names stays.
 
     Args:
         file: its folder is there.
         data: all of it.
-        like: whose mode, owner and group it gets; None: those of the file that it replaces, as far as allowed.
+        access: what it gets; None: that of the file which it replaces, as far as allowed.
 
     Raises:
-        OSError: it cannot be written, or be given to the owner and group of ``like``; nothing is left behind.
+        OSError: it cannot be written, or not be made what ``access`` says; nothing is left behind.
     """
-    old = like or _regular(file)
+    access = access or _access(file)
     temporary = file.with_name(f".kserve-warmup-{secrets.token_hex(8)}.tmp")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if old else 0o666)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if access else 0o666)
     try:
         with open(handle, "wb") as stream:  # noqa: PTH123  (a descriptor)
             stream.write(data)
-            if old:
-                take_after(handle, old, strict=like is not None)
+            if access:
+                access.give(handle)
             stream.flush()
             os.fsync(handle)
         temporary.replace(file)
@@ -73,32 +109,11 @@ def write_own(file: Path, data: bytes, like: os.stat_result | None = None) -> No
         raise
 
 
-def take_after(handle: int, old: os.stat_result, *, strict: bool) -> None:
-    """Give an open file or folder the owner, group and mode of another.
-
-    Raises:
-        OSError: ``strict``, and this user may not give it away.
-    """
-    now = os.fstat(handle)
-    for mine, wanted in (((now.st_uid, -1), (old.st_uid, -1)), ((-1, now.st_gid), (-1, old.st_gid))):
-        if mine == wanted:
-            continue
-        try:
-            os.fchown(handle, *wanted)
-        except OSError:
-            if strict:
-                whose = f"user {old.st_uid} and group {old.st_gid}"
-                msg = f"it belongs to {whose}, which user {os.geteuid()} cannot keep: run as that user or as root"
-                raise OSError(errno.EPERM, msg) from None
-    if stat.S_IMODE(os.fstat(handle).st_mode) != stat.S_IMODE(old.st_mode):
-        os.fchmod(handle, stat.S_IMODE(old.st_mode))
-
-
-def _regular(file: Path) -> os.stat_result | None:
+def _access(file: Path) -> Access | None:
     with contextlib.suppress(FileNotFoundError):
         status = file.lstat()
         if stat.S_ISREG(status.st_mode):
-            return status
+            return Access.of(status)
     return None
 
 

@@ -11,7 +11,7 @@ import pytest
 from users import NOBODY, as_root, run_as
 
 from kserve_warmup import files
-from kserve_warmup.files import write_own, write_whole
+from kserve_warmup.files import Access, write_own, write_whole
 
 DATA = b"report " * 40_000
 """More than a pipe takes at once."""
@@ -158,7 +158,7 @@ def test_who_cannot_keep_the_owner_replaces_no_file_that_must_keep_it(shared):
 
     def refused():
         with pytest.raises(OSError, match="belongs to user 0 and group 0, which user 65534 cannot keep"):
-            write_own(file, b"new", like=file.stat())
+            write_own(file, b"new", Access.of(file.stat(), strict=True))
         assert file.read_text() == "old"
         write_whole(file, b"report")  # a report's owner matters to nobody
 
