@@ -16,8 +16,9 @@ import pytest
 from triton_models import generate, model, sample, save, warmups, x
 from users import NOBODY, as_root, run_as
 
-from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.errors import TritonConfigError, WarmupError
 from kserve_warmup.samples.wire import Tensor
+from kserve_warmup.triton.disposable import copies
 from kserve_warmup.triton.files import is_whole
 from kserve_warmup.triton.lock import LOCK_FILE, locked
 from kserve_warmup.triton.model_config import parse
@@ -282,3 +283,16 @@ def test_a_configuration_of_another_owner_is_not_taken_over(repository, sets):
     run_as(NOBODY, NOBODY, refused)
     assert tree(repository) == before
     assert not (folder / "warmup").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to nowhere", "link to a device"])
+def test_a_model_that_cannot_be_copied_is_one_line(repository, kind):
+    folder = model(repository, "m")
+    odd = folder / "1" / "weights"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to("nowhere" if kind == "link to nowhere" else "/dev/zero")
+    with pytest.raises(WarmupError, match=rf"^model m: cannot copy {odd}: ") as caught, copies(repository, ["m"]):
+        pass
+    assert "\n" not in str(caught.value)
