@@ -125,6 +125,20 @@ def test_a_sample_set_that_was_given_wins_over_recorded_requests(start, v1_set, 
     assert sorted(s["batch"] for s in strata) == [1, 2]
 
 
+def test_a_server_serves_and_says_so_when_its_requests_must_not_be_recorded(start, v1_set, tmp_path):
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious.jsonl").write_bytes(v1_body(7) + b"\n")
+    (tmp_path / "seen" / "model").symlink_to(tmp_path / "elsewhere")
+    server = start("OwnLoad", samples=v1_set, capture_dir=tmp_path / "seen", capture_rate=1)
+    server.wait_ready()
+    assert server.post("/v1/models/model:predict", v1_body())[0] == 200
+    server.wait_for_log("its requests are NOT recorded")
+    server.process.terminate()
+    server.process.wait(20)
+    assert [f.name for f in (tmp_path / "elsewhere").iterdir()] == ["precious.jsonl"]
+
+
 def test_rules_that_cannot_be_used_are_one_clear_line(start, v1_set, tmp_path):
     server = start("OwnLoad", samples=v1_set, capture_dir=tmp_path / "seen", capture_scrub=tmp_path / "nowhere.yaml")
     assert server.process.wait(60) != 0
