@@ -74,6 +74,7 @@ class Templates:
         """Compile nothing yet."""
         if folder is not None and not folder.is_dir():
             raise TritonConfigError(f"--templates {folder} is not a folder")
+        self._given = folder
         self._folders = [f for f in (folder, default_templates()) if f]
         self._environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             loader=jinja2.FunctionLoader(self._load),
@@ -91,7 +92,7 @@ class Templates:
             root = folder.resolve()
             try:
                 file = (root / name).resolve()
-                if root not in file.parents:
+                if root not in file.parents and folder == self._given:  # ours may be installed as links
                     raise TritonConfigError(f"template {name} leads out of {folder}")
                 if file.stat().st_size > LARGEST:
                     raise TritonConfigError(f"template {name} in {folder} has more than {LARGEST >> 20} MiB")
@@ -126,7 +127,7 @@ class Templates:
             return self._environment.get_template(name).render(**values)
 
         try:
-            text = rendered() if len(self._folders) == 1 else confined(rendered)
+            text = rendered() if self._given is None else confined(rendered)
         except TritonConfigError as error:
             raise TritonConfigError(str(error) if name in str(error) else f"template {name}: {error}") from None
         except jinja2.TemplateError as error:

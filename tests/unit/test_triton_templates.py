@@ -140,6 +140,14 @@ def test_a_copy_of_our_templates_writes_what_ours_write(templates, tmp_path):
     assert "model_warmup" in one
 
 
+def test_our_own_templates_may_be_installed_as_links(templates, monkeypatch):
+    for file in default_templates().iterdir():
+        (templates / file.name).symlink_to(file)
+    monkeypatch.setattr("kserve_warmup.triton.render.default_templates", lambda: templates)
+    assert "model_warmup" in Templates().source(WARMUP_TEMPLATE)
+    assert Templates().warmup(()) == ""
+
+
 def test_the_command_line_says_it_in_one_line(templates, tmp_path):
     model(tmp_path / "models", "m")
     save(tmp_path / "samples", "m", sample(x()))
