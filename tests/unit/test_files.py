@@ -167,6 +167,18 @@ def test_who_cannot_keep_the_owner_replaces_no_file_that_must_keep_it(shared):
     assert list(shared.iterdir()) == [file]
 
 
+@as_root
+def test_who_cannot_keep_the_owner_of_a_report_keeps_its_group(shared):
+    shared.chmod(0o777)
+    file = shared / "report.json"
+    file.write_text("old")
+    os.chown(file, 0, 4000)
+    file.chmod(0o640)
+    run_as(NOBODY, NOBODY, lambda: write_whole(file, b"new"), groups=[4000])
+    status = file.stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (NOBODY, 4000, 0o640)
+
+
 def test_a_report_goes_through_a_pipe_by_the_command_line(tmp_path):
     pipe = tmp_path / "samples.json"
     os.mkfifo(pipe)
