@@ -42,17 +42,21 @@ class Access:
             OSError: ``strict``, and this user may not.
         """
         now = os.fstat(handle)
-        for differs, uid, gid in ((now.st_uid != self.uid, self.uid, -1), (now.st_gid != self.gid, -1, self.gid)):
-            try:
-                if differs:
-                    os.fchown(handle, uid, gid)
-            except OSError:
-                if self.strict:
-                    whose = f"user {self.uid} and group {self.gid}"
-                    msg = f"it belongs to {whose}, which user {os.geteuid()} cannot keep: run as that user or as root"
-                    raise OSError(errno.EPERM, msg) from None
+        if now.st_uid != self.uid:
+            self._pass_on(handle, self.uid, -1)
+        if now.st_gid != self.gid:
+            self._pass_on(handle, -1, self.gid)
         if stat.S_IMODE(os.fstat(handle).st_mode) != self.mode:
             os.fchmod(handle, self.mode)
+
+    def _pass_on(self, handle: int, uid: int, gid: int) -> None:
+        try:
+            os.fchown(handle, uid, gid)
+        except OSError:
+            if self.strict:
+                whose = f"user {self.uid} and group {self.gid}"
+                msg = f"it belongs to {whose}, which user {os.geteuid()} cannot keep: run as that user or as root"
+                raise OSError(errno.EPERM, msg) from None
 
 
 def write_whole(path: Path, data: bytes) -> None:
