@@ -7,6 +7,9 @@ PERF := .venv-perf-analyzer
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
+# Where demo, tests and benchmarks find tritonserver: nothing is run for lying in the current folder.
+export KSERVE_WARMUP_TRITON_ENV ?= $(CURDIR)/$(TRITON_VENV)
+
 # What this machine lacks is left out of "make test", and said loudly; in CI (CI set) everything runs, or fails.
 LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
   docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))

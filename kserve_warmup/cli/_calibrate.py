@@ -16,6 +16,7 @@ from rich.table import Table
 
 from kserve_warmup.figures import NOTHING, number, times
 from kserve_warmup.triton.calibrate import ModelResult, calibrate
+from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.remote import calibrate_on, prove_on
 from kserve_warmup.triton.repository import apply_all, plan_repository
@@ -40,7 +41,8 @@ def calibrate_and_write(
     good = [r for r in results if r.problem is None]
     if good:
         measured = replace(options, counts={r.model: r.counts for r in good})
-        apply_all(plan_repository(repository, samples, [r.model for r in good], measured).changed)
+        with locked(repository, tell):
+            apply_all(plan_repository(repository, samples, [r.model for r in good], measured).changed)
     if server is not None:
         results = [r if r.problem else prove_on(server, repository, r) for r in results]
     if as_json:

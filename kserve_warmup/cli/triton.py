@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from kserve_warmup.cli._calibrate import calibrate_and_write
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS
 from kserve_warmup.triton.files import WARMUP
+from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.render import Templates
@@ -83,7 +86,7 @@ def run(
         _prove(repository, prove_url, models, as_json=as_json)
         return
     if remove:
-        plan = plan_repository_removal(repository, models)
+        make = partial(plan_repository_removal, repository, models)
     elif samples is None:
         msg = "--samples is missing: name the sample set that 'kserve-warmup sample' wrote"
         raise TritonConfigError(msg)
@@ -94,15 +97,22 @@ def run(
         if calibrate:
             calibrate_and_write(repository, samples, models, options, server=server, as_json=as_json)
             return
-        plan = plan_repository(repository, samples, models, options)
+        make = partial(plan_repository, repository, samples, models, options)
     if diff:
-        _print_diff(plan)
+        _print_diff(make())
         return
-    if not check:
-        apply_all(plan.changed)
+    plan = make() if check else _written(repository, make)
     _print(plan, check=check, as_json=as_json)
     if check and plan.changed:
         raise typer.Exit(1)
+
+
+def _written(repository: Path, make: Callable[[], RepositoryPlan]) -> RepositoryPlan:
+    """Plan and write while no other generator does; return what was planned."""
+    with locked(repository, lambda line: typer.echo(f"kserve-warmup: {line}", err=True)):
+        plan = make()
+        apply_all(plan.changed)
+    return plan
 
 
 def _one_job(

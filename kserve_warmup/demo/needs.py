@@ -39,7 +39,7 @@ def check_needs(models: Iterable[str]) -> None:
 def has_torch(python: Path | None) -> bool:
     """Return whether torch is installed for a Python, None meaning the ``python3`` on PATH."""
     probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('torch') is None)"
-    return not subprocess.run([python or "python3", "-c", probe], check=False).returncode  # noqa: S603
+    return not subprocess.run([python or "python3", "-I", "-c", probe], check=False).returncode  # noqa: S603
 
 
 def check_compiler() -> None:

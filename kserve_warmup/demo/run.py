@@ -159,12 +159,23 @@ def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
     prepared = Prepared(recording, samples, folder)
     for scenario in SCENARIOS:
         repository = prepared.triton(scenario)
-        shutil.rmtree(repository, ignore_errors=True)
+        _clear(repository, model)
         shutil.copytree(options.home(model) / model, repository / model, ignore=shutil.ignore_patterns("__pycache__"))
     apply_all(plan_repository_removal(prepared.triton("cold"), [model]).changed)
     plan = plan_repository(prepared.triton("warm"), folder / "samples", [model], TritonOptions())
     apply_all(plan.changed)
     return prepared
+
+
+def _clear(repository: Path, model: str) -> None:
+    """Remove an earlier run's copy, and nothing that may be somebody's own.
+
+    Raises:
+        WarmupError: there is something else.
+    """
+    if repository.is_symlink() or (repository.exists() and {f.name for f in repository.iterdir()} - {model}):
+        raise WarmupError(f"{repository} holds something else than the demo's {model}: give another --out")
+    shutil.rmtree(repository, ignore_errors=True)
 
 
 def _start(options: Options, model: str, prepared: Prepared, server: ServerName, scenario: Scenario) -> Start:

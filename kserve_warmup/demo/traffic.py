@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 
 from kserve_warmup.demo.inputs import Array, digits, speech
 from kserve_warmup.demo.servers import WARMUP_SECONDS, Server
+from kserve_warmup.files import write_whole
 from kserve_warmup.measure import Target, send
 from kserve_warmup.samples import wire
 from kserve_warmup.samples.datatypes import Tensor
@@ -131,8 +133,9 @@ def record(model: Model, server: Server, path: Path) -> Recording:
     clients = _listeners if model.name.startswith("silero_vad") else _readers
     recorded, measured = clients(model, ask)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        count = write_jsonl(stream, recorded)
+    lines = io.BytesIO()
+    count = write_jsonl(lines, recorded)
+    write_whole(path, lines.getvalue())
     return Recording(path, count, tuple(measured))
 
 

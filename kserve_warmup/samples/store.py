@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.files import write_whole
+from kserve_warmup.files import write_own
 from kserve_warmup.samples.manifest import BODY_NAME, SUFFIXES, Entry, Input, Inputs, Manifest, first_problem
 from kserve_warmup.samples.sample import Sample
 
@@ -145,8 +146,8 @@ class SampleSet:
     def _write(self, folder: Path, manifest: Manifest) -> None:
         (folder / BODIES).mkdir(exist_ok=True)
         for entry, sample in zip(manifest.samples, self.samples, strict=True):
-            write_whole(folder / entry.body, sample.body)
-        write_whole(folder / MANIFEST, manifest.text().encode())
+            write_own(folder / entry.body, sample.body)
+        write_own(folder / MANIFEST, manifest.text().encode())
 
 
 def check_target(path: str | Path) -> None:
@@ -157,15 +158,25 @@ def check_target(path: str | Path) -> None:
     """
     folder = Path(path)
     try:
+        if folder.is_symlink():
+            raise SampleError(f"{folder} is a link: name the folder that it leads to, or another one")
         if folder.exists() and not folder.is_dir():
-            raise SampleError(f"{folder} is a file: choose another name for the sample set's folder")
-        if not folder.exists() or not any(folder.iterdir()):
-            return
-        manifest = folder / MANIFEST
-        if not manifest.is_file() or b'"samples"' not in manifest.read_bytes():
+            raise SampleError(f"{folder} is a file and no folder: choose another name for the sample set's folder")
+        if folder.exists() and any(folder.iterdir()) and not _holds_set(folder / MANIFEST):
             raise SampleError(f"{folder} is not empty and holds no sample set: choose another folder or empty it")
     except OSError as error:
         raise SampleError(f"cannot use {folder}: {error.strerror or error}") from None
+
+
+def _holds_set(manifest: Path) -> bool:
+    """Return whether a file is a manifest, of any version: one that is none must not be written over."""
+    if manifest.is_symlink() or not manifest.is_file():
+        return False
+    try:
+        found = json.loads(manifest.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"schema", "model", "selection", "samples"} <= found.keys()
 
 
 def _entry(sample: Sample) -> Entry:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.private import open_private, own_files
 from kserve_warmup.settings import WarmupSettings
 
 if TYPE_CHECKING:
@@ -50,19 +52,58 @@ def scrubber_of(settings: WarmupSettings) -> Scrubber | None:
 
 
 def recorded_samples(settings: WarmupSettings, model: str) -> tuple[Sample, ...]:
-    """Return what stands for the traffic that earlier processes have recorded; nothing if there is none."""
+    """Return what stands for the traffic that earlier processes have recorded; nothing if there is none.
+
+    Only what this user's own processes can have written is read: what is sent to the model must be nobody else's.
+    """
     folder = folder_of(settings, model)
-    if folder is None or not folder.is_dir():
+    if folder is None:
         return ()
+    try:
+        handle = open_private(folder)
+    except FileNotFoundError:
+        return ()
+    except (OSError, SampleError) as error:
+        logger.warning("%s: recorded requests are not used: %s", model, error)
+        return ()
+    try:
+        return _recorded(folder, handle, model)
+    finally:
+        os.close(handle)
+
+
+def _recorded(folder: Path, handle: int, model: str) -> tuple[Sample, ...]:
     from kserve_warmup.samples.traffic import sample_traffic
 
+    held = Path(f"/proc/self/fd/{handle}")  # the folder itself, whatever bears its name by now
+    place = held if held.exists() else folder
+    for last in (False, False, True):
+        files = [place / name for name in own_files(handle) if not name.startswith(".")]
+        if not files:
+            break
+        try:
+            samples, tally = sample_traffic(files, model, form="jsonl", max_bad=1.0)
+        except SampleError as error:
+            if not last and not all(file.exists() for file in files):
+                continue  # another process has made room just now
+            text = str(error).replace(str(place), str(folder))
+            logger.warning("%s: nothing recorded that could be used: %s", model, text)
+            break
+        logger.info("%s: %d samples of %d recorded requests in %s", model, len(samples), tally.requests, folder)
+        return tuple(samples)
+    return ()
+
+
+def _is_refused(folder: Path, model: str) -> bool:
+    """Say loudly when ``model``'s requests must not be written to ``folder``; what may pass is told by each drop."""
     try:
-        samples, tally = sample_traffic([folder], model, form="jsonl", max_bad=1.0)
+        os.close(open_private(folder))
     except SampleError as error:
-        logger.warning("%s: nothing recorded that could be used: %s", model, error)
-        return ()
-    logger.info("%s: %d samples of %d recorded requests in %s", model, len(samples), tally.requests, folder)
-    return tuple(samples)
+        logger.error("%s: its requests are NOT recorded: %s", model, error)  # noqa: TRY400  (one line tells all)
+        return True
+    except OSError:
+        pass
+    return False
 
 
 class Capture:
@@ -78,7 +119,7 @@ class Capture:
         return bool(self._recorders)
 
     def add(self, model: str, settings: WarmupSettings) -> None:
-        """Record ``model``'s traffic if the settings ask for it.
+        """Record ``model``'s traffic if the settings ask for it; a folder that must not be used is told and left.
 
         Raises:
             SampleError: the scrub rules cannot be used.
@@ -88,8 +129,11 @@ class Capture:
             return
         from kserve_warmup.serving.recorder import Recorder  # a tenth of a second that others need not wait for
 
+        recorder = Recorder(model, folder, settings)
+        if _is_refused(folder, model):
+            return
         first = not self._recorders
-        self._recorders[model] = Recorder(model, folder, settings)
+        self._recorders[model] = recorder
         if first:
             self._stop.clear()
             threading.Thread(target=self._work, name="kserve-warmup-capture", daemon=True).start()

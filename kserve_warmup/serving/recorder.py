@@ -90,9 +90,10 @@ class Recorder:
     def _write(self, lines: list[bytes]) -> None:
         try:
             self._ring.append(lines)
-        except OSError as error:
+        except (OSError, SampleError) as error:
             self._dropped["disk"].inc(len(lines))
-            self._complain("disk", f"cannot write to {self._ring.folder}: {error.strerror or error}")
+            why = error.strerror if isinstance(error, OSError) else None
+            self._complain("disk", f"cannot write to {self._ring.folder}: {why or error}")
         else:
             self._captured.inc(len(lines))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from kserve_warmup.errors import WarmupError
 from kserve_warmup.triton.server import TritonServer
 from kserve_warmup.triton.warmup_log import Call, calls
 
@@ -43,11 +44,28 @@ class Run(Generic[Answer]):
 
 @contextmanager
 def copies(repository: Path, models: Sequence[str]) -> Iterator[Path]:
-    """Yield a repository with copies of these models, which ends with the block."""
+    """Yield a repository with copies of these models, which ends with the block.
+
+    Raises:
+        WarmupError: Something in a model's folder cannot be copied, such as a pipe, which would be waited for.
+    """
     with tempfile.TemporaryDirectory(prefix="kserve-warmup-calibrate-") as folder:
         for model in models:
-            shutil.copytree(repository / model, Path(folder, model), ignore=shutil.ignore_patterns("__pycache__"))
+            pycache = shutil.ignore_patterns("__pycache__")
+            try:
+                shutil.copytree(repository / model, Path(folder, model), ignore=pycache, copy_function=_copy)
+            except shutil.Error as error:
+                where, _, why = error.args[0][0]
+                raise WarmupError(f"model {model}: cannot copy {where}: {why}") from None
+            except OSError as error:
+                raise WarmupError(f"model {model}: cannot copy {repository / model}: {error.strerror}") from None
         yield Path(folder)
+
+
+def _copy(source: str, target: str) -> None:
+    if not Path(source).is_file():
+        raise OSError("it is no regular file")
+    shutil.copy2(source, target)
 
 
 def start(repository: Path, model: str, ask: Callable[[TritonServer], Answer] | None = None) -> Run[Answer]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kserve_warmup.errors import WarmupError
 
+ENVIRONMENT = "KSERVE_WARMUP_TRITON_ENV"
 WHEEL_BINARY = "lib/python3.*/site-packages/pytriton/tritonserver/bin/tritonserver"
 STUB = "triton_python_backend_stub"
 
@@ -37,8 +38,8 @@ def find_tritonserver() -> TritonInstall:
     """Return the tritonserver to run.
 
     Looked for in ``$TRITONSERVER`` (the binary), on PATH, and as the wheel ``nvidia-pytriton`` in
-    ``$KSERVE_WARMUP_TRITON_ENV`` or, without that variable, in ``.venv-triton`` of the current folder or the checkout
-    and in the running environment.
+    ``$KSERVE_WARMUP_TRITON_ENV`` or, without that variable, in the running environment. Nothing that merely lies in the
+    current folder is run.
 
     Raises:
         WarmupError: There is none, or a variable names something that is not there.
@@ -49,22 +50,13 @@ def find_tritonserver() -> TritonInstall:
     binary = named or shutil.which("tritonserver")
     if binary:
         return _install(Path(binary))
-    for environment in _environments():
-        for candidate in sorted(environment.glob(WHEEL_BINARY)):
-            return _install(candidate)
-    msg = (
-        "no tritonserver in $TRITONSERVER, on PATH or in .venv-triton: run `make triton-env`, or install "
-        "nvidia-pytriton and 'numpy<2' in an environment of their own and name that in $KSERVE_WARMUP_TRITON_ENV"
+    environment = Path(os.environ.get(ENVIRONMENT) or sys.prefix)
+    for candidate in sorted(environment.glob(WHEEL_BINARY)):
+        return _install(candidate)
+    raise WarmupError(
+        f"no tritonserver in $TRITONSERVER, on PATH or in ${ENVIRONMENT}: in a checkout run `make triton-env` and set "
+        f"{ENVIRONMENT}=.venv-triton; elsewhere set it to an environment with nvidia-pytriton and 'numpy<2'"
     )
-    raise WarmupError(msg)
-
-
-def _environments() -> list[Path]:
-    named = os.environ.get("KSERVE_WARMUP_TRITON_ENV")
-    if named:
-        return [Path(named)]
-    checkout = Path(__file__).resolve().parents[2]
-    return [Path.cwd() / ".venv-triton", checkout / ".venv-triton", Path(sys.prefix)]
 
 
 def _install(binary: Path) -> TritonInstall:
@@ -105,7 +97,7 @@ def python_runtime(python: Path) -> PythonRuntime:
         WarmupError: ``python`` does not run, or has no shared library: Triton would hang without a word.
     """
     try:
-        answer = subprocess.run([python, "-c", _PROBE], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+        answer = subprocess.run([python, "-I", "-c", _PROBE], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
         raise WarmupError(
             f"{python} does not run ({error}): make Triton's environment anew with `make triton-env`"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -124,15 +124,12 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         base_text, counts = span.outside(text) if span else text, options.counts.get(name)
         measured = _key(base_text, traffic, options.calibrated_digest)
         key = measured if counts is not None else _key(base_text, traffic, options.digest)
-        present = files.own_files(folder)
         reason = _reason(
             text if before is not None else None, span, (key, measured) if options.keep_counts else (key,), folder
         )
         if not reason and counts is None:
-            stale = present - _paths(_referenced(text, span))
-            return ModelPlan(
-                name, folder, before, text, "old data files are left over" if stale else "", stale=frozenset(stale)
-            )
+            stale = files.stale_files(folder, text)
+            return ModelPlan(name, folder, before, text, "old data files are left over" if stale else "", stale=stale)
         model = read_model(name, parse(text))
         choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
         require_blocks(model, choices)
@@ -147,22 +144,20 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
     total = sum(entry.weight for entry in traffic) or 1.0
     coverage = min(1.0, sum(c.share for c in choices) / total)
-    stale = present - _paths(data)
-    return ModelPlan(
-        name, folder, before, after, reason, blocks, coverage, data, frozenset(stale), _memory_warning(model, blocks)
-    )
+    stale, warning = files.stale_files(folder, after), _memory_warning(model, blocks)
+    return ModelPlan(name, folder, before, after, reason, blocks, coverage, data, stale, warning)
 
 
 def plan_removal(name: str, folder: Path) -> ModelPlan:
     """Work out how to take the generated part and the data files away again."""
     before = files.read_config(folder)
-    stale = frozenset(files.own_files(folder))
     if before is None:
-        return ModelPlan(name, folder, None, b"", "", stale=stale)
+        return ModelPlan(name, folder, None, b"", "", stale=files.stale_files(folder, b""))
     try:
         after = pbtxt.remove(before)
     except TritonConfigError as error:
         raise TritonConfigError(f"model {name}: {error}") from None
+    stale = files.stale_files(folder, after)
     return ModelPlan(name, folder, before, after, "warm-up is removed" if after != before or stale else "", stale=stale)
 
 
@@ -191,10 +186,6 @@ def _reason(before: bytes | None, span: pbtxt.Span | None, keys: tuple[str, ...]
 
 def _referenced(text: bytes, span: pbtxt.Span | None) -> set[str]:
     return set(OWN_FILE.findall(span.inside(text).decode("ascii", "replace"))) if span else set()
-
-
-def _paths(names: Iterable[str]) -> set[str]:
-    return {f"{files.WARMUP}/{name}" for name in names}
 
 
 def _make_blocks(

@@ -75,7 +75,7 @@ def prove(repository: Path, url: str, models: Sequence[str]) -> list[Proof]:
     proofs: list[Proof] = []
     with httpx.Client(base_url=url if "://" in url else f"http://{url}", timeout=TIMEOUT) as client:
         for name, folder in model_folders(repository, models).items():
-            text = files.read_config(folder)
+            text = files.config_text(folder)
             if text is None or not (models or pbtxt.own_span(text)):
                 continue
             config = parse(text)

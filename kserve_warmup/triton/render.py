@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import jinja2.sandbox
 from google.protobuf import text_encoding
 
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import Block
+from kserve_warmup.triton.confined import confined
+from kserve_warmup.triton.files import read_regular
 
 WARMUP_TEMPLATE = "model_warmup.pbtxt.j2"
 CONFIG_TEMPLATE = "config.pbtxt.j2"
+
+LARGEST = 1 << 20
+"""Bytes that a template may have."""
 
 
 class Bare(str):
@@ -31,7 +37,8 @@ def literal(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (int, float)):
         return str(value)
-    if isinstance(value, str):
+    if isinstance(value, (str, jinja2.Undefined)):  # the latter raises what it lacks, or must not have
+        value = str(value)
         return f'"{text_encoding.CEscape(value, as_utf8=False)}"'
     raise TritonConfigError(f"a template writes a {type(value).__name__}, which pbtxt has no form for: write its items")
 
@@ -58,16 +65,19 @@ def default_templates() -> Path:
 class Templates:
     """The templates of one folder, the package's own where it has none of a name.
 
-    Every ``{{ expression }}`` is written as a pbtxt literal; the filters ``enum`` and ``comment`` write it bare.
+    Every ``{{ expression }}`` is written as a pbtxt literal; the filters ``enum`` and ``comment`` write it bare. A
+    user's templates reach nothing but what they are given and the files of their folder, and are compiled and rendered
+    in a process of bounded time and memory: they may come with a repository that somebody else has made.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         """Compile nothing yet."""
         if folder is not None and not folder.is_dir():
             raise TritonConfigError(f"--templates {folder} is not a folder")
-        folders = [f for f in (folder, default_templates()) if f]
-        self._environment = jinja2.Environment(  # noqa: S701 (not HTML: `finalize` escapes for pbtxt)
-            loader=jinja2.FileSystemLoader(folders),
+        self._given = folder
+        self._folders = [f for f in (folder, default_templates()) if f]
+        self._environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+            loader=jinja2.FunctionLoader(self._load),
             undefined=jinja2.StrictUndefined,
             finalize=literal,
             trim_blocks=True,
@@ -75,11 +85,30 @@ class Templates:
         )
         self._environment.filters |= {"enum": enum, "comment": comment}
         self._source = cache(self._read)
-        self._template = cache(self._environment.get_template)
+
+    def _load(self, name: str) -> str | None:
+        """Return the text of the first template of a name, None when there is none."""
+        for folder in self._folders:
+            root = folder.resolve()
+            try:
+                file = (root / name).resolve()
+                if root not in file.parents and folder == self._given:  # ours may be installed as links
+                    raise TritonConfigError(f"template {name} leads out of {folder}")
+                if file.stat().st_size > LARGEST:
+                    raise TritonConfigError(f"template {name} in {folder} has more than {LARGEST >> 20} MiB")
+                return read_regular(file).decode()
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, RuntimeError) as error:  # no file, no UTF-8, a NUL, a loop of links
+                why = error.strerror if isinstance(error, OSError) else error
+                raise TritonConfigError(f"template {name} in {folder} cannot be read: {why}") from None
+        return None
 
     def _read(self, name: str) -> str:
-        assert self._environment.loader is not None
-        return self._environment.loader.get_source(self._environment, name)[0]
+        text = self._load(name)
+        if text is None:
+            raise TritonConfigError(f"there is no template {name} in {self._folders[-1]}: install the package anew")
+        return text
 
     def source(self, name: str) -> str:
         """Return a template's text."""
@@ -94,8 +123,13 @@ class Templates:
         return self._render(CONFIG_TEMPLATE, **values)
 
     def _render(self, name: str, **values: Any) -> str:
+        def rendered() -> str:
+            return self._environment.get_template(name).render(**values)
+
         try:
-            text = self._template(name).render(**values)
+            text = rendered() if self._given is None else confined(rendered)
+        except TritonConfigError as error:
+            raise TritonConfigError(str(error) if name in str(error) else f"template {name}: {error}") from None
         except jinja2.TemplateError as error:
             raise TritonConfigError(f"template {name}: {error}") from None
         if not text.isascii():

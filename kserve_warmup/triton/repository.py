@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
-from kserve_warmup.files import write_whole
+from kserve_warmup.files import Access, write_own
 from kserve_warmup.samples.store import MANIFEST
 from kserve_warmup.triton import files
 from kserve_warmup.triton.create import minimal_config
@@ -113,7 +114,7 @@ def _sets(repository: Path, samples: Path, folders: dict[str, Path], *, named: b
 
 
 def _is_ensemble(folder: Path) -> bool:
-    text = files.read_config(folder)
+    text = files.config_text(folder)
     if text is None or b"ensemble" not in text:  # parsing takes milliseconds, and repositories have many models
         return False
     try:
@@ -136,25 +137,34 @@ def apply_all(plans: Sequence[ModelPlan]) -> None:
 def apply(plan: ModelPlan) -> None:
     """Write one model's warm-up: data files first, then the configuration in one step, then old data files go.
 
+    Which those are is looked up when they go. Where others may write too, hold the repository
+    (:func:`kserve_warmup.triton.lock.locked`) from the planning on.
+
     Raises:
-        TritonConfigError: A file cannot be written; the model loads as before.
+        TritonConfigError: The configuration was changed since it was planned, or a file cannot be written; the model
+            loads as before.
     """
+    if files.read_config(plan.folder) != plan.before:
+        raise TritonConfigError(f"model {plan.name}: its {files.CONFIG} was changed in the meantime; run again")
     try:
+        access = files.access_of(plan.folder)
         if plan.data:
-            (plan.folder / files.WARMUP).mkdir(exist_ok=True)
-            _write_data(plan)
+            files.make_warmup(plan.folder, access)
+            _write_data(plan, files.data_access(access))
             files.sync_folder(plan.folder / files.WARMUP)
         if plan.after != plan.before and plan.after:
-            write_whole(plan.folder / files.CONFIG, plan.after)
+            write_own(plan.folder / files.CONFIG, plan.after, access)
             files.sync_folder(plan.folder)
-        files.delete(plan.folder, plan.stale)
+        files.delete(plan.folder, files.stale_files(plan.folder, plan.after))
     except OSError as error:
+        with contextlib.suppress(OSError):  # what was written for a configuration that did not come
+            files.delete(plan.folder, files.stale_files(plan.folder, files.config_text(plan.folder) or b""))
         raise TritonConfigError(
             f"model {plan.name}: cannot write {error.filename or plan.folder}: {error.strerror}"
         ) from None
 
 
-def _write_data(plan: ModelPlan) -> None:
+def _write_data(plan: ModelPlan, access: Access) -> None:
     wanted = {name: source for name, source in plan.data.items() if not files.is_whole(plan.folder, name)}
     by_entry: dict[str, list[tuple[str, DataSource]]] = {}
     for name, source in wanted.items():
@@ -163,7 +173,7 @@ def _write_data(plan: ModelPlan) -> None:
         for name, data in _bytes(group):
             if file_name(data) != name:
                 raise WarmupError(f"model {plan.name}: a sample changed while the generator ran; run it again")
-            write_whole(plan.folder / files.WARMUP / name, data)
+            write_own(plan.folder / files.WARMUP / name, data, access)
 
 
 def _bytes(group: list[tuple[str, DataSource]]) -> list[tuple[str, bytes]]:

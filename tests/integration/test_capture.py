@@ -15,6 +15,7 @@ from kserve_warmup.samples.sources.record import Part, ReadOptions
 from kserve_warmup.samples.wire import Tensor, encode
 
 INFER = "/v2/models/model/infer"
+OWN = "kserve-warmup-20260501T080000.000000-0123abcd.jsonl"
 
 
 def tensor_body(protocol):
@@ -108,7 +109,7 @@ def test_the_next_start_warms_with_what_this_one_saw(start, tmp_path):
 def test_recorded_requests_that_the_model_now_refuses_do_not_keep_it_from_serving(start, tmp_path):
     folder = tmp_path / "seen" / "model"
     folder.mkdir(parents=True)
-    (folder / "old.jsonl").write_bytes(b'{"instances": "no list"}\n{"inputs": [[1, 2]]}\n')
+    (folder / OWN).write_bytes(b'{"instances": "no list"}\n{"inputs": [[1, 2]]}\n')
     server = start("OwnLoad", capture_dir=tmp_path / "seen")
     server.wait_ready()
     server.wait_for_log("these requests are served COLD")
@@ -117,11 +118,25 @@ def test_recorded_requests_that_the_model_now_refuses_do_not_keep_it_from_servin
 def test_a_sample_set_that_was_given_wins_over_recorded_requests(start, v1_set, tmp_path):
     folder = tmp_path / "seen" / "model"
     folder.mkdir(parents=True)
-    (folder / "old.jsonl").write_bytes(v1_body(7) + b"\n")
+    (folder / OWN).write_bytes(v1_body(7) + b"\n")
     server = start("OwnLoad", samples=v1_set, capture_dir=tmp_path / "seen", report=tmp_path / "report.json")
     server.wait_ready()
     strata = json.loads((tmp_path / "report.json").read_text())["strata"]
     assert sorted(s["batch"] for s in strata) == [1, 2]
+
+
+def test_a_server_serves_and_says_so_when_its_requests_must_not_be_recorded(start, v1_set, tmp_path):
+    (tmp_path / "seen").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious.jsonl").write_bytes(v1_body(7) + b"\n")
+    (tmp_path / "seen" / "model").symlink_to(tmp_path / "elsewhere")
+    server = start("OwnLoad", samples=v1_set, capture_dir=tmp_path / "seen", capture_rate=1)
+    server.wait_ready()
+    assert server.post("/v1/models/model:predict", v1_body())[0] == 200
+    server.wait_for_log("its requests are NOT recorded")
+    server.process.terminate()
+    server.process.wait(20)
+    assert [f.name for f in (tmp_path / "elsewhere").iterdir()] == ["precious.jsonl"]
 
 
 def test_rules_that_cannot_be_used_are_one_clear_line(start, v1_set, tmp_path):

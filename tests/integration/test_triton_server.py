@@ -127,6 +127,27 @@ def test_without_any_server_the_error_says_how_to_get_one(monkeypatch, tmp_path)
         find_tritonserver()
 
 
+def test_nothing_is_run_for_lying_in_the_current_folder(monkeypatch, tmp_path):
+    server = tmp_path / ".venv-triton/lib/python3.11/site-packages/pytriton/tritonserver/bin/tritonserver"
+    server.parent.mkdir(parents=True)
+    server.write_text("#!/bin/sh\ntouch was-run\n")
+    server.chmod(0o755)
+    for module in ("ctypes", "sysconfig"):
+        (tmp_path / f"{module}.py").write_text("open('was-run', 'w')")
+    monkeypatch.chdir(tmp_path)
+    python = find_tritonserver().python
+    monkeypatch.delenv("TRITONSERVER", raising=False)
+    monkeypatch.delenv("KSERVE_WARMUP_TRITON_ENV")
+    with pytest.raises(WarmupError, match=r"KSERVE_WARMUP_TRITON_ENV=\.venv-triton"):
+        find_tritonserver()
+    assert python is not None
+    python_runtime(python)
+    assert not (tmp_path / "was-run").exists()
+    monkeypatch.setenv("KSERVE_WARMUP_TRITON_ENV", ".venv-triton")
+    (server.parents[1] / "python_backend_stubs").mkdir()
+    assert find_tritonserver().binary == server
+
+
 def test_a_python_without_a_stub_is_told(tmp_path):
     with pytest.raises(WarmupError, match=r"no stub for Python 3\.7"):
         stub_of(tmp_path, "3.7")

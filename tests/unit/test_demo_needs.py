@@ -6,6 +6,7 @@ import venv
 import pytest
 
 from kserve_warmup.demo import needs
+from kserve_warmup.demo.run import _clear
 from kserve_warmup.errors import WarmupError
 
 
@@ -36,3 +37,21 @@ def test_torch_compile_says_which_compiler_it_does_not_find(monkeypatch):
 
     with pytest.raises(WarmupError, match="no C\\+\\+ compiler 'no-such-compiler': install g\\+\\+"):
         needs.check_compiler()
+
+
+@pytest.mark.parametrize("odd", ["a file", "a link"])
+def test_the_demo_clears_its_own_copies_away_and_nothing_else(tmp_path, odd):
+    repository = tmp_path / "triton-warm"
+    (repository / "m").mkdir(parents=True)
+    (repository / "m" / "config.pbtxt").write_text("old")
+    _clear(repository, "m")
+    assert not repository.exists()
+    (tmp_path / "mine" / "m").mkdir(parents=True)
+    if odd == "a link":
+        repository.symlink_to(tmp_path / "mine")
+    else:
+        (repository / "m").mkdir(parents=True)
+        (repository / "notes").write_text("mine")
+    with pytest.raises(WarmupError, match="triton-warm holds something else than the demo's m: give another --out"):
+        _clear(repository, "m")
+    assert (repository / "m").is_dir()

@@ -343,3 +343,41 @@ def test_opening_a_set_needs_no_numpy_so_that_a_sidecar_stays_small():
 
 def test_a_manifest_knows_every_type_that_a_tensor_can_have():
     assert tuple(DTYPES) == DATATYPES
+
+
+@pytest.mark.parametrize("place", ["link", "dangling link", "pipe", "file"])
+def test_a_set_is_written_to_no_link_and_in_no_files_place(folder, tmp_path, place):
+    out = tmp_path / "out"
+    if place == "pipe":
+        os.mkfifo(out)
+    elif place == "file":
+        out.write_text("mine")
+    else:
+        out.symlink_to(folder if place == "link" else tmp_path / "nowhere")
+    before = out.lstat()
+    with pytest.raises(SampleError, match=r"out is a (link|file)") as caught:
+        SampleSet("m", (v1_sample(1, 1, 1),)).save(out)
+    assert "\n" not in str(caught.value)
+    assert out.lstat() == before
+    assert SampleSet.open(folder) == some_samples()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "samples"]
+
+
+@pytest.mark.parametrize("text", ['{"name": "an extension", "samples": []}', '["samples"]', '"samples"', "["])
+def test_a_folder_with_another_kind_of_manifest_is_left_alone(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(SampleError, match="holds no sample set"):
+        some_samples().save(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+    assert (tmp_path / "manifest.json").read_text() == text
+
+
+def test_a_link_in_a_bodys_place_is_replaced_and_what_it_names_stays(folder, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    body = next((folder / "bodies").iterdir())
+    body.unlink()
+    body.symlink_to(precious)
+    some_samples().save(folder)
+    assert precious.read_text() == "mine"
+    assert SampleSet.open(folder) == some_samples()
