@@ -90,6 +90,11 @@ def _scrubbed(done: Any) -> Iterator[str]:
     """Yield what each rule has done; older sets name the rules alone, and people edit manifests."""
     for entry in done if isinstance(done, list) else []:
         if isinstance(entry, dict) and {"rule", "requests", "places"} <= entry.keys():
-            yield f"scrubbed {entry['rule']}: {entry['places']} places in {entry['requests']} requests"
+            places, requests = (entry[name] for name in ("places", "requests"))
+            yield f"scrubbed {entry['rule']}: {_counted(places, 'place')} in {_counted(requests, 'request')}"
         else:
             yield f"scrubbed {entry}: not counted"
+
+
+def _counted(value: Any, noun: str) -> str:
+    return count(value, noun) if isinstance(value, int) else f"{value} {noun}s"

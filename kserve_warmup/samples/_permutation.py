@@ -114,8 +114,12 @@ def _sides(size: int) -> tuple[int, int]:
     return rows, -(-size // rows)
 
 
+@lru_cache(maxsize=1 << 16)
 def _drawn(tag: bytes, number: int, half: int, below: int) -> int:
     """Return a number from 0 to ``below`` that depends on all of the arguments."""
     length = below.bit_length() // 8 + 9  # eight bytes more than it takes leave no bias
-    digest = hashlib.shake_256(tag + b"%d,%x" % (number, half)).digest(length)
-    return int.from_bytes(digest, "big") % below
+    text = tag + b"|%d,%x" % (number, half)
+    fast = length <= hashlib.sha256().digest_size
+    return (
+        int.from_bytes(hashlib.sha256(text).digest() if fast else hashlib.shake_256(text).digest(length), "big") % below
+    )

@@ -8,7 +8,7 @@ every value that is looked at counts.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from functools import cache
 from typing import Any, cast
@@ -21,11 +21,19 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 from kserve_warmup.errors import SampleError
 
-STEPS = 2_000_000
+STEPS = 1_000_000
 """Values that one path may look at in one request: seconds at most."""
 
 PATH = 2000
 """Characters of a path."""
+
+_DEEP = 4
+"""Levels of a document that take as long as looking at a value."""
+
+_WIDE = 16
+"""Values that a filter passes over in that time."""
+
+_SHOWN = 80
 
 _STATES = 1000
 """Characters of text times states of a regular expression that take as long as looking at a value."""
@@ -109,7 +117,8 @@ class _Match(jsonpath.JSONPathMatch):
     """A value on the way to what a path finds. It counts, and keeps neither the ways that lead nowhere nor its name."""
 
     def __init__(self, **facts: Any) -> None:
-        _spend(1)
+        inside = len(facts["obj"]) if isinstance(facts["obj"], (list, dict)) else 0
+        _spend(1 + len(facts["parts"]) // _DEEP + inside // _WIDE)  # it passes through a generator a level
         super().__init__(**facts)
 
     def add_child(self, *children: jsonpath.JSONPathMatch) -> None:
@@ -118,6 +127,21 @@ class _Match(jsonpath.JSONPathMatch):
     def new_child(self, obj: object, key: int | str) -> _Match:
         context = self.filter_context()
         return _Match(filter_context=context, obj=obj, parent=self, parts=(*self.parts, key), path="", root=self.root)
+
+
+class _Path(jsonpath.JSONPath):
+    """A path, or one inside of another's filter, whose matches count."""
+
+    __slots__ = ()
+
+    def finditer(self, data: Any, *, filter_context: Any = None) -> Iterable[jsonpath.JSONPathMatch]:
+        root = [data] if self.pseudo_root else data
+        context = filter_context or {}
+        matches: Iterable[jsonpath.JSONPathMatch]
+        matches = [_Match(filter_context=context, obj=root, parent=None, parts=(), path="", root=data)]
+        for segment in self.segments:
+            matches = segment.resolve(matches)
+        return matches
 
 
 class _Matches(FilterFunction):
@@ -135,14 +159,26 @@ class _Matches(FilterFunction):
 
 
 class _Parser(Parser):
+    def parse_absolute_query(self, stream: Any) -> Any:
+        return _counting(super().parse_absolute_query(stream))
+
+    def parse_relative_query(self, stream: Any) -> Any:
+        return _counting(super().parse_relative_query(stream))
+
     def parse_regex(self, stream: Any) -> Any:
         pattern = cast("RegexLiteral", super().parse_regex(stream)).value
         flags = "".join(flag for flag in "ims" if pattern.flags & self.RE_FLAG_MAP[flag])
         return RegexLiteral(value=cast("Any", Expression(pattern.pattern, f"(?{flags})" if flags else "")))
 
 
+def _counting(query: Any) -> Any:
+    """Make the paths that a query consists of count."""
+    for path in (query.path, *(path for _, path in getattr(query, "paths", ()))):
+        path.__class__ = _Path  # the library has no other way: it makes them itself
+    return query
+
+
 class _Environment(jsonpath.JSONPathEnvironment):
-    match_class = _Match
     parser_class = _Parser
 
     def setup_function_extensions(self) -> None:
@@ -173,10 +209,15 @@ def compiled(path: str) -> jsonpath.JSONPath | jsonpath.CompoundJSONPath:
     if len(path) > PATH:
         raise ValueError(f"a path of {len(path):,} characters: write at most {PATH:,}")
     try:
-        return _ENVIRONMENT.compile(path)
+        query = _ENVIRONMENT.compile(path)
     except Exception as error:  # noqa: BLE001  (its parser meets nonsense with errors of many kinds)
         reason = "it is nested too deep" if isinstance(error, RecursionError) else " ".join(_first_line(error).split())
-        raise ValueError(f"{path!r} is no JSON path: {reason}") from None
+        shown = path if len(path) <= _SHOWN else path[:_SHOWN] + " …"
+        raise ValueError(f"{shown!r} is no JSON path: {reason}") from None
+    if isinstance(query, jsonpath.CompoundJSONPath):
+        return cast("jsonpath.CompoundJSONPath", _counting(query))
+    query.__class__ = _Path
+    return query
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections import Counter
 from pathlib import Path
@@ -38,7 +39,7 @@ class Rule(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     input: Annotated[str, Field(min_length=1)] | None = None
-    path: str | None = None
+    path: Annotated[str, Field(min_length=1)] | None = None
     action: Literal["drop", "hash", "replace", "noise"]
     value: JsonValue = None
     optional: bool = False
@@ -49,6 +50,10 @@ class Rule(BaseModel):
             raise ValueError("a rule has either an input or a path")
         if (self.action == "replace") != ("value" in self.model_fields_set):
             raise ValueError("replace needs a value, and nothing else has one")
+        try:
+            json.dumps(self.value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("value has text that is not Unicode (a lone surrogate)") from None
         if self.path is not None:
             from kserve_warmup.samples._scrub_paths import compiled  # which takes a tenth of a second
 
@@ -83,17 +88,20 @@ def load(file: Path) -> Rules:
         SampleError: it cannot be read, or has a rule that makes no sense; in one line.
     """
     try:
-        return Rules.model_validate(_content(file))
+        content = _content(file)
+        if not isinstance(content, dict):
+            raise SampleError("write rules: and below it a list of rules")  # noqa: TRY301  (one place names the file)
+        return Rules.model_validate(content)
     except ValidationError as error:
-        raise _refused(file, first_problem(error).removeprefix("manifest: ")) from None
+        raise _refused(file, first_problem(error).removeprefix("manifest: ").replace("Value error, ", "", 1)) from None
     except SampleError as error:
         raise _refused(file, str(error)) from None
 
 
 def _refused(file: Path, reason: str) -> SampleError:
     words = " ".join(reason.split())
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
-    return SampleError(f"scrub rules {file}: {line if len(line) <= _SHOWN else line[:_SHOWN] + ' …'}")
+    line = f"scrub rules {file}: {words if len(words) <= _SHOWN else words[:_SHOWN] + ' …'}"
+    return SampleError("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 
 def _content(file: Path) -> Any:

@@ -139,10 +139,11 @@ def _replaced(old: Any, new: Any) -> Any:
     """Return ``new`` in the type of ``old``."""
     if isinstance(old, bytes) and isinstance(new, str):
         return new.encode()
-    fits: Sequence[type] = (int, float) if type(old) is float else (type(old),)
+    kind = str if isinstance(old, str) else type(old)  # another rule may have changed it
+    fits: Sequence[type] = (int, float) if kind is float else (kind,)
     if type(new) not in fits:
-        raise SampleError(f"a value of type {type(old).__name__} cannot be replaced by a {type(new).__name__}")
-    return type(old)(new)
+        raise SampleError(f"a value of type {kind.__name__} cannot be replaced by a {type(new).__name__}")
+    return kind(new)
 
 
 def _key() -> bytes:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import FORMATS, Digest, Job, Tally, decoded, records, sniffed, source
 from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.scrub import Scrubber
-from kserve_warmup.samples.scrubbing import Scrubbed, Scrubbing, first_failure, merged
 from kserve_warmup.samples.select import Choice, choose
 from kserve_warmup.samples.sketch import Kept
 from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, find, public, size
 from kserve_warmup.samples.store import SampleSet
+
+if TYPE_CHECKING:
+    from kserve_warmup.samples.scrub import Scrubber
+    from kserve_warmup.samples.scrubbing import Scrubbed
 
 __all__ = ["FORMATS", "Job", "Tally", "find_files", "plan", "read", "sample_traffic"]
 
@@ -111,9 +113,7 @@ def sample_traffic(
         choice = choose(digest.sketch, job.limits)
         samples = tuple(sample for _, sample in _fetched(choice.requests, forms, digest))
     else:
-        run = Scrubbing(scrubber)
-        choice, scrubbed = _scrubbed(run, digest, forms, tally, max_bad)
-        samples, facts = tuple(sample for sample, _ in scrubbed), run.facts(scrubbed)
+        choice, samples, facts = _scrubbed(scrubber, digest, forms, tally, max_bad)
     facts = choice.facts | ({"notes": notes} if (notes := _notes(digest.forms)) else {}) | facts
     return SampleSet(model, samples, " ".join(sorted(map(public, named))), choice.coverage, facts), tally
 
@@ -124,13 +124,18 @@ def _notes(forms: Iterable[str]) -> list[str]:
 
 
 def _scrubbed(
-    run: Scrubbing, digest: Digest, forms: dict[Part, str], tally: Tally, max_bad: float
-) -> tuple[Choice, list[Scrubbed]]:
-    """Return the choice of what can be scrubbed, and its requests: others may be chosen for those that cannot be.
+    scrubber: Scrubber, digest: Digest, forms: dict[Part, str], tally: Tally, max_bad: float
+) -> tuple[Choice, tuple[Sample, ...], dict[str, Any]]:
+    """Return the choice of what can be scrubbed, its requests, and what was done to them.
+
+    Others may be chosen for those that cannot be scrubbed, which count as unusable.
 
     Raises:
         SampleError: too much cannot be scrubbed, or a rule applies to nothing.
     """
+    from kserve_warmup.samples.scrubbing import Scrubbing, first_failure, merged  # which few need
+
+    run = Scrubbing(scrubber)
     done: dict[bytes, Scrubbed] = {}
     while True:
         choice = choose(digest.sketch, digest.job.limits)
@@ -144,7 +149,7 @@ def _scrubbed(
         if not failed:
             break
         if not done:
-            raise SampleError(f"no request could be scrubbed; {first_failure(run.failures)}")
+            raise SampleError(f"nothing can be stored: {first_failure(run.failures)}")
         digest.sketch.damage(failed)
         for bad in failed.values():
             tally.requests -= 1
@@ -152,7 +157,8 @@ def _scrubbed(
         tally.check(max_bad)
     run.check()
     weighted = [(done[kept.key], weight) for kept, weight in choice.requests]
-    return choice, merged((sample.with_weight(weight), places) for (sample, places), weight in weighted)
+    stored = merged((sample.with_weight(weight), places) for (sample, places), weight in weighted)
+    return choice, tuple(sample for sample, _ in stored), run.facts(stored)
 
 
 def _fetched(
