@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import decoded
@@ -15,8 +16,10 @@ from kserve_warmup.samples.sources.jsonl import line
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving import metrics
 from kserve_warmup.serving.capture import scrubber_of
-from kserve_warmup.serving.scrub_count import ScrubCount
 from kserve_warmup.settings import WarmupSettings
+
+if TYPE_CHECKING:
+    from kserve_warmup.serving.scrub_count import ScrubCount
 
 logger = logging.getLogger("kserve.warmup")
 
@@ -40,8 +43,11 @@ class Recorder:
             SampleError: the scrub rules cannot be used.
         """
         self._rate = settings.capture_rate
-        scrubber = scrubber_of(settings)
-        self._scrub = scrubber and ScrubCount(model, scrubber)
+        self._scrub: ScrubCount | None = None
+        if scrubber := scrubber_of(settings):
+            from kserve_warmup.serving.scrub_count import ScrubCount
+
+            self._scrub = ScrubCount(model, scrubber)
         max_bytes = settings.capture_max_mb << 20
         self._ring = Ring(folder, max_bytes)
         self.max_bytes = min(QUEUE_BYTES, max_bytes // LARGEST)
