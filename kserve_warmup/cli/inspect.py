@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,4 +81,20 @@ def print_set(samples: SampleSet) -> None:
     console.print(f"{samples.model}: {count(len(samples), 'sample')}, {covered}", highlight=False, markup=False)
     source = f"from {samples.source}, {samples.created}" if samples.source else samples.created
     console.print(source, highlight=False, markup=False, soft_wrap=True)
+    for line in _scrubbed(samples.selection.get("scrub")):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(table)
+
+
+def _scrubbed(done: Any) -> Iterator[str]:
+    """Yield what each rule has done; older sets name the rules alone, and people edit manifests."""
+    for entry in done if isinstance(done, list) else []:
+        if isinstance(entry, dict) and {"rule", "requests", "places"} <= entry.keys():
+            places, requests = (entry[name] for name in ("places", "requests"))
+            yield f"scrubbed {entry['rule']}: {_counted(places, 'place')} in {_counted(requests, 'request')}"
+        else:
+            yield f"scrubbed {entry}: not counted"
+
+
+def _counted(value: Any, noun: str) -> str:
+    return count(value, noun) if isinstance(value, int) else f"{value} {noun}s"

@@ -17,7 +17,7 @@ from rich.console import Console
 from kserve_warmup.cli.inspect import print_set, summary
 from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
-from kserve_warmup.figures import share
+from kserve_warmup.figures import count, share
 from kserve_warmup.samples.datatypes import to_dtype
 from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import TensorSpec
@@ -122,10 +122,8 @@ def run(
     check_target(out)
     with reading() as progress:
         selected, tally = sample_traffic(
-            sources, model, job=job, form=form, max_bad=max_bad, engine=reader, progress=progress
+            sources, model, job=job, form=form, max_bad=max_bad, engine=reader, scrubber=scrubber, progress=progress
         )
-    if scrubber is not None:
-        selected = scrubber.scrub(selected)
     selected.save(out)
     if as_json:
         bad = [{"where": b.where, "reason": b.reason} for b in tally.examples]
@@ -134,6 +132,7 @@ def run(
         sys.stdout.write(json.dumps(result | summary(selected), indent=2) + "\n")
     else:
         _report_bad(tally)
+        _report_unscrubbed(selected)
         print_set(selected)
         _print_left_out(selected)
         for note in selected.selection.get("notes", ()):
@@ -199,6 +198,12 @@ def _report_bad(tally: Tally) -> None:
         sys.stderr.writelines(f"  {line}\n" for line in lines)
     if tally.passed_over:
         sys.stderr.write(f"passed over {tally.passed_over} requests outside the time or status asked for\n")
+
+
+def _report_unscrubbed(selected: SampleSet) -> None:
+    """Name why requests that were chosen could not be scrubbed, and how many each."""
+    for reason, number in selected.selection.get("unscrubbed", {}).items():
+        sys.stderr.write(f"{count(number, 'request')} left out: could not be scrubbed: {reason}\n")
 
 
 def _print_left_out(selected: SampleSet) -> None:

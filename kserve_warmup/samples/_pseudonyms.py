@@ -6,6 +6,7 @@ import base64
 import binascii
 import functools
 import hashlib
+import itertools
 import string
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import Array
+from kserve_warmup.samples._permutation import Limits, stand_in
+from kserve_warmup.samples.datatypes import BYTES, DTYPES, Array
 
 _DIGEST = 64
 
@@ -57,23 +59,31 @@ class Pseudonyms:
     def __init__(self, key: bytes, record: bytes) -> None:
         """Take the key and the record that is to be changed."""
         self._key = key
+        self._stand_ins: dict[tuple[int, Limits | None], int] = {}
         seed = hashlib.blake2b(record, key=key, digest_size=16).digest()
         self._random = np.random.Generator(np.random.PCG64(int.from_bytes(seed, "big")))
 
-    def hashed(self, value: Any) -> Any:
-        """Return a stand-in for text or bytes (as many bytes), or an integer (same sign, no larger).
+    def hashed(self, value: Any, datatype: str | None = None) -> Any:
+        """Return a stand-in, never the value itself: text or bytes (as many bytes), or a whole number of the same kind.
+
+        Args:
+            value: text, bytes or a whole number.
+            datatype: what the protocol says it is; None: it says nothing.
 
         Raises:
-            SampleError: it is something else.
+            SampleError: it is something else, or a number that its type cannot hold.
         """
+        limits = _limits(datatype)
         if isinstance(value, str):
             return self._hex(value.encode(errors="surrogatepass")).decode()
         if isinstance(value, bytes):  # text has the same pseudonym over every protocol
-            return _stretch(self._digest(value), len(value)) if _as_text(value) is None else self._hex(value)
+            return self._raw(value) if _as_text(value) is None else self._hex(value)
         if isinstance(value, int) and not isinstance(value, bool):
-            digest = int.from_bytes(self._digest(b"%d" % value)[:16], "big") % (abs(value) + 1)
-            return -digest if value < 0 else digest
-        raise SampleError(f"hash works on text and integers, not on {type(value).__name__}: use noise or replace")
+            place = value, limits
+            if place not in self._stand_ins:
+                self._stand_ins[place] = stand_in(self._key, value, limits)
+            return self._stand_ins[place]
+        raise SampleError(_no_hash(type(value).__name__))
 
     def noise(self, value: Any) -> Any:
         """Return nested JSON values with noise of the same types and text of the same length in their place."""
@@ -116,11 +126,33 @@ class Pseudonyms:
         picks = self._random.random(len(text))
         return "".join(a[int(p * len(a))] for a, p in zip(alphabets, picks, strict=True))
 
-    def _digest(self, value: bytes) -> bytes:
-        return hashlib.blake2b(value, key=self._key, digest_size=_DIGEST).digest()
-
     def _hex(self, text: bytes) -> bytes:
-        return _stretch(self._digest(text).hex().encode(), len(text))
+        return next(o for d in self._digests(text) if (o := _stretch(d.hex().encode(), len(text))) != text or not text)
+
+    def _raw(self, value: bytes) -> bytes:
+        return next(out for digest in self._digests(value) if (out := _stretch(digest, len(value))) != value)
+
+    def _digests(self, value: bytes) -> Iterator[bytes]:
+        """Yield digests of a value, one after the other: of a single letter the first one may show that very letter."""
+        for number in itertools.count():
+            salt = number.to_bytes(hashlib.blake2b.SALT_SIZE, "big")
+            yield hashlib.blake2b(value, key=self._key, digest_size=_DIGEST, salt=salt).digest()
+
+
+def _limits(datatype: str | None) -> Limits | None:
+    """Return what a type of whole numbers can hold, None for text and where there is no type."""
+    if datatype in (None, BYTES):
+        return None
+    dtype = DTYPES.get(str(datatype))
+    if dtype is None or dtype.kind not in "iu":
+        raise SampleError(_no_hash(str(datatype)))
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def _no_hash(kind: str) -> str:
+    if kind in ("bool", "BOOL"):
+        return f"hash hides nothing of {kind}, which has two values: use replace or drop"
+    return f"hash works on text and integers, not on {kind}: use noise or replace"
 
 
 def _range(values: Array) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,19 +14,23 @@ from kserve_warmup.samples._pseudonyms import Changed, leaves
 from kserve_warmup.samples.datatypes import BYTES, Array, Tensor, from_raw, to_raw
 from kserve_warmup.samples.sample import Sample
 
-_Place = tuple[Any, Any]
-"""A list or an object, and the index or key in it."""
+_Place = tuple[Any, Any, str | None]
+"""A list or an object, the index or key in it, and the datatype that the protocol gives to what is there."""
+
+
+class UncoveredError(SampleError):
+    """A request holds text that no rule covers, although ``strict`` is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One rule for one record: where, and how a JSON value and an array there are changed."""
+    """One rule for one record: where, and how a JSON value (with its datatype, if it has one) and a tensor change."""
 
     input: str | None
     path: str | None
     drop: bool
-    value: Callable[[Any], Any]
-    array: Callable[[Array], Array]
+    value: Callable[[Any, str | None], Any]
+    array: Callable[[Tensor], Array]
 
     @property
     def where(self) -> str:
@@ -35,92 +38,96 @@ class Edit:
         return f"input {self.input!r}" if self.path is None else f"path {self.path}"
 
 
-@functools.cache
-def compiled(path: str) -> Any:
-    """Return a JSON path, ready to search with.
-
-    Raises:
-        ValueError: it is none.
-    """
-    import jsonpath
-
-    try:
-        return jsonpath.compile(path)
-    except jsonpath.JSONPathError as error:
-        raise ValueError(f"{path!r} is no JSON path: {str(error).splitlines()[0]}") from None
-
-
-def edit(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tuple[bytes, dict[str, str]]:
+def edit(sample: Sample, edits: Sequence[Edit], applied: list[int], *, strict: bool) -> tuple[bytes, dict[str, str]]:
     """Return the body and the headers of a request after ``edits``; the very same body when nothing was to change.
 
+    Args:
+        sample: the request.
+        edits: what is done, in this order.
+        applied: for each edit, the places where it was applied are added.
+        strict: whether to refuse text that none covers.
+
     Raises:
-        SampleError: an edit does not fit, or ``strict`` is set and there is text that none covers.
+        UncoveredError: there is such text.
+        SampleError: an edit does not fit.
     """
     if sample.protocol == "grpc":
-        return _edit_grpc(sample, edits, strict=strict)
+        return _edit_grpc(sample, edits, applied, strict=strict)
     if sample.protocol == "v2-binary":
-        return _edit_binary(sample, edits, strict=strict)
+        return _edit_binary(sample, edits, applied, strict=strict)
     document = json_object(sample.body, sample.protocol)
-    changed = _edit_document(document, edits, sample.protocol)
+    changed = 0
+    for number, item in enumerate(edits):
+        places = _edit_document(document, item, sample.protocol)
+        applied[number] += places
+        changed += places
     if strict:
         _refuse_text(document, sample.protocol)
     return (_dumps(document) if changed else sample.body), sample.headers
 
 
-def _edit_document(document: dict[str, Any], edits: Sequence[Edit], protocol: str) -> bool:
-    """Change ``document`` in place; return whether anything was found to change."""
-    changed = False
-    for item in edits:
-        places = list(_found(document, item, protocol))
-        for parent, key in reversed(places):  # from behind: a drop moves what follows it in a list
-            changed = True
+def _edit_document(document: dict[str, Any], item: Edit, protocol: str) -> int:
+    """Change ``document`` in place; return the number of places."""
+    places = list(_found(document, item, protocol))
+    if item.drop:  # of a list from behind: what follows moves
+        places.sort(key=lambda place: -place[1] if isinstance(place[1], int) else 0)
+    try:
+        for parent, key, datatype in places:
             if item.drop:
                 del parent[key]
-                continue
-            try:
-                parent[key] = item.value(parent[key])
-            except SampleError as error:
-                raise SampleError(f"scrub rule for {item.where}: {error}") from None
-    return changed
+            else:
+                parent[key] = item.value(parent[key], datatype)
+    except SampleError as error:
+        raise SampleError(f"scrub rule for {item.where}: {error}") from None
+    return len(places)
 
 
 def _found(document: dict[str, Any], item: Edit, protocol: str) -> Iterator[_Place]:
     if item.path is not None:
-        for match in compiled(item.path).finditer(document):
-            if match.parent is not None:  # the root itself cannot be replaced
-                yield match.parent.obj, match.parts[-1]
+        from kserve_warmup.samples import _scrub_paths  # which takes a tenth of a second that input names need not
+
+        for parent, key, parts in _scrub_paths.found(item.path, document):
+            yield parent, key, _datatype(document, parts, protocol)
     elif protocol == "v1":
         yield from _v1_input(document, item)
     elif protocol == "openai":
         if item.input in document:
-            yield document, item.input
+            yield document, item.input, None
     else:
         yield from _v2_input(document.get("inputs"), item)
 
 
+def _datatype(document: dict[str, Any], parts: Sequence[int | str], protocol: str) -> str | None:
+    """Return the type of what a path has found in the data of a v2 input."""
+    if protocol in ("v2", "v2-binary") and len(parts) > 2 and (parts[0], parts[2]) == ("inputs", "data"):  # noqa: PLR2004
+        return str(document["inputs"][parts[1]].get("datatype"))
+    return None
+
+
 def _v2_input(inputs: Any, item: Edit) -> Iterator[_Place]:
     for number, tensor in enumerate(inputs if isinstance(inputs, list) else []):
-        if tensor["name"] == item.input and (item.drop or "data" in tensor):
-            yield (inputs, number) if item.drop else (tensor, "data")
+        if isinstance(tensor, dict) and tensor.get("name") == item.input and (item.drop or "data" in tensor):
+            yield (inputs, number, None) if item.drop else (tensor, "data", str(tensor.get("datatype")))
 
 
 def _v1_input(document: dict[str, Any], item: Edit) -> Iterator[_Place]:
     name = item.input
     key = "instances" if "instances" in document else "inputs"
-    payload = document[key]
-    keyed = (
-        [payload] if isinstance(payload, dict) else [r for r in payload if isinstance(r, dict) and set(r) != {"b64"}]
-    )
+    payload = document.get(key)
+    rows = payload if isinstance(payload, list) else [payload]
+    keyed = [r for r in rows if isinstance(r, dict) and (r is payload or set(r) != {"b64"})]
     for row in keyed:
         if name in row:
-            yield row, name
+            yield row, name, None
     if name == key and isinstance(payload, list) and len(keyed) < len(payload):
         if item.drop:
             raise SampleError(f"scrub rule for input {name!r}: dropping it leaves no request: use noise or replace")
-        yield document, key
+        yield document, key, None
 
 
-def _edit_binary(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tuple[bytes, dict[str, str]]:
+def _edit_binary(
+    sample: Sample, edits: Sequence[Edit], applied: list[int], *, strict: bool
+) -> tuple[bytes, dict[str, str]]:
     document, raw = _v2.split(sample.body, sample.headers)
     parts: dict[int, bytes] = {}  # by the identity of an input: a path may drop one
     original, position = list(document["inputs"]), 0
@@ -128,15 +135,17 @@ def _edit_binary(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tupl
         if (size := _v2.binary_size(item)) is not None:
             parts[id(item)] = bytes(raw[position : position + size])
             position += size
-    changed, covered = False, set()
-    for rule in edits:
-        changed |= _edit_document(document, [rule], sample.protocol)
+    changed, covered = 0, set()
+    for number, rule in enumerate(edits):
+        places = _edit_document(document, rule, sample.protocol)
         for tensor in document["inputs"]:
             if id(tensor) in parts and rule.path is None and tensor["name"] == rule.input:
                 data = _changed_raw(rule, tensor["name"], tensor["datatype"], tensor["shape"], parts[id(tensor)])
                 parts[id(tensor)], tensor["parameters"]["binary_data_size"] = data, len(data)
-                changed = True
+                places += 1
                 covered.add(tensor["name"])
+        applied[number] += places
+        changed += places
     kept = [tensor for tensor in document["inputs"] if id(tensor) in parts]
     if strict:
         _refuse_text(document, "v2")
@@ -147,37 +156,49 @@ def _edit_binary(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tupl
     return b"".join([head, *(parts[id(t)] for t in kept)]), sample.headers | {_v2.LENGTH_HEADER: str(len(head))}
 
 
-def _edit_grpc(sample: Sample, edits: Sequence[Edit], *, strict: bool) -> tuple[bytes, dict[str, str]]:
+def _edit_grpc(
+    sample: Sample, edits: Sequence[Edit], applied: list[int], *, strict: bool
+) -> tuple[bytes, dict[str, str]]:
     message = _grpc.parse(sample.body)
     document = {
         "id": message.id,
         "parameters": _parameters(message),
         "inputs": [{"name": t.name, "parameters": _parameters(t)} for t in message.inputs],
     }
-    changed, covered = _edit_document(document, [e for e in edits if e.path is not None], "grpc"), set()
+    changed, covered = 0, set()
+    for number, item in enumerate(edits):
+        if item.path is not None:
+            places = _edit_document(document, item, "grpc")
+            applied[number] += places
+            changed += places
     if changed:
         _put_back(message, document)
-    for item in (e for e in edits if e.path is None):
-        for number, tensor in reversed(list(enumerate(message.inputs))):
-            if tensor.name != item.input:
-                continue
-            changed = True
-            covered.add(tensor.name)
-            if item.drop:
-                del message.inputs[number]
-                if message.raw_input_contents:
-                    del message.raw_input_contents[number]
-            elif message.raw_input_contents:
-                data = _changed_raw(
-                    item, tensor.name, tensor.datatype, list(tensor.shape), message.raw_input_contents[number]
-                )
-                message.raw_input_contents[number] = data
-            else:
-                _grpc.set_typed(tensor, _changed_array(item, _grpc.typed(tensor)))
+    for number, item in enumerate(edits):
+        if item.path is None and (index := _index(message, item.input)) is not None:
+            _edit_tensor(message, index, item)
+            covered.add(item.input)
+            applied[number] += 1
+            changed += 1
     if strict:
         _refuse_text({k: v for k, v in document.items() if v}, "grpc")  # an empty id is none
         _refuse_tensors([(t.name, t.datatype) for t in message.inputs], covered)
     return (message.SerializeToString(deterministic=True) if changed else sample.body), sample.headers
+
+
+def _index(message: Any, name: str | None) -> int | None:
+    return next((index for index, tensor in enumerate(message.inputs) if tensor.name == name), None)
+
+
+def _edit_tensor(message: Any, index: int, item: Edit) -> None:
+    tensor, raws = message.inputs[index], message.raw_input_contents
+    if item.drop:
+        del message.inputs[index]
+        if raws:
+            del raws[index]
+    elif raws:
+        raws[index] = _changed_raw(item, tensor.name, tensor.datatype, list(tensor.shape), raws[index])
+    else:
+        _grpc.set_typed(tensor, _changed_array(item, _grpc.typed(tensor)))
 
 
 def _changed_raw(item: Edit, name: str, datatype: str, shape: list[int], raw: bytes) -> bytes:
@@ -186,7 +207,7 @@ def _changed_raw(item: Edit, name: str, datatype: str, shape: list[int], raw: by
 
 def _changed_array(item: Edit, tensor: Tensor) -> Tensor:
     try:
-        return Tensor(tensor.name, tensor.datatype, item.array(tensor.data))
+        return Tensor(tensor.name, tensor.datatype, item.array(tensor))
     except SampleError as error:
         raise SampleError(f"scrub rule for {item.where}: {error}") from None
 
@@ -214,17 +235,22 @@ def _put_back(message: Any, document: dict[str, Any]) -> None:
                 setattr(item.parameters[name], kind, parameters[name])
 
 
-def _refuse_tensors(tensors: Sequence[tuple[str, str]], covered: set[str]) -> None:
+def _refuse_tensors(tensors: Sequence[tuple[str, str]], covered: set[str | None]) -> None:
     for name, datatype in tensors:
         if datatype == BYTES and name not in covered:
-            raise SampleError(_uncovered(f"input {name!r}", f"{{input: {name}, action: noise}}"))
+            raise UncoveredError(_uncovered(f"input {name!r}", f"{{input: {name}, action: noise}}"))
 
 
 def _refuse_text(document: dict[str, Any], protocol: str) -> None:
     for parts, value in _texts(document, ()):
         if not isinstance(value, Changed) and not _structural(protocol, parts):
-            path = "$" + "".join("[*]" if isinstance(part, int) else f".{part}" for part in parts)
-            raise SampleError(_uncovered(path, f'{{path: "{path}", action: noise}}'))
+            path = "$" + "".join("[*]" if isinstance(part, int) else _step(part) for part in parts)
+            raise UncoveredError(_uncovered(path, f'{{path: "{path}", action: noise}}'))
+
+
+def _step(key: str) -> str:
+    """Return how a path goes into a key; one that is no plain word is quoted, control characters escaped."""
+    return f".{key}" if key.isidentifier() else f"[{key!r}]"
 
 
 def _uncovered(where: str, rule: str) -> str:

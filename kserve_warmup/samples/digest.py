@@ -39,6 +39,8 @@ FORMATS = {
 
 _HEAD = 65536
 
+TOO_DEEP = "the body is nested too deep"
+
 
 class Source(Protocol):
     """What a module in ``sources`` has."""
@@ -179,8 +181,9 @@ class Digest:
             stratum = placer.place(record)
             if record.path is not None:
                 keep_path(record.path, stratum.protocol)  # a log may hold more than inference
-        except SampleError as error:
-            self.tally.skip(record.bad(str(error)))
+        except (SampleError, RecursionError) as error:
+            reason = str(error) if isinstance(error, SampleError) else TOO_DEEP
+            self.tally.skip(record.bad(reason))
             return
         self.tally.requests += 1
         self.sketch.add(stratum, record, place, decoded)
@@ -201,7 +204,10 @@ def decoded(record: Record, protocol: BodyProtocol | None = None) -> Sample:
     if protocol == "v2-binary" and headers.get("content-type", "").startswith("application/json"):
         # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
         headers = {name: value for name, value in headers.items() if name != "content-type"}
-    return request(protocol, record.body, path=record.path, headers=headers)
+    try:
+        return request(protocol, record.body, path=record.path, headers=headers)
+    except RecursionError:
+        raise SampleError(TOO_DEEP) from None
 
 
 def records(form: str, part: Part, options: ReadOptions, seen: set[str] | None = None) -> Iterator[Record | BadRecord]:

@@ -8,6 +8,7 @@ A rules file is YAML or JSON::
       - {path: "$.instances[*].customer", action: hash}
       - {path: "$.parameters.user", action: drop}
       - {input: age, action: replace, value: 40}
+      - {input: comment, action: drop, optional: true}  # it may be in no request at all
 
 ``hash`` keeps equal values equal, ``noise`` keeps types, shapes and lengths. Both need a key: that in the environment
 variable :data:`KEY`, or a new random one, with which no two runs give the same.
@@ -20,66 +21,23 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import _scrub_bodies
+from kserve_warmup.samples import _scrub_bodies, _scrub_rules
 from kserve_warmup.samples._pseudonyms import Pseudonyms, map_leaves
-from kserve_warmup.samples.datatypes import Array
-from kserve_warmup.samples.manifest import first_problem
+from kserve_warmup.samples._scrub_rules import Rule
+from kserve_warmup.samples.datatypes import Array, Tensor
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import request
+
+__all__ = ["KEY", "STRICT", "Rule", "Scrubber"]
 
 KEY = "KSERVE_WARMUP_SCRUB_KEY"
 """Environment variable with the secret that hashes and noise depend on."""
 
 STRICT = "strict"
-
-
-class Rule(BaseModel):
-    """What happens to one input, or to all that a JSON path finds.
-
-    Attributes:
-        input: an input's name: a tensor's, a key of v1 instances, ``instances`` or ``inputs`` when these have no keys,
-            or the field of an OpenAI body (``messages``, ``prompt`` …).
-        path: a JSON path (RFC 9535) into a JSON body or the JSON part of a v2 binary one. A gRPC message has
-            ``$.id``, ``$.parameters`` and ``$.inputs[*].parameters``.
-        action: what is done.
-        value: what replaces each value of an input, or the whole of what a path finds.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    input: str | None = None
-    path: str | None = None
-    action: Literal["drop", "hash", "replace", "noise"]
-    value: Any = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> Rule:
-        if (self.input is None) == (self.path is None):
-            raise ValueError("a rule has either an input or a path")
-        if (self.action == "replace") != ("value" in self.model_fields_set):
-            raise ValueError("replace needs a value, and nothing else has one")
-        if self.path is not None:
-            _scrub_bodies.compiled(self.path)
-        return self
-
-    def __str__(self) -> str:
-        """Return what the rule is for, without the value, as a manifest may show it."""
-        return f"{self.input if self.path is None else self.path}: {self.action}"
-
-
-class Rules(BaseModel):
-    """A rules file."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    strict: bool = False
-    rules: list[Rule] = []
 
 
 @dataclass(frozen=True)
@@ -100,41 +58,69 @@ class Scrubber:
         chosen = list(map(str, options))
         if not chosen:
             return None
-        files = [_rules(Path(option)) for option in chosen if option != STRICT]
+        files = [_scrub_rules.load(Path(option)) for option in chosen if option != STRICT]
         strict = STRICT in chosen or any(file.strict for file in files)
         return cls(tuple(rule for file in files for rule in file.rules), strict, _key())
 
-    def __call__(self, sample: Sample) -> Sample:
+    def __call__(self, sample: Sample, applied: list[int] | None = None) -> Sample:
         """Return a request as the rules leave it; one that no rule touches stays as it is, byte for byte.
 
+        Args:
+            sample: the request.
+            applied: for each rule, the number of places where it was applied is added, even when another rule fails.
+
         Raises:
-            SampleError: a rule does not fit what it finds, what is left is no request, or ``strict`` is set and there
-                is text that no rule covers. The message holds no content of the request.
+            UncoveredError: ``strict`` is set and there is text that no rule covers.
+            SampleError: a rule cannot be applied to what it finds, or what is left is no request. No message holds
+                content of the request.
         """
+        counts = [0] * len(self.rules) if applied is None else applied
+        try:
+            return self._scrubbed(sample, counts)
+        except SampleError:
+            raise
+        except RecursionError:
+            raise SampleError("nested too deep") from None
+        except Exception as error:  # noqa: BLE001  (a body that nobody thought of must not pass)
+            raise SampleError(f"a rule does not fit its form ({type(error).__name__})") from None
+
+    def scrub(self, samples: SampleSet) -> SampleSet:
+        """Return a set with all its requests scrubbed; it tells what was done.
+
+        Raises:
+            SampleError: a request cannot be scrubbed, or a rule that is not optional applies to none.
+        """
+        from kserve_warmup.samples.scrubbing import Scrubbing, merged
+
+        run = Scrubbing(self)
+        stored = merged(map(run, samples))
+        run.check()
+        selection = samples.selection | run.facts(stored)
+        return replace(samples, samples=tuple(sample for sample, _ in stored), selection=selection)
+
+    def _scrubbed(self, sample: Sample, applied: list[int]) -> Sample:
         pseudonyms = Pseudonyms(self.key, sample.body)
         edits = [_scrub_bodies.Edit(r.input, r.path, r.action == "drop", *_changes(r, pseudonyms)) for r in self.rules]
-        body, headers = _scrub_bodies.edit(sample, edits, strict=self.strict)
+        body, headers = _scrub_bodies.edit(sample, edits, applied, strict=self.strict)
         if body is sample.body:
             return sample
         return request(sample.protocol, body, path=sample.path, headers=headers, weight=sample.weight)
 
-    def scrub(self, samples: SampleSet) -> SampleSet:
-        """Return a set with all its requests scrubbed; it tells which rules were applied."""
-        selection = samples.selection | {"scrub": [str(rule) for rule in self.rules], "strict": self.strict}
-        return replace(samples, samples=tuple(map(self, samples)), selection=selection)
 
-
-def _changes(rule: Rule, pseudonyms: Pseudonyms) -> tuple[Callable[[Any], Any], Callable[[Array], Array]]:
-    """Return how a rule changes a JSON value, and how an array."""
+def _changes(rule: Rule, pseudonyms: Pseudonyms) -> tuple[Callable[[Any, str | None], Any], Callable[[Tensor], Array]]:
+    """Return how a rule changes a JSON value of a datatype, and how a tensor."""
     if rule.action == "noise":
-        return pseudonyms.noise, pseudonyms.noise_array
+        return lambda value, _: pseudonyms.noise(value), lambda tensor: pseudonyms.noise_array(tensor.data)
     if rule.action == "hash":
-        return lambda value: map_leaves(value, pseudonyms.hashed), lambda a: _elementwise(a, pseudonyms.hashed)
+        return (
+            lambda value, datatype: map_leaves(value, lambda leaf: pseudonyms.hashed(leaf, datatype)),
+            lambda tensor: _elementwise(tensor.data, lambda leaf: pseudonyms.hashed(leaf, tensor.datatype)),
+        )
     if rule.path is not None:
-        return lambda _: map_leaves(rule.value, lambda leaf: leaf), lambda array: array
+        return lambda _, __: map_leaves(rule.value, lambda leaf: leaf), lambda tensor: tensor.data
     return (
-        lambda value: map_leaves(value, lambda leaf: _replaced(leaf, rule.value)),
-        lambda array: _elementwise(array, lambda leaf: _replaced(leaf, rule.value)),
+        lambda value, _: map_leaves(value, lambda leaf: _replaced(leaf, rule.value)),
+        lambda tensor: _elementwise(tensor.data, lambda leaf: _replaced(leaf, rule.value)),
     )
 
 
@@ -153,26 +139,11 @@ def _replaced(old: Any, new: Any) -> Any:
     """Return ``new`` in the type of ``old``."""
     if isinstance(old, bytes) and isinstance(new, str):
         return new.encode()
-    fits: Sequence[type] = (int, float) if type(old) is float else (type(old),)
+    kind = str if isinstance(old, str) else type(old)  # another rule may have changed it
+    fits: Sequence[type] = (int, float) if kind is float else (kind,)
     if type(new) not in fits:
-        raise SampleError(f"a value of type {type(old).__name__} cannot be replaced by a {type(new).__name__}")
-    return type(old)(new)
-
-
-def _rules(file: Path) -> Rules:
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_bytes())
-    except OSError as error:
-        msg = f"scrub rules {file}: cannot be read: {error.strerror or error}; give a file of rules, or the word strict"
-        raise SampleError(msg) from None
-    except yaml.YAMLError as error:
-        raise SampleError(f"scrub rules {file}: not YAML: {' '.join(str(error).split())}") from None
-    try:
-        return Rules.model_validate(content)
-    except ValidationError as error:
-        raise SampleError(f"scrub rules {file}: {first_problem(error)}") from None
+        raise SampleError(f"a value of type {kind.__name__} cannot be replaced by a {type(new).__name__}")
+    return kind(new)
 
 
 def _key() -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import xxhash
@@ -162,6 +162,14 @@ class TrafficSketch:
     def requests(self) -> int:
         """Return the number of requests seen, without those known to be damaged."""
         return sum(sketch.requests for sketch in self.strata.values())
+
+    def damage(self, notes: Mapping[bytes, BadRecord]) -> None:
+        """Take kept requests for damaged, by their hashes: they could not be used after all."""
+        for sketch in self.strata.values():
+            sketch.kept = [
+                replace(kept, sample=None, damaged=notes[kept.key]) if kept.key in notes else kept
+                for kept in sketch.kept
+            ]
 
     def damaged(self) -> Iterator[BadRecord]:
         """Yield the notes on requests that turned out to be none when they were decoded whole."""

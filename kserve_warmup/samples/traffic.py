@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import FORMATS, Digest, Job, Tally, decoded, records, sniffed, source
 from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.select import choose
+from kserve_warmup.samples.select import Choice, choose
 from kserve_warmup.samples.sketch import Kept
 from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, find, public, size
 from kserve_warmup.samples.store import SampleSet
+
+if TYPE_CHECKING:
+    from kserve_warmup.samples.scrub import Scrubber
+    from kserve_warmup.samples.scrubbing import Scrubbed
 
 __all__ = ["FORMATS", "Job", "Tally", "find_files", "plan", "read", "sample_traffic"]
 
@@ -67,6 +72,7 @@ def sample_traffic(
     form: str | None = None,
     max_bad: float = 0.01,
     engine: Engine | None = None,
+    scrubber: Scrubber | None = None,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> tuple[SampleSet, Tally]:
     """Return a representative sample set of recorded traffic, and what was read.
@@ -78,10 +84,13 @@ def sample_traffic(
         form: one of :data:`FORMATS`; None tells it from each file's content.
         max_bad: share of unusable records above which to fail.
         engine: reads the files; None: this process does.
+        scrubber: takes private content out of what is chosen. A request that it cannot be applied to is unusable, and
+            the set tells what was done.
         progress: told how many bytes were read, and of how many.
 
     Raises:
-        SampleError: more than ``max_bad`` of the records are unusable, or there is no request.
+        SampleError: more than ``max_bad`` of the records are unusable, there is no request, or a scrub rule that is not
+            optional applies to none.
     """
     job, named = job or Job(), list(map(str, sources))
     items = list(plan(named, form))
@@ -99,10 +108,14 @@ def sample_traffic(
             digest.tally.skip(item)
     tally = digest.total()
     tally.check(max_bad)
-    choice = choose(digest.sketch, job.limits)
-    samples = _fetched(choice.requests, {part: form for form, part in work}, digest)
-    facts = choice.facts | ({"notes": notes} if (notes := _notes(digest.forms)) else {})
-    return SampleSet(model, tuple(samples), " ".join(sorted(map(public, named))), choice.coverage, facts), tally
+    forms, facts = {part: form for form, part in work}, dict[str, Any]()
+    if scrubber is None:
+        choice = choose(digest.sketch, job.limits)
+        samples = tuple(sample for _, sample in _fetched(choice.requests, forms, digest))
+    else:
+        choice, samples, facts = _scrubbed(scrubber, digest, forms, tally, max_bad)
+    facts = choice.facts | ({"notes": notes} if (notes := _notes(digest.forms)) else {}) | facts
+    return SampleSet(model, samples, " ".join(sorted(map(public, named))), choice.coverage, facts), tally
 
 
 def _notes(forms: Iterable[str]) -> list[str]:
@@ -110,7 +123,47 @@ def _notes(forms: Iterable[str]) -> list[str]:
     return sorted({note for form in forms if (note := getattr(source(form), "NOTE", None))})
 
 
-def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest: Digest) -> Iterator[Sample]:
+def _scrubbed(
+    scrubber: Scrubber, digest: Digest, forms: dict[Part, str], tally: Tally, max_bad: float
+) -> tuple[Choice, tuple[Sample, ...], dict[str, Any]]:
+    """Return the choice of what can be scrubbed, its requests, and what was done to them.
+
+    Others may be chosen for those that cannot be scrubbed, which count as unusable.
+
+    Raises:
+        SampleError: too much cannot be scrubbed, or a rule applies to nothing.
+    """
+    from kserve_warmup.samples.scrubbing import Scrubbing, first_failure, merged  # which few need
+
+    run = Scrubbing(scrubber)
+    done: dict[bytes, Scrubbed] = {}
+    while True:
+        choice = choose(digest.sketch, digest.job.limits)
+        new = [request for request in choice.requests if request[0].key not in done]
+        failed: dict[bytes, BadRecord] = {}
+        for kept, sample in _fetched(new, forms, digest):
+            if isinstance(result := run.attempt(sample), str):
+                failed[kept.key] = BadRecord(kept.place.part.file, result, kept.place.index + 1)
+            else:
+                done[kept.key] = result
+        if not failed:
+            break
+        if not done:
+            raise SampleError(f"nothing can be stored: {first_failure(run.failures)}")
+        digest.sketch.damage(failed)
+        for bad in failed.values():
+            tally.requests -= 1
+            tally.skip(bad)
+        tally.check(max_bad)
+    run.check()
+    weighted = [(done[kept.key], weight) for kept, weight in choice.requests]
+    stored = merged((sample.with_weight(weight), places) for (sample, places), weight in weighted)
+    return choice, tuple(sample for sample, _ in stored), run.facts(stored)
+
+
+def _fetched(
+    requests: list[tuple[Kept, float]], forms: dict[Part, str], digest: Digest
+) -> Iterator[tuple[Kept, Sample]]:
     """Yield the chosen requests; those that no process had room to hold are read again.
 
     Raises:
@@ -119,7 +172,7 @@ def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest:
     missing: dict[Part, dict[int, tuple[Kept, float]]] = defaultdict(dict)
     for kept, weight in requests:
         if kept.sample is not None:
-            yield kept.sample.with_weight(weight)
+            yield kept, kept.sample.with_weight(weight)
         else:
             missing[kept.place.part][kept.place.index] = (kept, weight)
     for part, wanted in missing.items():
@@ -128,7 +181,7 @@ def _fetched(requests: list[tuple[Kept, float]], forms: dict[Part, str], digest:
                 kept, weight = wanted.pop(index)
                 if not isinstance(record, Record) or digest.sketch.key(record) != kept.key:
                     raise SampleError(f"{part.file} was changed while it was read: sample it again")
-                yield decoded(record).with_weight(weight)
+                yield kept, decoded(record).with_weight(weight)
             if not wanted:
                 break
         if wanted:

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import decoded
@@ -16,6 +17,9 @@ from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving import metrics
 from kserve_warmup.serving.capture import scrubber_of
 from kserve_warmup.settings import WarmupSettings
+
+if TYPE_CHECKING:
+    from kserve_warmup.serving.scrub_count import ScrubCount
 
 logger = logging.getLogger("kserve.warmup")
 
@@ -39,7 +43,11 @@ class Recorder:
             SampleError: the scrub rules cannot be used.
         """
         self._rate = settings.capture_rate
-        self._scrubber = scrubber_of(settings)
+        self._scrub: ScrubCount | None = None
+        if scrubber := scrubber_of(settings):
+            from kserve_warmup.serving.scrub_count import ScrubCount
+
+            self._scrub = ScrubCount(model, scrubber)
         max_bytes = settings.capture_max_mb << 20
         self._ring = Ring(folder, max_bytes)
         self.max_bytes = min(QUEUE_BYTES, max_bytes // LARGEST)
@@ -86,6 +94,8 @@ class Recorder:
                     self._write(lines)
                     lines, pending = [], 0
             self._write(lines)
+            if self._scrub:
+                self._scrub.tell()
 
     def _write(self, lines: list[bytes]) -> None:
         try:
@@ -102,14 +112,16 @@ class Recorder:
         self.flush()
         with self._writing:
             self._ring.close()
+            if self._scrub:
+                self._scrub.tell(end=True)
 
     def _line(self, make: Callable[[], Record]) -> bytes | None:
         """Return what is written of a record, None when it must not be."""
         try:
             record = make()
-            if self._scrubber is None:
+            if self._scrub is None:
                 return line(record)
-            kept = self._scrubber(decoded(record))
+            kept = self._scrub(decoded(record))
             return line(Record("", 0, kept.body, kept.headers, kept.path, kept.protocol, record.status, record.time))
         except Exception as error:  # noqa: BLE001  (an odd request must cost itself and no other)
             self._dropped["refused"].inc()

@@ -16,6 +16,7 @@ from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.samples.traffic import read, sample_traffic
 from kserve_warmup.serving.capture import Capture, folder_of, recorded_samples
 from kserve_warmup.serving.recorder import QUEUE_BYTES, Recorder
+from kserve_warmup.serving.scrub_count import ENOUGH
 from kserve_warmup.settings import WarmupSettings
 
 V1 = b'{"instances": [[1, 2], [3, 4]]}'
@@ -167,6 +168,45 @@ def test_nothing_private_reaches_the_disk(recorder, tmp_path):
     written = b"".join(lines(tmp_path / "m"))
     assert not any(name in written for name in (b"Anna", b"Berta", b"Carla"))
     assert (len(lines(tmp_path / "m")), dropped(one, "refused")) == (1, 2)
+
+
+def test_a_rule_that_was_never_applied_is_told_loudly_and_every_rule_is_counted(recorder, tmp_path, caplog):
+    rules = "[{input: who, action: hash}, {input: hwo, action: drop}, {input: rare, action: drop, optional: true}]"
+    (tmp_path / "rules.yaml").write_text(f"rules: {rules}")
+    one, enough, idle = (recorder(capture_scrub=str(tmp_path / "rules.yaml")) for _ in range(3))
+    for _ in range(3):
+        one.offer(call("v1", b'{"instances":[{"who":"Anna"}]}', {}, PATH))
+    one.flush()
+    assert not caplog.records
+    one.close()
+    idle.close()
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert "'hwo: drop' was never applied to any of 3 requests" in told
+    applied = [counted(one, rule) for rule in ("who: hash", "hwo: drop", "rare: drop")]
+    assert applied == [3, 0, 0]
+    for _ in range(ENOUGH):
+        enough.offer(call("v1", b'{"instances":[{"who":"Anna"}]}', {}, PATH))
+    enough.flush()
+    enough.flush()
+    enough.close()
+    assert len(caplog.records) == 2
+    assert f"any of {ENOUGH} requests" in caplog.records[1].getMessage()
+    assert recorded_samples(WarmupSettings(capture_dir=tmp_path), "m")
+
+
+def test_a_request_that_a_rule_cannot_be_applied_to_is_not_recorded(recorder, tmp_path):
+    (tmp_path / "rules.yaml").write_text("rules: [{path: '$..who', action: hash}]")
+    one = recorder(capture_scrub=str(tmp_path / "rules.yaml"))
+    for who in ("[" * 150 + '"Anna"' + "]" * 150, '"Anna"', "0.5", "true"):
+        one.offer(call("v1", b'{"instances":[{"who":%s}]}' % who.encode(), {}, PATH))
+    one.close()
+    assert (len(lines(tmp_path / "m")), dropped(one, "refused")) == (1, 3)
+    assert b"Anna" not in lines(tmp_path / "m")[0]
+
+
+def counted(recorder: Recorder, rule: str) -> float | None:
+    labels = {"model_name": recorder.name, "rule": rule}
+    return REGISTRY.get_sample_value("kserve_warmup_capture_scrubbed_total", labels)
 
 
 def test_a_share_of_the_requests_is_drawn(tmp_path):
