@@ -32,6 +32,7 @@ _DEEP = 14  # calls of a stratum that can afford them: frameworks recompile up t
 _KNOWN_DEEP = 3
 _FIRST_LOOK = 60  # calls of all strata before the strict test can end the evidence early
 _GROWTH = 1.05  # between looks
+_RECENT = 5  # calls that tell what the next one costs
 _NOISE = 0.05  # of a call, where too few calls tell
 
 
@@ -59,16 +60,15 @@ class _Stratum:
     calls: list[float] = field(default_factory=list)
     left_out: bool = False
     settling: Settling | None = None
+    cost: float = 0.0
+    """Seconds that the next call will take, as far as is known."""
+    evidence: float = 0.0
+    """Seconds that calls beyond the second have cost, one-off costs aside."""
 
-    @property
-    def cost(self) -> float:
-        """Seconds that the next call will take, as far as is known."""
-        return median_low(self.calls[1:][-5:] or self.calls)
-
-    @property
-    def evidence(self) -> float:
-        """Seconds that calls beyond the second have cost, one-off costs aside."""
-        return max(0, len(self.calls) - 2) * self.cost
+    def observe(self, seconds: float) -> None:
+        self.calls.append(seconds)
+        self.cost = median_low(self.calls[max(1, len(self.calls) - _RECENT) :] or self.calls)
+        self.evidence = max(0, len(self.calls) - 2) * self.cost
 
     @property
     def least(self) -> int:
@@ -159,7 +159,7 @@ class SteadyStateJudge(Generic[StratumT]):
             raise ValueError(f"a latency must be zero or a positive, finite number of seconds, not {seconds!r}")
         one = self._strata[stratum]
         self._pooled.append((one, len(one.calls)))
-        one.calls.append(seconds)
+        one.observe(seconds)
         if not self._done and len(self._pooled) >= self._next_look:
             self._look()
 
