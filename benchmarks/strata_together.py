@@ -1,8 +1,8 @@
 """Does the judge of all strata together stop soon, and when users are served at the plateau?
 
-Simulated processes with several strata: what strata share (HTTP, JSON, code that a JIT compiles) gets faster with every
-call of the process, what is a stratum's own with its own calls. Each is called as the judge asks, and as today: one call
-each, then one stratum after the other until the detector of a single series says steady.
+Simulated processes with several strata: what strata share (HTTP, JSON, code that a JIT compiles) gets faster with the
+calls of the process, what is a stratum's own with its own calls. Each is called as the judge asks, and as a detector
+that knows one series would have it: one call each, then one stratum after the other until it is steady.
 
     python -m benchmarks.strata_together            writes benchmarks/results/strata_together.json
     python -m benchmarks.strata_together --seed 5   other processes of the same kinds
@@ -60,7 +60,9 @@ class Process:
         shared: By the number of the process's call: 1 at the plateau. A stratum's ``part`` of it counts.
         extra: Seconds on top, by the number of the process's call: connections, routes, first imports.
         patterns: Factors of samples that take turns in a stratum.
-        noise: Spread of a call; ``wild`` the share of calls that are ``wilder`` times as dear; ``modes`` a line of factors.
+        noise: Spread of a call.
+        wild: Share of the calls that are ``wilder`` times as dear.
+        modes: Factors by the number of the process's call, that come and go for ever.
     """
 
     levels: list[float]
@@ -179,8 +181,8 @@ def own_decay(process: Process) -> None:
 
 
 def tier(process: Process) -> None:
-    """Shared code is compiled at call 30 or 200 of the process, which costs a call and makes all faster."""
-    at = int(process.rng.choice([30, 200]))
+    """Shared code is compiled at call 20 to 250 of the process, which costs a call and makes all faster."""
+    at = int(loguniform(process.rng, 20, 250))
     process.shared = np.ones(SHARED)
     process.shared[:at] = process.rng.uniform(1.1, 2.5)
     process.shared[at] = process.rng.uniform(2, 20)
