@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median, median_low
+from statistics import fmean, median, median_low
 
 __all__ = ["Settling", "common_noise", "learned_depth", "settle", "shared_fall"]
 
@@ -27,12 +27,13 @@ _BEFORE = 5  # calls that the newest is compared with: dearer than all of them, 
 _QUIET = 4  # a one-off cost at call k must be followed by 1 + k / 4 calls without, 1 + _MOST_QUIET at most
 _MOST_QUIET = 3  # what comes back every few calls, such as garbage collection, would wait for ever
 _WINDOW = 0.6  # newest share of the calls since the last one-off cost that must not fall
-_SHORT = 8  # calls: of fewer all count
-_FALL = 0.4  # share of the tolerance: a smaller fall is of no account
+_SHORT = 12  # calls: of fewer all count
+_FALL = 0.2  # share of the tolerance: a smaller fall is of no account
 _SIGNIFICANT = 2.5  # standard errors, of one stratum; there are many, and each false alarm costs calls
 _SHARED_SIGNIFICANT = 2.0  # standard errors, of all strata together
 _RISE = 3.0  # standard errors: a rise harms nobody, and may only be noise that comes in phases
-_RISE_WEIGHT = 15.0  # 60 calls
+_RISE_CALLS = 60  # of all strata; in fewer it may be two samples of different size
+_HARDLY = 4  # calls that say nothing about a fall by themselves
 _NOISE = 0.05  # of a call, where too few calls tell
 _FEW = 6  # differences of neighbours
 _PRIOR = 4  # calls' worth of the noise of all strata that a stratum's own noise is mixed with
@@ -49,7 +50,7 @@ class Settling:
         one_offs: The last call that paid a one-off cost, counted from 1; 0 if none did.
         level: Seconds: the median of the newer half of the calls since then.
         fall: How much cheaper the newer half of the newest calls is, as a logarithm; negative if they rise.
-        weight: What ``fall`` counts: its variance is that of one call divided by this. 0 if calls are too few.
+        weight: What ``fall`` counts: one over its variance. 0 if calls are too few.
         falls: Whether noise does not explain the fall.
         quiet: It does not fall, and enough calls came after the last one-off cost.
     """
@@ -78,20 +79,18 @@ def settle(calls: Sequence[float], common: float, tolerance: float) -> Settling:
         common: The noise that strata of this process have, as :func:`common_noise` tells it.
         tolerance: See :class:`~kserve_warmup.steady.SteadyStateDetector`.
     """
-    steps = _steps(calls)
-    own = median(steps) / _NORMAL if steps else 0.0
-    noise = math.sqrt((len(steps) * own**2 + _PRIOR * common**2) / (len(steps) + _PRIOR))
-    slack = 1 + min(max(_LEAST_SLACK, _NOISY * noise), _MOST_SLACK)
+    slack = 1 + min(max(_LEAST_SLACK, _NOISY * common), _MOST_SLACK)
     rising = len(calls) > 1 and calls[-1] > slack * max(calls[-1 - _BEFORE : -1])
     last = len(calls) - 1 if rising else _one_offs(calls, slack)
     rest = calls[last:]
-    fall, weight = _fall(rest[-max(_SHORT, math.ceil(len(rest) * _WINDOW)) :])
-    falls = weight > 1 and fall > max(_FALL * tolerance, _SIGNIFICANT * noise / math.sqrt(weight))
+    fall, weight = _fall(rest[-max(_SHORT, math.ceil(len(rest) * _WINDOW)) :], common)
+    falls = len(rest) > _HARDLY and fall > max(_FALL * tolerance, _SIGNIFICANT / math.sqrt(weight))
     quiet = not rising and not falls and len(rest) > min(last // _QUIET, _MOST_QUIET)
-    return Settling(len(calls), last, median_low(rest[len(rest) // 2 :]), fall, weight, falls, quiet)
+    typical = (calls[1:-1] or calls[:1]) if rising else rest
+    return Settling(len(calls), last, median_low(typical[len(typical) // 2 :]), fall, weight, falls, quiet)
 
 
-def shared_fall(strata: Iterable[Settling], noise: float, tolerance: float) -> float:
+def shared_fall(strata: Iterable[Settling], tolerance: float) -> float:
     """Return how much latency still falls when all strata are taken together, each against itself.
 
     As a logarithm, negative if it rises, and 0 if noise explains it or it is of no account.
@@ -101,8 +100,8 @@ def shared_fall(strata: Iterable[Settling], noise: float, tolerance: float) -> f
     if not weight:
         return 0.0
     fall = sum(one.fall * one.weight for one in found) / weight
-    error = noise / math.sqrt(weight)
-    rises = weight >= _RISE_WEIGHT and fall < -max(tolerance, _RISE * error)
+    error = 1 / math.sqrt(weight)
+    rises = sum(one.calls for one in found) >= _RISE_CALLS and fall < -max(tolerance, _RISE * error)
     return fall if rises or fall > max(_FALL * tolerance, _SHARED_SIGNIFICANT * error) else 0.0
 
 
@@ -128,11 +127,14 @@ def _one_offs(calls: Sequence[float], slack: float) -> int:
     return 0
 
 
-def _fall(calls: Sequence[float]) -> tuple[float, float]:
+def _fall(calls: Sequence[float], common: float) -> tuple[float, float]:
+    """How much cheaper the newer half is, as a logarithm, and one over the variance of that."""
     half = len(calls) // 2
     if not half:
         return 0.0, 0.0
-    older, newer = (
-        sum(math.log(max(call, _TINY)) for call in part) / len(part) for part in (calls[:half], calls[half:])
-    )
-    return older - newer, half * (len(calls) - half) / len(calls)
+    halves = [[math.log(max(call, _TINY)) for call in part] for part in (calls[:half], calls[half:])]
+    older, newer = (fmean(part) for part in halves)
+    squares = sum((value - mean) ** 2 for part, mean in zip(halves, (older, newer), strict=True) for value in part)
+    # inside the halves, so that no drift is taken for noise; few calls may agree by chance
+    variance = (squares + _PRIOR * common**2) / (len(calls) - 2 + _PRIOR)
+    return older - newer, half * (len(calls) - half) / len(calls) / max(variance, _TINY)

@@ -81,7 +81,13 @@ class _Stratum:
         self.calls.append(seconds)
         self.seconds += seconds
         self.cost = median_low(self.calls[max(1, len(self.calls) - _RECENT) :] or self.calls)
-        self.evidence = max(0, len(self.calls) - 2) * self.cost
+        if len(self.calls) > 2:  # noqa: PLR2004
+            self.evidence += min(seconds, self.cost)
+
+    def settle(self, noise: float, tolerance: float) -> Settling:
+        self.settling = settle(self.calls, noise, tolerance)
+        self.evidence = sum(min(call, self.settling.level) for call in self.calls[2:])
+        return self.settling
 
     @property
     def least(self) -> int:
@@ -132,7 +138,7 @@ class SteadyStateJudge(Generic[StratumT]):
         self._next_look = 0
         self._depth = 0
         self._fall = 0.0
-        self._flat = self._done = False
+        self._flat = self._late = self._done = False
 
     @property
     def steady(self) -> bool:
@@ -222,7 +228,8 @@ class SteadyStateJudge(Generic[StratumT]):
         """Those whose next call fits into the budget, as long as it may tell something."""
         spent = self._spent
         affordable = [one for one in candidates if spent + one.cost <= self._limits.budget]
-        shallow = [one for one in affordable if len(one.calls) < self._limits.deep]
+        limit = self._limits.chase if self._late else self._limits.budget
+        shallow = [one for one in candidates if len(one.calls) < self._limits.deep and spent + one.cost <= limit]
         enough = spent >= (_FREE if len(self._pooled) >= _FEW else _CHEAP)
         return shallow or ([] if self._flat and enough else affordable)
 
@@ -241,19 +248,22 @@ class SteadyStateJudge(Generic[StratumT]):
 
         if self._fall:
             return [one for one in candidates if worth(one, self._fall)]
-        moving = ((one, one.settling) for one in candidates if one.settling and not one.settling.quiet)
+        moving = ((one, one.settling) for one in candidates if one.settling and self._moves(one))
         return [one for one, settling in moving if worth(one, settling.fall if settling.falls else 0.0)]
+
+    def _moves(self, one: _Stratum) -> bool:
+        """Whether it is not settled by itself; a compilation that was to come, as with others, needs no quiet after."""
+        return one.settling is None or not (one.settling.quiet or len(one.calls) == self._depth)
 
     # --- What the calls say -------------------------------------------------------------------------------------------
 
     def _look(self) -> None:
         called = [one for one in self._strata.values() if one.calls and not one.left_out]
         noise = common_noise(one.calls for one in called)
-        for one in called:
-            one.settling = settle(one.calls, noise, self.tolerance)
-        found = [one.settling for one in called if one.settling]
+        found = [one.settle(noise, self.tolerance) for one in called]
+        self._late = any(one.one_offs > 2 for one in found)  # noqa: PLR2004
         self._depth = learned_depth(found)
-        self._fall = shared_fall(found, noise, self.tolerance)
+        self._fall = shared_fall(found, self.tolerance)
         relative = self._relative()
         self._flat = len(relative) >= _FIRST_LOOK and is_flat(newest_calls(relative), len(relative), self.tolerance)
         if len(self._pooled) >= _FIRST_LOOK:
@@ -272,7 +282,7 @@ class SteadyStateJudge(Generic[StratumT]):
             return "not called"
         if len(one.calls) < min(one.least, 2):
             return "called too few times to tell"
-        if one.settling is None or not one.settling.quiet:
+        if self._moves(one):
             return "its latency still moves"
         if len(one.calls) < self._depth:
             return f"others were compiled again at call {self._depth}, which it did not reach"
