@@ -32,7 +32,7 @@ _FALL = 0.2  # share of the tolerance: a smaller fall is of no account
 _SIGNIFICANT = 2.5  # standard errors, of one stratum; there are many, and each false alarm costs calls
 _SHARED_SIGNIFICANT = 2.0  # standard errors, of all strata together
 _RISE = 3.0  # standard errors: a rise harms nobody, and may only be noise that comes in phases
-_RISE_CALLS = 60  # of all strata; in fewer it may be two samples of different size
+_RISE_CALLS = 12  # of all strata
 _HARDLY = 4  # calls that say nothing about a fall by themselves
 _NOISE = 0.05  # of a call, where too few calls tell
 _FEW = 6  # differences of neighbours
@@ -101,7 +101,7 @@ def shared_fall(strata: Iterable[Settling], tolerance: float) -> float:
         return 0.0
     fall = sum(one.fall * one.weight for one in found) / weight
     error = 1 / math.sqrt(weight)
-    rises = sum(one.calls for one in found) >= _RISE_CALLS and fall < -max(tolerance, _RISE * error)
+    rises = sum(one.calls for one in found) >= _RISE_CALLS and fall < -max(tolerance / 2, _RISE * error)
     return fall if rises or fall > max(_FALL * tolerance, _SHARED_SIGNIFICANT * error) else 0.0
 
 

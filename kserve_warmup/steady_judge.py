@@ -30,6 +30,7 @@ _CHEAP = 0.25  # seconds of evidence that are bought in any case if there are
 _FEW = 160  # calls or fewer
 _CHASE_SHARE = 0.4  # of the seconds that an oracle would have paid too: evidence that may be bought while it moves
 _FIRST_LOOK = 60  # calls of all strata before the strict test can end the evidence early
+_FORGIVEN = 350  # calls of a series that noise is forgiven as much as here when the budget is spent
 _GROWTH = 1.05  # between looks
 _RECENT = 5  # calls that tell what the next one costs
 
@@ -138,7 +139,7 @@ class SteadyStateJudge(Generic[StratumT]):
         self._next_look = 0
         self._depth = 0
         self._fall = 0.0
-        self._flat = self._late = self._done = False
+        self._flat = self._uneven = self._late = self._done = False
 
     @property
     def steady(self) -> bool:
@@ -246,7 +247,7 @@ class SteadyStateJudge(Generic[StratumT]):
         def worth(one: _Stratum, fall: float) -> bool:
             return spent + one.cost <= chase * (2 if fall > self.tolerance else 1)
 
-        if self._fall:
+        if self._fall or self._uneven:
             return [one for one in candidates if worth(one, self._fall)]
         moving = ((one, one.settling) for one in candidates if one.settling and self._moves(one))
         return [one for one, settling in moving if worth(one, settling.fall if settling.falls else 0.0)]
@@ -254,6 +255,10 @@ class SteadyStateJudge(Generic[StratumT]):
     def _moves(self, one: _Stratum) -> bool:
         """Whether it is not settled by itself; a compilation that was to come, as with others, needs no quiet after."""
         return one.settling is None or not (one.settling.quiet or len(one.calls) == self._depth)
+
+    def _little(self, fall: float) -> bool:
+        """Whether what is still to come of a fall stays within the tolerance."""
+        return abs(fall) <= self.tolerance / 2
 
     # --- What the calls say -------------------------------------------------------------------------------------------
 
@@ -265,7 +270,10 @@ class SteadyStateJudge(Generic[StratumT]):
         self._depth = learned_depth(found)
         self._fall = shared_fall(found, self.tolerance)
         relative = self._relative()
-        self._flat = len(relative) >= _FIRST_LOOK and is_flat(newest_calls(relative), len(relative), self.tolerance)
+        if len(relative) >= _FIRST_LOOK:
+            newest, calls = newest_calls(relative), len(relative)
+            self._flat = is_flat(newest, calls, self.tolerance)
+            self._uneven = not self._flat and not is_flat(newest, max(calls, _FORGIVEN), self.tolerance)
         if len(self._pooled) >= _FIRST_LOOK:
             self._next_look = math.ceil(len(self._pooled) * _GROWTH)
 
@@ -282,10 +290,10 @@ class SteadyStateJudge(Generic[StratumT]):
             return "not called"
         if len(one.calls) < min(one.least, 2):
             return "called too few times to tell"
-        if self._moves(one):
+        if self._moves(one) and not (one.settling and one.settling.falls and self._little(one.settling.fall)):
             return "its latency still moves"
         if len(one.calls) < self._depth:
             return f"others were compiled again at call {self._depth}, which it did not reach"
-        if self._fall:
+        if not self._little(self._fall) and (self._fall > 0 or len(self._pooled) >= _FIRST_LOOK):
             return f"the latency of all strata still {'falls' if self._fall > 0 else 'rises'}"
         return None if self._done else "more calls are needed to tell"
