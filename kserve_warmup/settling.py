@@ -82,7 +82,7 @@ def settle(calls: Sequence[float], common: float, tolerance: float) -> Settling:
     slack = 1 + min(max(_LEAST_SLACK, _NOISY * common), _MOST_SLACK)
     rising = len(calls) > 1 and calls[-1] > slack * max(calls[-1 - _BEFORE : -1])
     last = len(calls) - 1 if rising else _one_offs(calls, slack)
-    rest = calls[last:]
+    rest = calls[max(last, 1) :] or calls  # the first call is slow by a little even where nothing is compiled
     fall, weight = _fall(rest[-max(_SHORT, math.ceil(len(rest) * _WINDOW)) :], common)
     falls = len(rest) > _HARDLY and fall > max(_FALL * tolerance, _SIGNIFICANT / math.sqrt(weight))
     quiet = not rising and not falls and len(rest) > min(last // _QUIET, _MOST_QUIET)
