@@ -16,20 +16,28 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median, median_low
+from statistics import fmean, median, median_low
 
-__all__ = ["Settling", "learned_depth", "settle", "shared_fall", "spread"]
+__all__ = ["Settling", "common_noise", "learned_depth", "settle", "shared_fall"]
 
 _LEAST_SLACK = 0.5  # a call counts as one-off cost from this share above all later ones
 _MOST_SLACK = 2.0  # compiling is dearer than that, however noisy the calls are
 _NOISY = 4.0  # spreads: less above all later calls may be noise
 _BEFORE = 5  # calls that the newest is compared with: dearer than all of them, it may be the first of a recompilation
-_QUIET = 4  # a one-off cost at call k must be followed by 1 + k / 4 calls without
+_QUIET = 4  # a one-off cost at call k must be followed by 1 + k / 4 calls without, 1 + _MOST_QUIET at most
+_MOST_QUIET = 3  # what comes back every few calls, such as garbage collection, would wait for ever
 _WINDOW = 0.6  # newest share of the calls since the last one-off cost that must not fall
-_FALL = 0.5  # share of the tolerance: a smaller fall is of no account
+_SHORT = 12  # calls: of fewer all count
+_FALL = 0.2  # share of the tolerance: a smaller fall is of no account
 _SIGNIFICANT = 2.5  # standard errors, of one stratum; there are many, and each false alarm costs calls
 _SHARED_SIGNIFICANT = 2.0  # standard errors, of all strata together
+_RISE = 3.0  # standard errors: a rise harms nobody, and may only be noise that comes in phases
+_RISE_CALLS = 12  # of all strata
+_HARDLY = 4  # calls that say nothing about a fall by themselves
+_NOISE = 0.05  # of a call, where too few calls tell
+_FEW = 6  # differences of neighbours
 _PRIOR = 4  # calls' worth of the noise of all strata that a stratum's own noise is mixed with
+_NORMAL = 0.6745 * math.sqrt(2)  # median difference of two values of a normal distribution, in its spreads
 _TINY = 1e-9  # seconds: clocks are coarse
 
 
@@ -38,29 +46,29 @@ class Settling:
     """What the calls of one stratum say.
 
     Attributes:
+        calls: How many they are.
         one_offs: The last call that paid a one-off cost, counted from 1; 0 if none did.
         level: Seconds: the median of the newer half of the calls since then.
         fall: How much cheaper the newer half of the newest calls is, as a logarithm; negative if they rise.
-        weight: What ``fall`` counts: its variance is that of one call divided by this. 0 if calls are too few.
-        quiet: Enough calls came after the last one-off cost, and they don't fall by themselves.
+        weight: What ``fall`` counts: one over its variance. 0 if calls are too few.
+        falls: Whether noise does not explain the fall.
+        quiet: It does not fall, and enough calls came after the last one-off cost.
     """
 
+    calls: int
     one_offs: int
     level: float
     fall: float
     weight: float
+    falls: bool
     quiet: bool
 
 
-def spread(calls: Sequence[float]) -> float | None:
-    """Return the noise of one call as a share of its latency, None if there are fewer than four calls.
-
-    From the differences of neighbours after the first call, so that neither a fall nor a few wild calls count.
-    """
-    if len(calls) < 4:  # noqa: PLR2004
-        return None
-    steps = [abs(math.log(max(newer, _TINY) / max(older, _TINY))) for older, newer in pairwise(calls[1:])]
-    return median(steps) / (0.6745 * math.sqrt(2))  # of a normal distribution
+def common_noise(strata: Iterable[Sequence[float]]) -> float:
+    """Return the spread of a call as a share of its latency, from the calls of all strata."""
+    steps = [step for calls in strata for step in _steps(calls)]
+    noise = median(steps) / _NORMAL if steps else 0.0
+    return noise if len(steps) >= _FEW else max(noise, _NOISE)
 
 
 def settle(calls: Sequence[float], common: float, tolerance: float) -> Settling:
@@ -68,44 +76,46 @@ def settle(calls: Sequence[float], common: float, tolerance: float) -> Settling:
 
     Args:
         calls: Latencies in seconds, from the first call on.
-        common: The noise that strata of this process have, as :func:`spread` tells it.
+        common: The noise that strata of this process have, as :func:`common_noise` tells it.
         tolerance: See :class:`~kserve_warmup.steady.SteadyStateDetector`.
     """
-    own = spread(calls)
-    noise = common
-    if own is not None:
-        noise = math.sqrt((len(calls) * own**2 + _PRIOR * common**2) / (len(calls) + _PRIOR))
-    slack = 1 + min(max(_LEAST_SLACK, _NOISY * noise), _MOST_SLACK)
+    slack = 1 + min(max(_LEAST_SLACK, _NOISY * common), _MOST_SLACK)
     rising = len(calls) > 1 and calls[-1] > slack * max(calls[-1 - _BEFORE : -1])
     last = len(calls) - 1 if rising else _one_offs(calls, slack)
-    rest = calls[last:]
-    newest = rest[-max(2, math.ceil(len(rest) * _WINDOW)) :]
-    fall, weight = _fall(newest)
-    falls = weight > 1 and fall > _FALL * tolerance and fall > _SIGNIFICANT * noise / math.sqrt(weight)
-    quiet = not rising and not falls and len(rest) > last // _QUIET
-    return Settling(last, median_low(rest[len(rest) // 2 :]), fall, weight, quiet)
+    rest = calls[max(last, 1) :] or calls  # the first call is slow by a little even where nothing is compiled
+    fall, weight = _fall(rest[-max(_SHORT, math.ceil(len(rest) * _WINDOW)) :], common)
+    falls = len(rest) > _HARDLY and fall > max(_FALL * tolerance, _SIGNIFICANT / math.sqrt(weight))
+    quiet = not rising and not falls and len(rest) > min(last // _QUIET, _MOST_QUIET)
+    typical = (calls[1:-1] or calls[:1]) if rising else rest
+    return Settling(len(calls), last, median_low(typical[len(typical) // 2 :]), fall, weight, falls, quiet)
 
 
-def shared_fall(strata: Iterable[Settling], noise: float, tolerance: float) -> bool:
-    """Return whether latency still falls when all strata are taken together, each against itself."""
+def shared_fall(strata: Iterable[Settling], tolerance: float) -> float:
+    """Return how much latency still falls when all strata are taken together, each against itself.
+
+    As a logarithm, negative if it rises, and 0 if noise explains it or it is of no account.
+    """
     found = list(strata)
     weight = sum(one.weight for one in found)
     if not weight:
-        return False
+        return 0.0
     fall = sum(one.fall * one.weight for one in found) / weight
-    return fall > _FALL * tolerance and fall > _SHARED_SIGNIFICANT * noise / math.sqrt(weight)
+    error = 1 / math.sqrt(weight)
+    rises = sum(one.calls for one in found) >= _RISE_CALLS and fall < -max(tolerance / 2, _RISE * error)
+    return fall if rises or fall > max(_FALL * tolerance, _SHARED_SIGNIFICANT * error) else 0.0
 
 
-def learned_depth(strata: Iterable[tuple[Settling, int]]) -> int:
-    """Return the last call at which most of the strata that went beyond it paid a one-off cost, and two at least.
-
-    Args:
-        strata: What each stratum's calls say, and how many they are.
-    """
+def learned_depth(strata: Iterable[Settling]) -> int:
+    """Return the last call at which most of the strata that got so far paid a one-off cost, and two at least."""
     found = list(strata)
-    depths = Counter(one.one_offs for one, _ in found)
-    beyond = {depth: sum(calls > depth for _, calls in found) for depth in depths}
+    depths = Counter(one.one_offs for one in found)
+    beyond = {depth: sum(one.calls > depth for one in found) for depth in depths}
     return max((d for d, count in depths.items() if count > 1 and count * 2 >= beyond[d]), default=0)
+
+
+def _steps(calls: Sequence[float]) -> list[float]:
+    """How much each call differs from the one before, without the first, which compiles."""
+    return [abs(math.log(max(newer, _TINY) / max(older, _TINY))) for older, newer in pairwise(calls[1:])]
 
 
 def _one_offs(calls: Sequence[float], slack: float) -> int:
@@ -117,11 +127,14 @@ def _one_offs(calls: Sequence[float], slack: float) -> int:
     return 0
 
 
-def _fall(calls: Sequence[float]) -> tuple[float, float]:
+def _fall(calls: Sequence[float], common: float) -> tuple[float, float]:
+    """How much cheaper the newer half is, as a logarithm, and one over the variance of that."""
     half = len(calls) // 2
     if not half:
         return 0.0, 0.0
-    older, newer = (
-        sum(math.log(max(call, _TINY)) for call in part) / len(part) for part in (calls[:half], calls[half:])
-    )
-    return older - newer, half * (len(calls) - half) / len(calls)
+    halves = [[math.log(max(call, _TINY)) for call in part] for part in (calls[:half], calls[half:])]
+    older, newer = (fmean(part) for part in halves)
+    squares = sum((value - mean) ** 2 for part, mean in zip(halves, (older, newer), strict=True) for value in part)
+    # inside the halves, so that no drift is taken for noise; few calls may agree by chance
+    variance = (squares + _PRIOR * common**2) / (len(calls) - 2 + _PRIOR)
+    return older - newer, half * (len(calls) - half) / len(calls) / max(variance, _TINY)
