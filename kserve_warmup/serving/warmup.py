@@ -195,7 +195,7 @@ class Warmup:
         """Publish the report: the model is about to say that it is ready."""
         if not self.report.strata:
             return
-        gc.collect()  # the warm-up's garbage would otherwise be collected during a user's first requests
+        gc.collect(1)  # what the warm-up left would otherwise be collected during a user's first requests
         self.report = replace(self.report, timeline=self.clock.ready())
         metrics.publish(self.report)
         if self.settings.report is not None:
