@@ -5,7 +5,7 @@ import pytest
 from kserve_warmup import figures
 from kserve_warmup.report import StratumReport
 
-STRATUM = StratumReport("v2", "image:FP32[64]", 8, 1.0, 40, 1.0, 50.0, 2.0, converged=True, failures=0, error=None)
+STRATUM = StratumReport("v2", "image:FP32[N,64]", 8, 1.0, 40, 1.0, 50.0, 2.0, converged=True, failures=0, error=None)
 
 
 @pytest.mark.parametrize(
