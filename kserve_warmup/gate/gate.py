@@ -188,7 +188,16 @@ class Gate:
                 self._tell("failed", f"{why}; mend or remove the sample, or set --on-failure serve")
                 return False
             logger.error("%s; these requests are served COLD", why)
-        self._tell("ready", f"{sum(s.converged for r in reports for s in r.strata)} of {strata} strata steady")
+        refused = [(r.model, s) for r in reports for s in r.refused]
+        if len(refused) == strata and self.settings.on_missing_samples == "fail":
+            self._tell("failed", f"the server refuses all {strata} strata: nothing is left to warm with")
+            return False
+        if refused:
+            model, first = refused[0]
+            what = f"{len(refused)} of {strata} strata are refused and left out, first {model} {first.protocol}"
+            logger.warning("%s %s batch %d: %s", what, first.signature, first.batch, first.error)
+        steady = sum(s.converged for r in reports for s in r.strata)
+        self._tell("ready", f"{steady} of {strata} strata steady{f', {len(refused)} refused' if refused else ''}")
         gc.collect()
         return True
 
