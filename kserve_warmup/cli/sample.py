@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from kserve_warmup.cli.console import output, warn
 from kserve_warmup.cli.inspect import print_set, summary
 from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
@@ -137,8 +137,8 @@ def run(
         print_set(selected)
         _print_left_out(selected)
         for note in selected.selection.get("notes", ()):
-            sys.stderr.write(f"note: {note}\n")
-        Console().print(f"{len(selected)} of {tally.requests:,} requests → {out}", highlight=False, soft_wrap=True)
+            warn(f"note: {note}")
+        output().say(f"{len(selected)} of {tally.requests:,} requests → {out}")
 
 
 def _engine(name: EngineName, jobs: int | None, address: str | None) -> Engine:
@@ -196,7 +196,8 @@ def _report_bad(tally: Tally) -> None:
     if lines:
         cut = f", {tally.unfinished} of them unfinished at a file's end" if tally.unfinished else ""
         sys.stderr.write(f"skipped {tally.bad} of {tally.bad + tally.requests} records{cut}:\n")
-        sys.stderr.writelines(f"  {line}\n" for line in lines)
+        for line in lines:
+            warn(f"  {line}")
     if tally.passed_over:
         sys.stderr.write(f"passed over {tally.passed_over} requests outside the time or status asked for\n")
 
@@ -206,10 +207,10 @@ def _print_left_out(selected: SampleSet) -> None:
     left_out = selected.selection.get("left_out")
     if not left_out:
         return
-    print_line = Console().print
+    print_line = output().say
     strata, first = left_out["strata"], left_out["first"]
-    print_line(f"{strata:,} strata, {share(left_out['share'])} of the traffic, have no sample:", highlight=False)
+    print_line(f"{strata:,} strata, {share(left_out['share'])} of the traffic, have no sample:")
     for stratum in first:
-        print_line(f"  {share(stratum['share'])}  {stratum['stratum']}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"  {share(stratum['share'])}  {stratum['stratum']}")
     if strata > len(first):
-        print_line(f"  … and {strata - len(first):,} more: give more --max-samples, or --shapes buckets", markup=False)
+        print_line(f"  … and {strata - len(first):,} more: give more --max-samples, or --shapes buckets")
