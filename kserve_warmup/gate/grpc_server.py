@@ -35,9 +35,9 @@ class GrpcServer:
                 answer = await self._ask(samples.model)
             except grpc.aio.AioRpcError as error:
                 self.drop()
-                raise ServerGoneError(f"{samples.model} at {self.address}: {told(error)}") from error
+                raise ServerGoneError(f"{samples.model} is not ready", f"{self.address}: {told(error)}") from error
             if answer != GRPC_READY:
-                raise ServerGoneError(f"{samples.model} is not ready at {self.address}")
+                raise ServerGoneError(f"{samples.model} is not ready", f"{self.address} says so")
 
     async def marks(self) -> Marks:
         """Return marks that are equal to no others."""
