@@ -27,6 +27,8 @@ from kserve_warmup.samples.sources.record import ReadOptions
 from kserve_warmup.samples.store import SampleSet, check_target
 from kserve_warmup.samples.traffic import FORMATS, Job, Tally, sample_traffic
 
+_SIZE = re.compile(r"(?P<count>\d{1,15}) ?(?P<unit>|[KMG]i?B)", re.IGNORECASE)
+_UNITS = {"": 0, "KB": 10, "KIB": 10, "MB": 20, "MIB": 20, "GB": 30, "GIB": 30}
 _INPUT = re.compile(r"(?P<name>.+?):(?P<type>[A-Z0-9]+)(?:\[(?P<shape>[0-9, ]*)\])?")
 
 
@@ -60,6 +62,9 @@ def run(
     max_bytes: Annotated[
         int | None, typer.Option(min=1, help="Bytes of all bodies together, such as 900000 for a ConfigMap.")
     ] = None,
+    max_body: Annotated[
+        str, typer.Option(metavar="SIZE", help="Larger requests are left out, such as 16MB or a number of bytes.")
+    ] = "256MB",
     seed: Annotated[int, typer.Option(help="Another seed keeps other requests.")] = 0,
     shapes: Annotated[
         Shapes, typer.Option(help="buckets: inputs are alike when their sizes round up to the same power of two.")
@@ -111,7 +116,13 @@ def run(
     """Choose requests that stand for recorded traffic, and write them as a sample set."""
     job = Job(
         Limits(per_stratum, max_samples, max_bytes, seed),
-        ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or [])), dict(map(_columns, columns or [])), model),
+        ReadOptions(
+            _sizes(batch_sizes),
+            dict(map(_input, inputs or [])),
+            dict(map(_columns, columns or [])),
+            model,
+            _bytes(max_body),
+        ),
         buckets=shapes is Shapes.BUCKETS,
         since=_time("--since", since),
         until=_time("--until", until),
@@ -161,6 +172,13 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
         raise SampleError(f"--batch-sizes {text!r}: write sizes with commas between them, such as 1,8") from None
+
+
+def _bytes(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if not match or not int(match["count"]):
+        raise SampleError(f"--max-body {text!r}: write a size such as 256MB, or a number of bytes")
+    return int(match["count"]) << _UNITS[match["unit"].upper()]
 
 
 def _input(text: str) -> tuple[str, TensorSpec]:
