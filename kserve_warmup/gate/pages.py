@@ -102,6 +102,8 @@ class _Complaints:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
+        if isinstance(error, ValueError) and "Invalid file descriptor" in str(error):
+            return  # asyncio would listen again on a port that was closed meanwhile
         if not (isinstance(error, OSError) and error.errno in _EXHAUSTED):
             loop.default_exception_handler(context)
         elif loop.time() >= self._next:

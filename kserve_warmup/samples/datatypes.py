@@ -117,7 +117,7 @@ def elements(name: str, shape: Sequence[int]) -> int:
     if len(shape) > MOST_DIMENSIONS:
         raise SampleError(f"input {name!r}: its shape has {len(shape)} dimensions, more than {MOST_DIMENSIONS}")
     count = math.prod(shape)
-    if min(shape, default=0) < 0 or count > _MOST_ELEMENTS:
+    if count > _MOST_ELEMENTS or (shape and min(shape) < 0):
         raise SampleError(f"input {name!r}: its shape {str(list(shape))[:200]} is beyond what an array can have")
     return count
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -49,7 +48,7 @@ def _cut(head: bytes) -> bool:
 
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each row of a log, or for each batch of rows of a table."""
-    csv.field_size_limit(min(options.max_line, sys.maxsize))
+    csv.field_size_limit(options.max_line)
     number = 0
     try:
         with opened(part.file) as stream:

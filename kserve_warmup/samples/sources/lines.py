@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import BinaryIO
 
 from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part
-from kserve_warmup.samples.sources.storage import UNREADABLE, compressed, exactly, opened, size
+from kserve_warmup.samples.sources.storage import UNREADABLE, compressed, opened, size
 
 _FIRST = 2**24
 _CHUNK = 2**20
@@ -97,5 +97,5 @@ def delimited(file: str) -> bool:
     with opened(file) as stream:
         if stream.read(1) != b"{":
             return False
-        first = exactly(stream, _FIRST).partition(b"\n")[0]
+        first = stream.readline(_FIRST)
         return len(first) == _FIRST or first.rstrip().endswith(b"}")
