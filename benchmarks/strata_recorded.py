@@ -7,8 +7,8 @@ Recorded: in a process that has just loaded the model, all strata of the demo's 
 own path, with cold compile caches. The series lie in ``results/strata_series.json``. Replayed: the k-th call of a
 stratum costs what it cost there, in whatever order it is asked for. ``oracle_seconds``: the first two calls of each
 stratum, and one-off costs later on. ``missed``: one-off costs that users pay: calls after the stop that cost thrice the
-level and 20 ms more, which is longer than a neighbour on the same cores delays a call. ``after``: the median of the next
-30 calls over that of the last third of the series, of the median stratum; a loaded machine moves it.
+level and 20 ms more, which is longer than a neighbour on the same cores delays a call. ``after``: the median of the
+next 30 calls over that of the last third of the series, of the median stratum; a loaded machine moves it.
 """
 
 from __future__ import annotations

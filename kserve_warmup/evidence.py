@@ -17,7 +17,7 @@ from kserve_warmup.steady import is_flat, newest_calls
 
 __all__ = ["KNOWN", "NEW", "Findings", "Limits", "StratumCalls", "choose", "find"]
 
-_FREE = 0.1  # seconds of evidence that are bought in any case: nobody notices, and quick code is compiled late
+_FREE = 0.03  # seconds of evidence that are bought in any case: nobody notices, and quick code is compiled late
 _CHEAP = 0.25  # seconds of evidence that are bought in any case while there are
 _FEW = 160  # calls or fewer
 _PROPORTION = 0.4  # of the seconds that could not be saved: evidence that may be bought while something moves
@@ -25,6 +25,7 @@ _POOLED = 60  # calls of all strata, without their one-off costs, from which on 
 _FORGIVEN = 350  # calls at which that test forgives as much noise as is forgiven once the budget is spent
 _GROWTH = 1.05  # from this many calls to the next look
 _RECENT = 5  # calls that tell what the next one costs
+_ONE_OFF = 2  # levels: what a call took beyond that is no price of evidence
 _TWICE = 2  # calls of each stratum that are made in any case: the first pays, the second shows
 
 
@@ -84,12 +85,12 @@ class StratumCalls:
         self.total += seconds
         self.cost = median_low(self.seconds[max(1, self.calls - _RECENT) :] or self.seconds)
         if self.calls > _TWICE:
-            self.evidence += min(seconds, self.cost)
+            self.evidence += min(seconds, _ONE_OFF * self.cost)
 
     def settle(self, noise: float, tolerance: float) -> Settling:
         """Judge the calls so far; there is at least one."""
         self.settling = settle(self.seconds, noise, tolerance)
-        self.evidence = sum(min(seconds, self.settling.level) for seconds in self.seconds[_TWICE:])
+        self.evidence = sum(min(seconds, _ONE_OFF * self.settling.level) for seconds in self.seconds[_TWICE:])
         return self.settling
 
 
@@ -191,8 +192,9 @@ def _scouts(strata: Sequence[StratumCalls], limits: Limits, spent: float, chase:
 
 def _affordable(strata: Sequence[StratumCalls], findings: Findings, limits: Limits, spent: float) -> list[StratumCalls]:
     """Return those whose next call fits into the budget, as long as it may tell something."""
-    limit = limits.chase if findings.late else limits.budget
-    shallow = [one for one in strata if one.calls < limits.deep and spent + one.cost <= limit]
+    shallow = [one for one in strata if one.calls < limits.deep and spent + one.cost <= limits.budget]
+    if findings.late:  # one more reason to go deep, where it can be reached
+        shallow += [one for one in strata if 0 < (limits.deep - one.calls) * one.cost <= limits.chase - spent]
     if shallow:
         return shallow
     enough = spent >= (_FREE if sum(one.calls for one in strata) >= _FEW else _CHEAP)
