@@ -18,7 +18,7 @@ from kserve_warmup.steady import is_flat, newest_calls
 __all__ = ["KNOWN", "NEW", "Findings", "Limits", "StratumCalls", "choose", "find"]
 
 _FREE = 0.03  # seconds of evidence that are bought in any case: nobody notices, and quick code is compiled late
-_CHEAP = 0.25  # seconds of evidence that are bought in any case while there are
+_CHEAP = 0.4  # seconds of evidence that are bought in any case while there are
 _FEW = 160  # calls or fewer
 _PROPORTION = 0.4  # of the seconds that could not be saved: evidence that may be bought while something moves
 _POOLED = 60  # calls of all strata, without their one-off costs, from which on they are tested as one series
