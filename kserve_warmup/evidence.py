@@ -99,7 +99,7 @@ class Findings:
     """What the calls of all strata say together.
 
     Attributes:
-        depth: The last call at which strata were compiled again, as more than one of them showed.
+        depth: The last call up to which strata pay one-off costs, as more than one of them showed.
         late: Whether one was compiled again after its second call.
         fall: How much all still fall, as a logarithm; negative if they rise, 0 if noise explains it.
         flat: Whether all calls, as one series, pass the test of :class:`~kserve_warmup.steady.SteadyStateDetector`.

@@ -12,7 +12,6 @@ Three things can be seen in few calls, and each has a test of its own:
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -106,11 +105,14 @@ def shared_fall(strata: Iterable[Settling], tolerance: float) -> float:
 
 
 def learned_depth(strata: Iterable[Settling]) -> int:
-    """Return the last call at which most of the strata that got so far paid a one-off cost, and two at least."""
+    """Return the last call up to which strata pay one-off costs: two at least, and most of those that got further."""
     found = list(strata)
-    depths = Counter(one.one_offs for one in found)
-    beyond = {depth: sum(one.calls > depth for one in found) for depth in depths}
-    return max((d for d, count in depths.items() if count > 1 and count * 2 >= beyond[d]), default=0)
+
+    def usual(depth: int) -> bool:
+        late, further = sum(one.one_offs >= depth for one in found), sum(one.calls > depth for one in found)
+        return late > 1 and late * 2 >= further
+
+    return max(filter(usual, {one.one_offs for one in found}), default=0)
 
 
 def _steps(calls: Sequence[float]) -> list[float]:
