@@ -26,6 +26,7 @@ _FORGIVEN = 350  # calls at which that test forgives as much noise as is forgive
 _GROWTH = 1.05  # from this many calls to the next look
 _RECENT = 5  # calls that tell what the next one costs
 _ONE_OFF = 2  # levels: what a call took beyond that is no price of evidence
+_AS_FAST = 1.25  # of a known level: the rest is the path's own work
 _TWICE = 2  # calls of each stratum that are made in any case: the first pays, the second shows
 
 
@@ -75,8 +76,8 @@ class StratumCalls:
 
     @property
     def least(self) -> int:
-        """Calls that it needs in any case; one is enough if it was as fast as on an earlier path."""
-        fast = self.known is not None and self.calls > 0 and self.seconds[0] <= self.known
+        """Calls that it needs in any case; one is enough if it was about as fast as on an earlier path."""
+        fast = self.known is not None and self.calls > 0 and self.seconds[0] <= _AS_FAST * self.known
         return 1 if fast else _TWICE
 
     def observe(self, seconds: float) -> None:
