@@ -21,9 +21,11 @@ _FREE = 0.03  # seconds of evidence that are bought in any case: nobody notices,
 _CHEAP = 0.4  # seconds of evidence that are bought in any case while there are
 _FEW = 160  # calls or fewer
 _PROPORTION = 0.4  # of the seconds that could not be saved: evidence that may be bought while something moves
+_MOVED = 1.2  # the first call over the second, or the second over an earlier path's: the second may have compiled
 _POOLED = 60  # calls of all strata, without their one-off costs, from which on they are tested as one series
 _FORGIVEN = 350  # calls at which that test forgives as much noise as is forgiven once the budget is spent
 _GROWTH = 1.05  # from this many calls to the next look
+_TINY = 1e-9  # seconds: clocks are coarse
 _RECENT = 5  # calls that tell what the next one costs
 _ONE_OFF = 2  # levels: what a call took beyond that is no price of evidence
 _AS_FAST = 1.25  # of a known level: the rest is the path's own work
@@ -130,6 +132,7 @@ def find(strata: Sequence[StratumCalls], pooled: Sequence[tuple[StratumCalls, in
     """
     noise = common_noise(one.seconds for one in strata)
     found = [one.settle(noise, tolerance) for one in strata]
+    _expect(strata)
     series = [
         one.seconds[index] / (one.settling.level or 1.0)
         for one, index in pooled
@@ -145,6 +148,16 @@ def find(strata: Sequence[StratumCalls], pooled: Sequence[tuple[StratumCalls, in
         uneven=enough and not flat and not is_flat(newest, max(len(series), _FORGIVEN), tolerance),
         next_look=math.ceil(len(pooled) * _GROWTH) if len(pooled) >= _POOLED else 0,
     )
+
+
+def _expect(strata: Sequence[StratumCalls]) -> None:
+    """Where the stratum that is ahead was compiled at its second call too, others get faster by as much as it did."""
+    ahead = max(strata, key=lambda one: one.calls)
+    if ahead.settling and ahead.settling.one_offs >= _TWICE:
+        faster = ahead.settling.level / max(ahead.seconds[_TWICE - 1], ahead.settling.level, _TINY)
+        for one in strata:
+            if one.calls == _TWICE:
+                one.cost = one.seconds[-1] * faster
 
 
 def choose(
@@ -179,7 +192,8 @@ def _scouts(strata: Sequence[StratumCalls], limits: Limits, spent: float, chase:
     """Return the stratum that goes ahead: what it shows at its calls, the others may do at theirs.
 
     It is the cheapest, and goes as deep as the budget allows. If it paid a one-off cost, it goes on until it has been
-    further; and a second one follows it to a late one, to tell a recompilation from a hiccup.
+    further; and a second one follows it to a late one, to tell a recompilation from a hiccup. Whatever a third call may
+    cost, it is made if the second was not as slow as the first, or slower: it too may have compiled.
     """
     ahead = sorted(strata, key=lambda one: (-max(one.calls, _TWICE), one.cost, one.order))[:2]
     first, second = ahead[0], ahead[-1]
@@ -187,6 +201,9 @@ def _scouts(strata: Sequence[StratumCalls], limits: Limits, spent: float, chase:
     if first.calls < limits.deep and spent + first.cost <= limits.budget:
         return [first]
     if first.calls < shown + 2 and spent + first.cost <= chase:
+        return [first]
+    expected = first.known is not None and first.cost <= _MOVED * first.known
+    if first.calls == _TWICE and not expected and (shown or first.cost < first.seconds[0] / _MOVED):
         return [first]
     return [second] if second.calls < shown > _TWICE and spent + second.cost <= chase else []
 

@@ -230,6 +230,19 @@ def test_a_stratum_that_is_at_once_as_fast_as_on_the_first_path_is_called_once()
     assert judge.steady
 
 
+def test_a_very_slow_model_is_called_no_third_time_on_a_second_path():
+    judge = SteadyStateJudge("abc", known={name: Verdict(True, 2, 1.0) for name in "abc"})
+    assert len(ask(judge, lambda _, call: 1.3 if call == 1 else 1.01)) == 6
+    assert judge.steady
+
+
+def test_a_model_that_compiles_for_a_second_twice_is_not_taken_for_a_slow_one():
+    noise, judge = noisy(), SteadyStateJudge(range(3))
+    asked = ask(judge, lambda _, call: noise({1: 3.0, 2: 1.5}.get(call, 0.002)))
+    assert min(asked.count(stratum) for stratum in range(3)) >= 14
+    assert all(judge.verdict(stratum).level < 0.0025 for stratum in range(3))
+
+
 def test_a_stratum_that_no_earlier_path_knew_is_looked_at_in_full():
     judge = SteadyStateJudge(range(4), known=known([0.003] * 3))
     assert ask(judge, lambda *_: 0.003).count(3) >= 14
