@@ -151,7 +151,8 @@ def _small_limits(monkeypatch):
 
 
 def a_sample(protocol="v2"):
-    return Sample(protocol, b"{}", Signature(()), 1, "/v2/models/{model}/infer")
+    body = b"" if protocol == "grpc" else b"{}"
+    return Sample(protocol, body, Signature(()), 1, "/v2/models/{model}/infer")
 
 
 @contextmanager
