@@ -39,6 +39,7 @@ Start = Callable[[int, int], Any]
 CLIENTS, PACE_SECONDS = 4, 0.1
 STEADY_SECONDS, AFTER_SECONDS, DRAIN_SECONDS = 2.0, 1.0, 0.5
 READY_SECONDS = 120
+LEAST_ANSWERS = 2 * CLIENTS
 GRACE_SECONDS = 20
 
 CONFIG = """
@@ -168,6 +169,14 @@ class Traffic:
         """Return what was sent in a span of time."""
         return [answer for answer in self.answers if begin <= answer.at < end]
 
+    def flow(self, seconds: float) -> None:
+        """Let ``seconds`` go by, and more on a busy machine, until some more requests were answered."""
+        begin, end = time.monotonic(), time.monotonic() + seconds
+        while (now := time.monotonic()) < end or len(self.between(begin, now)) < LEAST_ANSWERS:
+            if now > end + READY_SECONDS:
+                raise WarmupFailedError(f"fewer than {LEAST_ANSWERS} requests were answered within {READY_SECONDS} s")
+            time.sleep(PACE_SECONDS / 4)
+
     def __enter__(self) -> Self:
         """Let the users come."""
         warm_client("v2")
@@ -205,17 +214,17 @@ def roll(
 ) -> tuple[Replica, Update]:
     """Replace ``old`` by a replica of ``kind``; return that and the update's figures."""
     steady_from = time.monotonic()
-    time.sleep(STEADY_SECONDS)
+    traffic.flow(STEADY_SECONDS)
     started = time.monotonic()
     new = begin(kind, 1 - old.slot)
     balancer.wait(new.slot, up=True)
-    time.sleep(AFTER_SECONDS)
+    traffic.flow(AFTER_SECONDS)
     balancer.command(f"set server replicas/slot{old.slot} state drain")
     time.sleep(DRAIN_SECONDS)
     old.stop()
     balancer.wait(old.slot, up=False)
     balancer.command(f"set server replicas/slot{old.slot} state ready")
-    time.sleep(AFTER_SECONDS)
+    traffic.flow(AFTER_SECONDS)  # to the new replica alone
     ended = time.monotonic()
     before = [answer.ms for answer in traffic.between(steady_from, started)]
     within = traffic.between(started, ended)

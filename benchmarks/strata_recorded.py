@@ -3,12 +3,12 @@
     python -m benchmarks.strata_recorded --record    calls the demo's models in fresh processes; minutes
     python -m benchmarks.strata_recorded             replays the judge, and a detector a stratum, on what was recorded
 
-Recorded: in a process that has just loaded the model, all strata of the demo's traffic in turns through the model's own
-path, with cold compile caches. The series lie in ``results/strata_series.json``. Replayed: the k-th call of a stratum
-costs what it cost there, in whatever order it is asked for. ``oracle_seconds``: the first two calls of each stratum, and
-one-off costs later on. ``missed``: one-off costs that users pay: calls after the stop that cost thrice the level and 20 ms
-more, which is longer than a neighbour on the same cores delays a call. ``after``: the median of the next 30 calls over
-that of the last third of the series, of the median stratum; a loaded machine moves it.
+Recorded: in a process that has just loaded the model, all strata of the demo's traffic in turns through the model's
+own path, with cold compile caches. The series lie in ``results/strata_series.json``. Replayed: the k-th call of a
+stratum costs what it cost there, in whatever order it is asked for. ``oracle_seconds``: the first two calls of each
+stratum, and one-off costs later on. ``missed``: one-off costs that users pay: calls after the stop that cost thrice the
+level and 20 ms more, which is longer than a neighbour on the same cores delays a call. ``after``: the median of the
+next 30 calls over that of the last third of the series, of the median stratum; a loaded machine moves it.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kserve_warmup.printable import guard_loggers
+
 if TYPE_CHECKING:
     from kserve_warmup.errors import WarmupError
     from kserve_warmup.model import WarmupModel
@@ -26,6 +28,8 @@ __all__ = [
     "WarmupSettings",
     "is_warmup",
 ]
+
+guard_loggers()
 
 _MODULES = {
     "Sample": "samples",

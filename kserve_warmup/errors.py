@@ -1,10 +1,25 @@
 """The errors that cross the package's edge: one clear line each, with the exit code the command line gives them."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kserve_warmup.printable import printable
+
 
 class WarmupError(Exception):
     """Something is wrong that a person can mend; the message says what, where and how, in one line."""
 
     exit_code = 2
+
+    def __init__(self, message: str = "", log: Sequence[str] = ()) -> None:
+        """Take the line, which may quote names and servers, and the end of a log to show below it."""
+        super().__init__(printable(message))
+        self.log = tuple(f"  {printable(line)}" for line in log)
+
+    def __str__(self) -> str:
+        """Return the line, and those of the log, fit for a terminal."""
+        return "\n".join((str(self.args[0]), *self.log))
 
 
 class SampleError(WarmupError):

@@ -8,7 +8,6 @@ slower than in a tight loop, so only requests with the same pause before them ar
 from __future__ import annotations
 
 import contextlib
-import http.client
 import http.server
 import threading
 import time
@@ -17,17 +16,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from statistics import median
-from urllib.parse import urlsplit
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name, infer_message, model_ready_path
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.transports.rest import check_events, is_stream
 
 PACE_SECONDS = 0.3
 """The pause before each request, and the least time between two looks at the ready endpoint."""
 
 CLIENT_WARMUP_REQUESTS = 30
+
+REQUEST_SECONDS = 120.0
+"""From before the connection to the answer's last byte; a request that takes longer has failed."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,7 @@ def latency_ms(sample: Sample, target: Target, pace: float = PACE_SECONDS) -> fl
     """
     call = _prepare(sample, target)
     time.sleep(pace)
-    begin = time.perf_counter_ns()
-    return (_one_line_errors(call, target).end_ns - begin) / 1e6
+    return _one_line_errors(call, target).seconds * 1e3
 
 
 def wait_ready(
@@ -121,20 +122,20 @@ def wait_ready(
         if alive:
             alive()
         try:
-            if _is_ready(target, protocol, path):
+            if _is_ready(target, protocol, path, min(REQUEST_SECONDS, deadline - time.monotonic())):
                 return
             answer = "not ready"
-        except (WarmupFailedError, OSError, http.client.HTTPException) as error:
-            answer = str(error) or type(error).__name__
+        except (WarmupFailedError, ConnectionLostError) as error:
+            answer = str(error)
         time.sleep(PACE_SECONDS)
     raise WarmupFailedError(f"{target.model} at {target.url} was not ready after {timeout:g} s: {answer}")
 
 
 def send(sample: Sample, target: Target) -> bytes:
-    """Send one request on a new connection and return the body of the answer.
+    """Send one request on a new connection and return the body of the answer, over HTTP its first MiB.
 
     Raises:
-        WarmupFailedError: the server refused it or is not there.
+        WarmupFailedError: the server refused it, is not there, or its answer takes too long or too much room.
     """
     return _one_line_errors(_prepare(sample, target), target).body
 
@@ -150,18 +151,17 @@ def warm_client(protocol: Protocol) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A body, and when its latency ended on the clock of ``time.perf_counter_ns()``."""
+    """A body, and the seconds of its latency."""
 
     body: bytes
-    end_ns: int
+    seconds: float
 
 
 def _one_line_errors(call: Callable[[], _Answer], target: Target) -> _Answer:
     try:
         return call()
-    except (WarmupFailedError, OSError, http.client.HTTPException) as error:
-        reason = str(error) or type(error).__name__
-        raise WarmupFailedError(f"a request to {target.model} at {target.url} failed: {reason}") from error
+    except (WarmupFailedError, ConnectionLostError) as error:
+        raise WarmupFailedError(f"a request to {target.model} at {target.url} failed: {error}") from error
 
 
 def _prepare(sample: Sample, target: Target) -> Callable[[], _Answer]:
@@ -171,57 +171,41 @@ def _prepare(sample: Sample, target: Target) -> Callable[[], _Answer]:
     return lambda: _call(sample.protocol, target, path, body, sample.headers)
 
 
-def _is_ready(target: Target, protocol: Protocol, path: str | None) -> bool:
+def _is_ready(target: Target, protocol: Protocol, path: str | None, seconds: float) -> bool:
     if protocol == "grpc" and path is None:
-        return _grpc_call(target, READY_PATHS["grpc"], grpc_name(target.model)).body == GRPC_READY
+        return _grpc_call(target, READY_PATHS["grpc"], grpc_name(target.model), seconds).body == GRPC_READY
     asked = path or model_ready_path(protocol, target.model)
     if not asked:
         raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
-    status, _, _ = _http_call(target, "GET", asked, None, {})
-    return status == HTTPStatus.OK
+    return fetch_now(Address.parse(target.url), "GET", asked, {}, None, seconds=seconds).status == HTTPStatus.OK
 
 
 def _call(protocol: Protocol, target: Target, path: str, body: bytes, headers: dict[str, str]) -> _Answer:
     if protocol == "grpc":
-        return _grpc_call(target, path, body)
-    status, kind, answer = _http_call(target, "POST", path, body, headers)
-    if status != HTTPStatus.OK:
-        raise WarmupFailedError(f"HTTP {status}: {answer.body[:300].decode(errors='replace')}")
-    if is_stream(kind):
-        check_events(answer.body)
-    return answer
+        return _grpc_call(target, path, body, REQUEST_SECONDS)
+    address = Address.parse(target.url)
+    begin = time.perf_counter()
+    answer = fetch_now(address, "POST", path, headers, body, seconds=REQUEST_SECONDS)
+    if answer.status != HTTPStatus.OK:
+        raise WarmupFailedError(f"HTTP {answer.status}: {answer.text}")
+    if not is_stream(answer.headers.get("content-type", "")):
+        return _Answer(answer.body, answer.end - begin)
+    check_events(answer.body)
+    return _Answer(answer.body, answer.first_byte - begin)
 
 
-def _http_call(
-    target: Target, method: str, path: str, body: bytes | None, headers: dict[str, str]
-) -> tuple[int, str, _Answer]:
-    where = urlsplit(target.url)
-    if where.scheme not in ("http", "https") or not where.hostname:
-        raise WarmupError(f"{target.url!r} is not an HTTP address: give one such as http://localhost:8080")
-    kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-    with contextlib.closing(kind(where.hostname, where.port, timeout=120)) as connection:
-        connection.request(method, where.path.rstrip("/") + path, body, headers)
-        response = connection.getresponse()
-        content_type = response.getheader("content-type", "")
-        if is_stream(content_type):
-            head = response.read(1)
-            end = time.perf_counter_ns()
-            return response.status, content_type, _Answer(head + response.read(), end)
-        answer = response.read()
-        return response.status, content_type, _Answer(answer, time.perf_counter_ns())
-
-
-def _grpc_call(target: Target, path: str, body: bytes) -> _Answer:
+def _grpc_call(target: Target, path: str, body: bytes, seconds: float) -> _Answer:
     import grpc
 
-    # without a pool of its own the channel would find the last one's connection again
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    with grpc.insecure_channel(target.url.removeprefix("grpc://"), options=options) as channel:
+    from kserve_warmup.transports.grpc import OPTIONS, told
+
+    begin = time.perf_counter()
+    with grpc.insecure_channel(target.url.removeprefix("grpc://"), options=OPTIONS) as channel:
         try:
-            answer = channel.unary_unary(path)(body, timeout=120, wait_for_ready=False)
-            return _Answer(answer, time.perf_counter_ns())
+            answer = channel.unary_unary(path)(body, timeout=seconds, wait_for_ready=False)
+            return _Answer(answer, time.perf_counter() - begin)
         except grpc.RpcError as error:
-            raise WarmupFailedError(f"gRPC {error.code().name}: {error.details()}") from error
+            raise WarmupFailedError(told(error)) from error
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ Three things can be seen in few calls, and each has a test of its own:
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,11 +29,11 @@ _WINDOW = 0.6  # newest share of the calls since the last one-off cost that must
 _SHORT = 12  # calls: of fewer all count
 _FALL = 0.2  # share of the tolerance: a smaller fall is of no account
 _SIGNIFICANT = 2.5  # standard errors, of one stratum; there are many, and each false alarm costs calls
-_SHARED_SIGNIFICANT = 2.0  # standard errors, of all strata together
+_SHARED_SIGNIFICANT = 1.5  # standard errors, of all strata together
 _RISE = 3.0  # standard errors: a rise harms nobody, and may only be noise that comes in phases
 _RISE_CALLS = 12  # of all strata
 _HARDLY = 4  # calls that say nothing about a fall by themselves
-_NOISE = 0.05  # of a call, where too few calls tell
+_NOISE = 0.03  # of a call, where too few calls tell
 _FEW = 6  # differences of neighbours
 _PRIOR = 4  # calls' worth of the noise of all strata that a stratum's own noise is mixed with
 _NORMAL = 0.6745 * math.sqrt(2)  # median difference of two values of a normal distribution, in its spreads
@@ -106,11 +105,14 @@ def shared_fall(strata: Iterable[Settling], tolerance: float) -> float:
 
 
 def learned_depth(strata: Iterable[Settling]) -> int:
-    """Return the last call at which most of the strata that got so far paid a one-off cost, and two at least."""
+    """Return the last call up to which strata pay one-off costs: two at least, and most of those that got further."""
     found = list(strata)
-    depths = Counter(one.one_offs for one in found)
-    beyond = {depth: sum(one.calls > depth for one in found) for depth in depths}
-    return max((d for d, count in depths.items() if count > 1 and count * 2 >= beyond[d]), default=0)
+
+    def usual(depth: int) -> bool:
+        late, further = sum(one.one_offs >= depth for one in found), sum(one.calls > depth for one in found)
+        return late > 1 and late * 2 >= further
+
+    return max(filter(usual, {one.one_offs for one in found}), default=0)
 
 
 def _steps(calls: Sequence[float]) -> list[float]:

@@ -8,8 +8,14 @@ from rich.table import Table
 
 from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult
 from kserve_warmup.figures import count, number, ratio, share, state, steps, stratum, traffic, why
+from kserve_warmup.printable import printable
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.verify.result import Verification
+
+
+def shown(text: object) -> str:
+    """Return foreign text for a cell or a title: neither the terminal nor Rich's markup obeys anything in it."""
+    return escape(printable(text))
 
 
 def report_table(report: WarmupReport) -> Table:
@@ -20,7 +26,7 @@ def report_table(report: WarmupReport) -> Table:
     colour = "green" if state(report) == "steady" else "bold red"
     spent = f"{count(report.calls, 'call')} in {number(report.seconds)} s, {traffic(report)}"
     table = _table(
-        f"[bold]{escape(report.model)}[/] over {escape(report.transport)}: [{colour}]{state(report)}[/], {spent}"
+        f"[bold]{shown(report.model)}[/] over {shown(report.transport)}: [{colour}]{state(report)}[/], {spent}"
     )
     table.add_column("stratum", ratio=1, overflow="fold")
     for heading in ("share", "calls", "first\nms", "steady\nms", "first\n÷ steady"):
@@ -29,10 +35,10 @@ def report_table(report: WarmupReport) -> Table:
     for s in report.strata:
         figures = (number(s.first_ms), number(s.steady_ms), number(ratio(s.first_ms, s.steady_ms)))
         steady = "[green]yes[/]" if s.converged else "[red]refused[/]" if s.left_out else "[red]no[/]"
-        table.add_row(escape(stratum(s)), share(s.share), f"{s.calls:,}", *figures, steady)
+        table.add_row(shown(stratum(s)), share(s.share), f"{s.calls:,}", *figures, steady)
     way = [f"From process start: {steps(report)}"] if report.timeline else []
     named = [s for s in report.strata if not s.converged or s.failures or s.refused]
-    problems = [f"[red]{escape(stratum(s))}[/]\n  {escape(why(s))}" for s in named]
+    problems = [f"[red]{shown(stratum(s))}[/]\n  {shown(why(s))}" for s in named]
     table.caption = "\n".join([*way, *problems]) or None
     return table
 
@@ -49,7 +55,7 @@ def demo_table(result: DemoResult) -> Table:
         for server in SERVERS:
             cells = [result.cell(model.name, server, scenario) for scenario in SCENARIOS]
             if any(cells):
-                table.add_row(escape(model.name), server, *(figure for cell in cells for figure in _figures(cell)))
+                table.add_row(shown(model.name), server, *(figure for cell in cells for figure in _figures(cell)))
         table.add_section()
     return table
 
@@ -63,18 +69,18 @@ def verification_table(result: Verification) -> Table:
     words = {"pass": "warm", "fail": "not warm", "noisy": "no verdict"}
     verdict = f"[{colours[result.verdict]}]{words[result.verdict]}[/]"
     starts, limit = count(len(result.starts), "start"), f"limit {number(result.max_ratio)}"
-    table = _table(f"[bold]{escape(result.target)}[/]: {verdict}, {starts}, {limit}")
+    table = _table(f"[bold]{shown(result.target)}[/]: {verdict}, {starts}, {limit}")
     table.add_column("request", ratio=1, overflow="fold")
     for heading in ("first\nms", "steady\nms", "first\n÷ steady", "worst", "inside"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in result.rows:
         j = row.judgement
-        name = escape(row.name) + (" [dim](unseen)[/]" if row.unseen else "")
+        name = shown(row.name) + (" [dim](unseen)[/]" if row.unseen else "")
         figures = (number(j.first_ms), number(j.steady_ms), number(j.ratio), number(j.worst), share(j.inside))
         table.add_row(name, *figures, f"[{colours[j.verdict]}]{j.verdict}[/]")
     problems = [
-        f"[{colours[row.judgement.verdict]}]{escape(row.name)}[/]\n  {escape(row.why(result.max_ratio))}"
+        f"[{colours[row.judgement.verdict]}]{shown(row.name)}[/]\n  {shown(row.why(result.max_ratio))}"
         for row in result.rows
         if row.judgement.verdict != "pass"
     ]

@@ -10,11 +10,11 @@ from typing import Any
 
 import typer
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from kserve_warmup.cli.console import notes, output
 from kserve_warmup.figures import NOTHING, number, times
+from kserve_warmup.terminal import shown
 from kserve_warmup.triton.calibrate import ModelResult, calibrate
 from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import Options
@@ -29,11 +29,7 @@ def calibrate_and_write(
 
     ``server`` is a running one in explicit mode; without it a disposable one is started.
     """
-    notes = Console(stderr=True)
-
-    def tell(line: str) -> None:
-        notes.print(line, highlight=False, markup=False)
-
+    tell = notes().say
     if server is None:
         results = calibrate(repository, samples, models, options, tell)
     else:
@@ -48,7 +44,7 @@ def calibrate_and_write(
     if as_json:
         typer.echo(json.dumps({"models": [_facts(r) for r in results]}, indent=2))
     else:
-        console = Console()
+        console = output()
         for result in results:
             console.print(_table(result))
     if not all(r.whole for r in results):
@@ -70,7 +66,7 @@ def _facts(result: ModelResult) -> dict[str, Any]:
 
 def _table(result: ModelResult) -> Table:
     table = Table(
-        title=f"[bold]{escape(result.model)}[/]", title_justify="left", title_style="", box=box.SIMPLE, pad_edge=False
+        title=f"[bold]{shown(result.model)}[/]", title_justify="left", title_style="", box=box.SIMPLE, pad_edge=False
     )
     table.caption_justify, table.caption_style = "left", ""
     table.add_column("block", ratio=1, overflow="fold")
@@ -78,10 +74,10 @@ def _table(result: ModelResult) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
     for block in result.blocks:
-        state = "[green]steady[/]" if block.steady else f"[red]{escape(block.problem or '')}[/]"
+        state = "[green]steady[/]" if block.steady else f"[red]{shown(block.problem or '')}[/]"
         count = NOTHING if block.count is None else f"{block.count:,}"
-        table.add_row(escape(block.name), number(block.first_ms), number(block.steady_ms), count, state)
-    table.caption = "\n".join(escape(line) for line in _lines(result))
+        table.add_row(shown(block.name), number(block.first_ms), number(block.steady_ms), count, state)
+    table.caption = "\n".join(shown(line) for line in _lines(result))
     return table
 
 

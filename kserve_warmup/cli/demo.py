@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from kserve_warmup.cli.console import PlainConsole, notes, output
+from kserve_warmup.printable import printable
 
 
 def run(
@@ -40,27 +42,27 @@ def run(
     options = Options(repository.resolve(), out.resolve(), starts=starts, requests=requests)
     if models is not None:
         options = options.only(name.strip() for name in models.split(","))
-    notes = Console(stderr=True)
+    console = notes()
     check(options)
     if note := left_out(options):
-        notes.print(note, soft_wrap=True, highlight=False)
-    with _progress(notes, options.steps) as tell:
+        console.say(note)
+    with _progress(console, options.steps) as tell:
         result = run_demo(options, tell)
     write(out / "result.json", result.to_json() + "\n")
     write(out / "report.html", render_demo(result))
     if json:
         typer.echo(result.to_json())
     else:
-        Console().print(demo_table(result))
-    notes.print(f"Measured in {result.seconds:.0f} s. Report: {out / 'report.html'}", soft_wrap=True, highlight=False)
+        output().print(demo_table(result))
+    console.say(f"Measured in {result.seconds:.0f} s. Report: {out / 'report.html'}")
 
 
 @contextlib.contextmanager
-def _progress(console: Console, steps: int) -> Iterator[Callable[[str], None]]:
+def _progress(console: PlainConsole, steps: int) -> Iterator[Callable[[str], None]]:
     """Yield what is told of each step as it begins: a bar on a terminal, a plain line with the time elsewhere."""
     if not console.is_terminal:
         begin = time.monotonic()
-        yield lambda step: console.print(f"{time.monotonic() - begin:5.0f} s  {step}", highlight=False, markup=False)
+        yield lambda step: console.say(f"{time.monotonic() - begin:5.0f} s  {step}")
         return
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Progress(*columns, console=console) as progress:
@@ -69,7 +71,7 @@ def _progress(console: Console, steps: int) -> Iterator[Callable[[str], None]]:
 
         def tell(step: str) -> None:
             nonlocal begun
-            progress.update(task, completed=begun, description=step)
+            progress.update(task, completed=begun, description=printable(step))
             begun += 1
 
         yield tell

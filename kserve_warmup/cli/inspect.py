@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from kserve_warmup.cli.console import output, warn
 from kserve_warmup.figures import count, share
 from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.terminal import shown
 
 
 def run(
@@ -44,7 +44,7 @@ def _export(samples: SampleSet, file: Path) -> None:
     write(file, json.dumps(exported.document) + "\n")
     if exported.left_out:
         left_out = f"{count(exported.left_out, 'sample')} left out of {file}"
-        sys.stderr.write(f"kserve-warmup: {left_out}: perf_analyzer sends requests of one set of inputs alone\n")
+        warn(f"kserve-warmup: {left_out}: perf_analyzer sends requests of one set of inputs alone")
 
 
 def summary(samples: SampleSet) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def strata(samples: SampleSet) -> list[dict[str, Any]]:
 
 def print_set(samples: SampleSet) -> None:
     """Print a set for a person."""
-    console = Console()
+    console = output()
     table = Table(box=box.SIMPLE, pad_edge=False)
     for heading in ("protocol", "signature", "batch", "samples", "bytes", "share"):
         fixed = heading != "signature"
@@ -76,13 +76,13 @@ def print_set(samples: SampleSet) -> None:
         table.add_column(heading, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
     for row in strata(samples):
         figures = (f"{row['batch']:,}", f"{row['samples']:,}", f"{row['bytes']:,}", share(row["share"]))
-        table.add_row(row["protocol"], escape(row["signature"]), *figures)
+        table.add_row(row["protocol"], shown(row["signature"]), *figures)
     covered = f"{share(samples.coverage)} of the traffic covered"
-    console.print(f"{samples.model}: {count(len(samples), 'sample')}, {covered}", highlight=False, markup=False)
+    console.say(f"{samples.model}: {count(len(samples), 'sample')}, {covered}")
     source = f"from {samples.source}, {samples.created}" if samples.source else samples.created
-    console.print(source, highlight=False, markup=False, soft_wrap=True)
+    console.say(source)
     for line in _scrubbed(samples.selection.get("scrub")):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.say(line)
     console.print(table)
 
 

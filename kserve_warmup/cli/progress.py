@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from kserve_warmup.cli.console import notes
 
 LINE_SECONDS = 10
 
@@ -16,7 +17,7 @@ LINE_SECONDS = 10
 @contextmanager
 def reading() -> Iterator[Callable[[int, int], None]]:
     """Show progress while the block runs; call what it gives with the bytes that are done and those in all."""
-    console = Console(stderr=True)
+    console = notes()
     if not console.is_terminal:
         yield _lines()
         return

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from kserve_warmup.cli.console import notes, output
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.files import write_whole
 
@@ -28,7 +28,7 @@ def run(
 
     found = [read_report(path) for path in reports]
     if out is None:
-        console = Console()
+        console = output()
         for report in found:
             console.print(report_table(report))
         return
@@ -37,7 +37,7 @@ def run(
     labels = _labels(reports) if len(reports) > 1 else []
     page = render_report(*found, labels=labels)
     write(out, page)
-    Console(stderr=True).print(f"Report: {out}", soft_wrap=True, highlight=False, markup=False)
+    notes().say(f"Report: {out}")
 
 
 def write(path: Path, text: str) -> None:

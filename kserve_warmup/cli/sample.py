@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from kserve_warmup.cli.console import output, warn
 from kserve_warmup.cli.inspect import print_set, summary
 from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
@@ -27,6 +27,8 @@ from kserve_warmup.samples.sources.record import ReadOptions
 from kserve_warmup.samples.store import SampleSet, check_target
 from kserve_warmup.samples.traffic import FORMATS, Job, Tally, sample_traffic
 
+_SIZE = re.compile(r"(?P<count>\d{1,15}) ?(?P<unit>|[KMG]i?B)", re.IGNORECASE)
+_UNITS = {"": 0, "KB": 10, "KIB": 10, "MB": 20, "MIB": 20, "GB": 30, "GIB": 30}
 _INPUT = re.compile(r"(?P<name>.+?):(?P<type>[A-Z0-9]+)(?:\[(?P<shape>[0-9, ]*)\])?")
 
 
@@ -60,6 +62,9 @@ def run(
     max_bytes: Annotated[
         int | None, typer.Option(min=1, help="Bytes of all bodies together, such as 900000 for a ConfigMap.")
     ] = None,
+    max_body: Annotated[
+        str, typer.Option(metavar="SIZE", help="Larger requests are left out, such as 16MB or a number of bytes.")
+    ] = "256MB",
     seed: Annotated[int, typer.Option(help="Another seed keeps other requests.")] = 0,
     shapes: Annotated[
         Shapes, typer.Option(help="buckets: inputs are alike when their sizes round up to the same power of two.")
@@ -111,7 +116,13 @@ def run(
     """Choose requests that stand for recorded traffic, and write them as a sample set."""
     job = Job(
         Limits(per_stratum, max_samples, max_bytes, seed),
-        ReadOptions(_sizes(batch_sizes), dict(map(_input, inputs or [])), dict(map(_columns, columns or [])), model),
+        ReadOptions(
+            _sizes(batch_sizes),
+            dict(map(_input, inputs or [])),
+            dict(map(_columns, columns or [])),
+            model,
+            _bytes(max_body),
+        ),
         buckets=shapes is Shapes.BUCKETS,
         since=_time("--since", since),
         until=_time("--until", until),
@@ -136,8 +147,8 @@ def run(
         print_set(selected)
         _print_left_out(selected)
         for note in selected.selection.get("notes", ()):
-            sys.stderr.write(f"note: {note}\n")
-        Console().print(f"{len(selected)} of {tally.requests:,} requests → {out}", highlight=False, soft_wrap=True)
+            warn(f"note: {note}")
+        output().say(f"{len(selected)} of {tally.requests:,} requests → {out}")
 
 
 def _engine(name: EngineName, jobs: int | None, address: str | None) -> Engine:
@@ -160,6 +171,13 @@ def _sizes(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
         raise SampleError(f"--batch-sizes {text!r}: write sizes with commas between them, such as 1,8") from None
+
+
+def _bytes(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if not match or not int(match["count"]):
+        raise SampleError(f"--max-body {text!r}: write a size such as 256MB, or a number of bytes")
+    return int(match["count"]) << _UNITS[match["unit"].upper()]
 
 
 def _input(text: str) -> tuple[str, TensorSpec]:
@@ -195,7 +213,8 @@ def _report_bad(tally: Tally) -> None:
     if lines:
         cut = f", {tally.unfinished} of them unfinished at a file's end" if tally.unfinished else ""
         sys.stderr.write(f"skipped {tally.bad} of {tally.bad + tally.requests} records{cut}:\n")
-        sys.stderr.writelines(f"  {line}\n" for line in lines)
+        for line in lines:
+            warn(f"  {line}")
     if tally.passed_over:
         sys.stderr.write(f"passed over {tally.passed_over} requests outside the time or status asked for\n")
 
@@ -203,7 +222,7 @@ def _report_bad(tally: Tally) -> None:
 def _report_unscrubbed(selected: SampleSet) -> None:
     """Name why requests that were chosen could not be scrubbed, and how many each."""
     for reason, number in selected.selection.get("unscrubbed", {}).items():
-        sys.stderr.write(f"{count(number, 'request')} left out: could not be scrubbed: {reason}\n")
+        warn(f"{count(number, 'request')} left out: could not be scrubbed: {reason}")
 
 
 def _print_left_out(selected: SampleSet) -> None:
@@ -211,10 +230,10 @@ def _print_left_out(selected: SampleSet) -> None:
     left_out = selected.selection.get("left_out")
     if not left_out:
         return
-    print_line = Console().print
+    print_line = output().say
     strata, first = left_out["strata"], left_out["first"]
-    print_line(f"{strata:,} strata, {share(left_out['share'])} of the traffic, have no sample:", highlight=False)
+    print_line(f"{strata:,} strata, {share(left_out['share'])} of the traffic, have no sample:")
     for stratum in first:
-        print_line(f"  {share(stratum['share'])}  {stratum['stratum']}", highlight=False, markup=False, soft_wrap=True)
+        print_line(f"  {share(stratum['share'])}  {stratum['stratum']}")
     if strata > len(first):
-        print_line(f"  … and {strata - len(first):,} more: give more --max-samples, or --shapes buckets", markup=False)
+        print_line(f"  … and {strata - len(first):,} more: give more --max-samples, or --shapes buckets")

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from kserve_warmup.cli._calibrate import calibrate_and_write
+from kserve_warmup.cli.console import output, warn
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS
 from kserve_warmup.triton.files import WARMUP
@@ -153,20 +154,22 @@ def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> N
             json.dumps([{"model": p.model, "version": p.version, "counts": str(p.counts)} for p in proofs], indent=2)
         )
         return
+    say = output().say
     for proof in proofs:
-        typer.echo(f"{proof.model} version {proof.version}: warm-up ran as written, {proof.counts}")
+        say(f"{proof.model} version {proof.version}: warm-up ran as written, {proof.counts}")
 
 
 def _print(plan: RepositoryPlan, *, check: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"models": [_facts(m) for m in plan.models], "skipped": plan.skipped}, indent=2))
         return
+    say = output().say
     for model in plan.models:
-        typer.echo(f"{model.name}: {_line(model, check=check)}")
+        say(f"{model.name}: {_line(model, check=check)}")
         if model.warning:
-            typer.echo(f"kserve-warmup: {model.name}: {model.warning}", err=True)
+            warn(f"kserve-warmup: {model.name}: {model.warning}")
     for line in plan.skipped:
-        typer.echo(line)
+        say(line)
 
 
 def _facts(plan: ModelPlan) -> dict[str, object]:
@@ -188,16 +191,17 @@ def _line(plan: ModelPlan, *, check: bool) -> str:
 
 
 def _print_diff(plan: RepositoryPlan) -> None:
+    say = output().say
     for model in plan.changed:
         old, new = (
             (text or b"").decode(errors="replace").splitlines(keepends=True) for text in (model.before, model.after)
         )
         path = f"{model.name}/config.pbtxt"
         for line in difflib.unified_diff(old, new, f"a/{path}", f"b/{path}"):
-            typer.echo(line.rstrip("\n"))
+            say(line.rstrip("\n").expandtabs(4))
         sizes = {i.file: i.size for block in model.blocks for i in block.inputs}
         for name, size in sorted(sizes.items()):
             if not (model.folder / WARMUP / name).exists():
-                typer.echo(f"+++ {model.name}/warmup/{name} ({size:,} bytes)")
+                say(f"+++ {model.name}/warmup/{name} ({size:,} bytes)")
         for name in sorted(model.stale):
-            typer.echo(f"--- {model.name}/{name}")
+            say(f"--- {model.name}/{name}")

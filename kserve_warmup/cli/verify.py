@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from kserve_warmup.cli.console import notes, output
 from kserve_warmup.cli.options import GrpcAddress, ModelName, Samples
 from kserve_warmup.cli.report import write
 from kserve_warmup.errors import WarmupError
@@ -76,8 +76,7 @@ def run(
     options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout)
     form = _form(out)
     sets, new = open_sets(samples, model), open_sets(unseen, model) if unseen else ()
-    notes = Console(stderr=True)
-    result = verify(server, sets, options, new, lambda line: notes.print(line, highlight=False, markup=False))
+    result = verify(server, sets, options, new, notes().say)
     if out is not None:
         write(out, _rendered(result, form, strict=strict))
     if junit is not None:
@@ -85,7 +84,7 @@ def run(
     if as_json:
         sys.stdout.write(result.to_json() + "\n")
     else:
-        Console().print(verification_table(result))
+        output().print(verification_table(result))
     if result.verdict == "fail" or (strict and result.verdict == "noisy"):
         raise typer.Exit(1)
 

@@ -33,6 +33,9 @@ GRPC_SECONDS = 10.0
 """How much later than HTTP the server may open its gRPC port."""
 
 
+SAME_SECONDS = 10.0
+"""A server whose errors differ in their words alone is logged no more often than that."""
+
 SINGLE_SHARE = 0.75
 """Of the budget, for single requests; bursts have the rest."""
 
@@ -72,6 +75,8 @@ class Gate:
     grpc_address: str | None
     state: State = field(default_factory=State)
     _marks: Marks = field(default_factory=Marks)
+    _said: str = ""
+    _told: float = 0.0
 
     async def run(self) -> None:
         """Go on until cancelled, whatever the server does."""
@@ -92,11 +97,11 @@ class Gate:
         except (asyncio.TimeoutError, TimeoutError):
             return min(2 * retry, MOST_RETRY_SECONDS)
         except ServerGoneError as error:
-            self._tell("waiting", str(error))
+            self._tell("waiting", error.reason, error.said)
             await asyncio.sleep(LOOK_SECONDS / 4)
         except Exception as error:  # the pod must not go down with its gate
             logger.exception("unexpected: this is a bug")
-            self._tell("failed", f"unexpected {type(error).__name__}: {error}")
+            self._tell("failed", f"unexpected {type(error).__name__}")
             await asyncio.sleep(retry)
         return RETRY_SECONDS
 
@@ -177,25 +182,29 @@ class Gate:
         for report in reports:
             metrics.publish(report)
             (logger.info if report.converged else logger.warning)("%s: %s", report.model, report.summary())
+            for s in report.strata:
+                if s.error:  # what the server said stands here alone: the port is open to anybody
+                    logger.warning("%s: %s %s batch %d: %s", report.model, s.protocol, s.signature, s.batch, s.error)
         self._write(reports)
         strata = sum(len(r.strata) for r in reports)
         failed = [(r.model, s) for r in reports for s in r.failed]
         if failed:
             model, first = failed[0]
             what = f"{len(failed)} of {strata} strata cannot be warmed"
-            why = f"{what}, first {model} {first.protocol} {first.signature} batch {first.batch}: {first.error}"
+            why = f"first {model} {first.protocol} {first.signature} batch {first.batch}: {first.error}"
             if self.settings.on_failure == "fail":
-                self._tell("failed", f"{why}; mend or remove the sample, or set --on-failure serve")
+                self._tell("failed", what, f"{why}; mend or remove the sample, or set --on-failure serve")
                 return False
-            logger.error("%s; these requests are served COLD", why)
+            logger.error("%s, %s; these requests are served COLD", what, why)
         refused = [(r.model, s) for r in reports for s in r.refused]
-        if len(refused) == strata and self.settings.on_missing_samples == "fail":
-            self._tell("failed", f"the server refuses all {strata} strata: nothing is left to warm with")
-            return False
         if refused:
             model, first = refused[0]
-            what = f"{len(refused)} of {strata} strata are refused and left out, first {model} {first.protocol}"
-            logger.warning("%s %s batch %d: %s", what, first.signature, first.batch, first.error)
+            what = f"the server refuses {len(refused)} of {strata} strata"
+            why = f"first {model} {first.protocol} {first.signature} batch {first.batch}: {first.error}"
+            if len(refused) == strata and self.settings.on_missing_samples == "fail":
+                self._tell("failed", f"{what}, nothing is left to warm with", why)
+                return False
+            logger.warning("%s, they are left out; %s", what, why)
         steady = sum(s.converged for r in reports for s in r.strata)
         self._tell("ready", f"{steady} of {strata} strata steady{f', {len(refused)} refused' if refused else ''}")
         gc.collect()
@@ -236,7 +245,7 @@ class Gate:
                 marks = self._marks if self.server.connections == known else await self.server.marks()
                 marks = replace(marks, counts=await self.server.counts())
             except ServerGoneError as error:
-                self._tell("waiting", str(error))
+                self._tell("waiting", error.reason, error.said)
                 marks = await self._back()
                 if not self._marks.same_start(marks):
                     return
@@ -257,15 +266,19 @@ class Gate:
                 await self.server.check_ready()
                 return await self.server.marks()
             except ServerGoneError as error:
-                self._tell("waiting", str(error))
+                self._tell("waiting", error.reason, error.said)
 
-    def _tell(self, phase: Phase, detail: str) -> None:
-        """Set the state; what is new in it is logged."""
-        if (phase, detail) == (self.state.phase, self.state.detail):
+    def _tell(self, phase: Phase, detail: str, said: str = "") -> None:
+        """Set the state, which anybody may see; what is new in it is logged, with what the server ``said``."""
+        now = time.monotonic()
+        if (phase, detail) == (self.state.phase, self.state.detail) and (
+            said == self._said or now < self._told + SAME_SECONDS
+        ):
             return
-        since = self.state.since if phase == self.state.phase else time.monotonic()
+        since = self.state.since if phase == self.state.phase else now
         self.state = replace(self.state, phase=phase, detail=detail, since=since)
-        logger.info("%s: %s", phase, detail)
+        self._said, self._told = said, now
+        logger.info("%s: %s", phase, f"{detail}: {said}" if said else detail)
 
     def _count(self, _: Sample) -> None:
         self.state = replace(self.state, calls=self.state.calls + 1)

@@ -12,7 +12,7 @@ import grpc
 from kserve_warmup.gate.server import HEALTH_TIMEOUT, LOOK_SECONDS, Marks, ServerGoneError
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
-from kserve_warmup.transports.grpc import OPTIONS
+from kserve_warmup.transports.grpc import OPTIONS, told
 
 
 @dataclass
@@ -35,10 +35,9 @@ class GrpcServer:
                 answer = await self._ask(samples.model)
             except grpc.aio.AioRpcError as error:
                 self.drop()
-                details = " ".join((error.details() or "").split())[:200]
-                raise ServerGoneError(f"{samples.model} at {self.address}: {error.code().name}: {details}") from error
+                raise ServerGoneError(f"{samples.model} is not ready", f"{self.address}: {told(error)}") from error
             if answer != GRPC_READY:
-                raise ServerGoneError(f"{samples.model} is not ready at {self.address}")
+                raise ServerGoneError(f"{samples.model} is not ready", f"{self.address} says so")
 
     async def marks(self) -> Marks:
         """Return marks that are equal to no others."""

@@ -17,6 +17,7 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
 from kserve_warmup.gate.gate import Gate
 from kserve_warmup.gate.server import HttpServer
+from kserve_warmup.printable import PrintableFilter
 from kserve_warmup.samples.manifest import first_problem
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.serving.signals import ends_at_once
@@ -46,6 +47,8 @@ def main(options: Options) -> None:
     """
     with ends_at_once():  # nothing but SIGKILL would reach a container's first process otherwise
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(PrintableFilter())  # asyncio's and gRPC's words too
         gate = build(options)
     with suppress(asyncio.CancelledError):
         asyncio.run(_run(gate, options))

@@ -1,16 +1,26 @@
-"""The gate's own HTTP port: ``/ready`` for the probe, ``/metrics`` for Prometheus, ``/report`` for people and tools."""
+"""The gate's own HTTP port: ``/ready`` for the probe, ``/metrics`` for Prometheus, ``/report`` for people and tools.
+
+Anybody may reach it: it says nothing that a server or a request said, and however many clients hold it, there is room
+for a probe.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import logging
+import os
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import h11
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
-from kserve_warmup.gate.state import State
+from kserve_warmup.gate.state import State, unquoted
+
+logger = logging.getLogger("kserve_warmup.gate")
 
 READY = Gauge("kserve_warmup_gate_ready", "1 while the gate answers 200 on /ready.")
 WARMUPS = Gauge("kserve_warmup_gate_warmups", "Warm-ups begun: more than one after the server has restarted.")
@@ -18,6 +28,13 @@ WARMUPS = Gauge("kserve_warmup_gate_warmups", "Warm-ups begun: more than one aft
 REQUEST_SECONDS = 10.0
 """A client that takes longer to ask is cut off."""
 
+MOST_CLIENTS = 64
+"""Connections at once; one more, and the oldest is cut off: a probe asks at once, who waits is none."""
+
+QUIET_SECONDS = 60.0
+"""Between two lines of the log about the same want of file descriptors."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _JSON = "application/json"
 _CHUNK = 1 << 16
 
@@ -30,7 +47,7 @@ def page(path: str, state: State) -> Page:
     if path == "/ready":
         return (200 if state.ready else 503), _JSON, _json(state.to_dict())
     if path == "/report":
-        reports = [report.to_dict() for report in state.reports]
+        reports = [unquoted(report).to_dict() for report in state.reports]
         return 200, _JSON, _json(reports[0] if len(reports) == 1 else reports)
     if path == "/metrics":
         READY.set(state.ready)
@@ -45,13 +62,21 @@ async def serve(host: str, port: int, state: Callable[[], State]) -> asyncio.Ser
     Raises:
         OSError: the port cannot be opened.
     """
+    clients: dict[asyncio.StreamWriter, None] = {}
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        clients[writer] = None
+        if len(clients) > MOST_CLIENTS:
+            oldest = next(iter(clients))
+            del clients[oldest]
+            oldest.transport.abort()
         # a client may leave, stall or speak nonsense: that is its own affair
         with suppress(OSError, h11.RemoteProtocolError, asyncio.TimeoutError, TimeoutError):
             await asyncio.wait_for(_answer(reader, writer, state), REQUEST_SECONDS)
+        clients.pop(writer, None)
         writer.close()
 
+    asyncio.get_running_loop().set_exception_handler(_Complaints())
     return await asyncio.start_server(handle, host, port)
 
 
@@ -67,6 +92,23 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, st
     content = b"" if event.method == b"HEAD" else connection.send(h11.Data(body)) or b""
     writer.write((sent or b"") + content)
     await writer.drain()
+
+
+class _Complaints:
+    """Says now and then that no file descriptor is left; asyncio says so a hundred times a second, with a traceback."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, ValueError) and "Invalid file descriptor" in str(error):
+            return  # asyncio would listen again on a port that was closed meanwhile
+        if not (isinstance(error, OSError) and error.errno in _EXHAUSTED):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._next:
+            self._next = loop.time() + QUIET_SECONDS
+            logger.warning("cannot answer all who ask: %s; raise the process's limits", os.strerror(error.errno or 0))
 
 
 def _json(document: object) -> bytes:

@@ -31,7 +31,15 @@ _STARTED = re.compile(rb"^process_start_time_seconds (\S+)", re.MULTILINE)
 
 
 class ServerGoneError(Exception):
-    """The server is not there, not ready, or not the one that it was; the message says which, in one line."""
+    """The server is not there, not ready, or not the one that it was; the message says which, in one line.
+
+    ``reason`` is what anybody may know of it; ``said``, which may quote the server, is for the log.
+    """
+
+    def __init__(self, reason: str, said: str = "") -> None:
+        """Take both parts of the message."""
+        super().__init__(f"{reason}: {said}" if said else reason)
+        self.reason, self.said = reason, said
 
 
 class ServerHungError(ServerGoneError):
@@ -81,7 +89,7 @@ class HttpServer:
         for samples in self.sets:
             answer = await self._ask(ready_path(samples, samples.model))
             if not answer.ok:
-                raise ServerGoneError(await self._why_not(samples.model, answer))
+                raise await self._why_not(samples.model, answer)
 
     async def marks(self) -> Marks:
         """Read what tells this start from another."""
@@ -127,10 +135,11 @@ class HttpServer:
             return await asyncio.wait_for(self._get(path), HEALTH_TIMEOUT)
         except (asyncio.TimeoutError, TimeoutError):
             self.drop()
-            raise ServerHungError(f"{self.address} gives no answer to {path} within {HEALTH_TIMEOUT:g} s") from None
+            said = f"{self.address} to {path} within {HEALTH_TIMEOUT:g} s"
+            raise ServerHungError("the server gives no answer", said) from None
         except ConnectionLostError as error:
             self.drop()
-            raise ServerGoneError(str(error)) from error
+            raise ServerGoneError("the server does not answer", str(error)) from error
 
     async def _get(self, path: str) -> Answer:
         if self._connection is not None:
@@ -152,13 +161,13 @@ class HttpServer:
             self.drop()
         return answer
 
-    async def _why_not(self, model: str, answer: Answer) -> str:
-        said = f": {answer.text}" if answer.text else ""
+    async def _why_not(self, model: str, answer: Answer) -> ServerGoneError:
         if answer.status != 404:  # noqa: PLR2004
-            return f"{model} is not ready: HTTP {answer.status}{said}"
+            return ServerGoneError(f"{model} is not ready", f"HTTP {answer.status} {answer.text}".strip())
         found = await self._ask("/v1/models")
         names = _names(found) if found.ok else ""
-        return f"{self.address} has no model {model!r}{f', it has {names}' if names else said}"
+        said = f"{self.address} has {names}" if names else answer.text
+        return ServerGoneError(f"the server has no model {model!r}", said)
 
 
 def _counts(answer: Answer | None) -> list[int]:

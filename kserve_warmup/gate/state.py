@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from kserve_warmup.figures import state
+from kserve_warmup.replay import OUT_OF_BUDGET
 from kserve_warmup.report import WarmupReport
 
 Phase = Literal["waiting", "warming", "ready", "failed"]
+
+
+_KIND = re.compile(r"(?:^|: )(HTTP \d{3}|gRPC [A-Z_]+|no answer within [\d.e+]+ s)")
+
+IN_THE_LOG = "the gate's log says why"
+
+
+def unquoted(report: WarmupReport) -> WarmupReport:
+    """Return a report for anybody: of each error its kind, such as ``HTTP 500``, and none of the server's words."""
+    return replace(report, strata=tuple(replace(s, error=_kind(s.error)) for s in report.strata))
+
+
+def _kind(error: str | None) -> str | None:
+    if error is None or error == OUT_OF_BUDGET:
+        return error
+    found = _KIND.search(error)
+    return f"{found[1]}: {IN_THE_LOG}" if found else f"failed: {IN_THE_LOG}"
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """One moment of the gate.
 
-    ``phase`` is what it is at, ``detail`` why, in one line for people. ``since`` is when the phase began
+    All of it may be seen by anybody who reaches the gate's port, so nothing here quotes a server or a request; that is
+    in the log. ``phase`` is what it is at, ``detail`` why, in one line for people. ``since`` is when the phase began
     (``time.monotonic()``). ``warmups`` counts the warm-ups begun: more than one means that the server restarted.
-    ``calls`` are the requests sent in the current or last one; ``reports`` what it found, one a model.
+    ``calls`` are the requests sent in the current or last one; ``reports`` what it found, one a model; see
+    :func:`unquoted`.
     """
 
     phase: Phase = "waiting"

@@ -9,7 +9,16 @@ import numpy as np
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples._infer_proto import model_infer_request
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape, to_dtype, to_raw
+from kserve_warmup.samples.datatypes import (
+    BYTES,
+    MOST_DIMENSIONS,
+    Tensor,
+    bytes_array,
+    from_raw,
+    reshape,
+    to_dtype,
+    to_raw,
+)
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -46,8 +55,8 @@ def parse(body: bytes) -> Any:
         raise SampleError(msg)
     for item in request.inputs:
         to_dtype(item.datatype)
-        if any(size < 0 for size in item.shape):
-            raise SampleError(f"input {item.name!r}: the shape is a list of sizes, not {list(item.shape)}")
+        if len(item.shape) > MOST_DIMENSIONS or any(size < 0 for size in item.shape):
+            raise SampleError(f"input {item.name!r}: the shape is a list of sizes, not {str(list(item.shape))[:200]}")
     if len(request.raw_input_contents) not in (0, len(names)):
         msg = f"there are {len(names)} inputs, but {len(request.raw_input_contents)} raw_input_contents"
         raise SampleError(msg)

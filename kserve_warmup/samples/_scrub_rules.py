@@ -100,7 +100,8 @@ def load(file: Path) -> Rules:
 
 def _refused(file: Path, reason: str) -> SampleError:
     words = " ".join(reason.split())
-    line = f"scrub rules {file}: {words if len(words) <= _SHOWN else words[:_SHOWN] + ' …'}"
+    where = str(file) if len(str(file)) <= _SHOWN else f"{str(file)[:_SHOWN]} …"
+    line = f"scrub rules {where}: {words if len(words) <= _SHOWN else words[:_SHOWN] + ' …'}"
     return SampleError("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
 
 

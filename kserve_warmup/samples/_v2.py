@@ -11,7 +11,19 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples._json import json_object, json_values, text
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape, to_dtype, to_raw
+from kserve_warmup.samples.datatypes import (
+    BYTES,
+    MOST_DIMENSIONS,
+    Tensor,
+    bytes_array,
+    from_raw,
+    reshape,
+    to_dtype,
+    to_raw,
+)
+
+_LONG = 19
+"""Digits of a number that no length has."""
 
 LENGTH_HEADER = "inference-header-content-length"
 """Tells how many bytes of a binary body are JSON."""
@@ -27,7 +39,7 @@ def split(body: bytes, headers: Mapping[str, str]) -> tuple[dict[str, Any], memo
     declared = headers.get(LENGTH_HEADER)
     if declared is None:
         length = _json_length(body)
-    elif declared.isascii() and declared.isdigit() and int(declared) <= len(body):
+    elif declared.isascii() and declared.isdigit() and len(declared) < _LONG and int(declared) <= len(body):
         length = int(declared)
     else:
         raise SampleError(f"{LENGTH_HEADER} is {declared!r}, but the body has {len(body)} bytes")
@@ -50,8 +62,12 @@ def inputs(document: dict[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(name, str) or not name or name in names:
             raise SampleError(f"each v2 input needs a name of its own, not {name!r}")
         names.add(name)
-        if not isinstance(shape, list) or any(type(d) is not int or d < 0 for d in shape):
-            raise SampleError(f"input {name!r}: the shape is a list of sizes, not {shape!r}")
+        if (
+            not isinstance(shape, list)
+            or len(shape) > MOST_DIMENSIONS
+            or any(type(d) is not int or d < 0 for d in shape)
+        ):
+            raise SampleError(f"input {name!r}: the shape is a list of sizes, not {str(shape)[:200]}")
         to_dtype(item.get("datatype"))
     return found
 
@@ -162,6 +178,8 @@ def _numbers(values: list[Any], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
 
 def _flat(data: list[Any]) -> list[Any]:
     """Return the leaves of nested lists in row-major order; flat data, the usual case, as it is."""
-    while list in set(map(type, data)):
+    for _ in range(MOST_DIMENSIONS):
+        if list not in set(map(type, data)):
+            return data
         data = [leaf for item in data for leaf in (item if isinstance(item, list) else [item])]
-    return data
+    raise SampleError(f"the data is nested deeper than {MOST_DIMENSIONS} lists")

@@ -102,12 +102,34 @@ def bytes_array(values: Sequence[bytes], shape: Sequence[int]) -> Array:
     return reshape(array, shape)
 
 
+MOST_DIMENSIONS = 64
+"""numpy has no arrays with more."""
+
+_MOST_ELEMENTS = 1 << 62
+
+
+def elements(name: str, shape: Sequence[int]) -> int:
+    """Return how many elements a shape claims; nothing is taken for them.
+
+    Raises:
+        SampleError: no array can have this shape, however much memory there is.
+    """
+    if len(shape) > MOST_DIMENSIONS:
+        raise SampleError(f"input {name!r}: its shape has {len(shape)} dimensions, more than {MOST_DIMENSIONS}")
+    count = math.prod(shape)
+    if count > _MOST_ELEMENTS or (shape and min(shape) < 0):
+        raise SampleError(f"input {name!r}: its shape {str(list(shape))[:200]} is beyond what an array can have")
+    return count
+
+
 def reshape(array: Array, shape: Sequence[int]) -> Array:
     """Return ``array`` in ``shape``; the element count must fit.
 
     Raises:
         SampleError: it does not, or numpy cannot hold so many dimensions.
     """
+    if len(shape) > MOST_DIMENSIONS:
+        raise SampleError(f"the shape has {len(shape)} dimensions, more than {MOST_DIMENSIONS}")
     if (count := math.prod(shape)) != array.size:
         raise SampleError(f"shape {list(shape)} needs {count} elements, but there are {array.size}")
     try:
@@ -139,9 +161,10 @@ def from_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memory
         SampleError: an unknown type, or ``raw`` is longer or shorter than ``shape`` needs.
     """
     dtype = to_dtype(datatype)
+    count = elements(name, shape)
     if datatype == BYTES:
-        return Tensor(name, datatype, bytes_array(_split_bytes(name, math.prod(shape), memoryview(raw)), shape))
-    if len(raw) != (needed := math.prod(shape) * dtype.itemsize):
+        return Tensor(name, datatype, bytes_array(_split_bytes(name, count, memoryview(raw)), shape))
+    if len(raw) != (needed := count * dtype.itemsize):
         msg = f"input {name!r}: {datatype} {list(shape)} needs {needed} bytes, but there are {len(raw)}"
         raise SampleError(msg)
     if datatype == "BOOL":  # servers take any byte but 0 as true; numpy would keep it as an invalid bool
@@ -153,7 +176,7 @@ def from_raw(name: str, datatype: str, shape: Sequence[int], raw: bytes | memory
 def _split_bytes(name: str, count: int, raw: memoryview) -> list[bytes]:
     values: list[bytes] = []
     position = 0
-    while position < len(raw):
+    while position < len(raw) and len(values) <= count:
         start = position + _LENGTH.size
         if start > len(raw):
             break

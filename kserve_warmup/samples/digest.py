@@ -178,6 +178,8 @@ class Digest:
             self.tally.passed_over += 1
             return
         try:
+            if len(record.body) > (most := self.job.options.max_body):
+                raise SampleError(f"its body has {len(record.body):,} bytes, more than --max-body {most}")  # noqa: TRY301
             stratum = placer.place(record)
             if record.path is not None:
                 keep_path(record.path, stratum.protocol)  # a log may hold more than inference
@@ -226,7 +228,10 @@ def records(form: str, part: Part, options: ReadOptions, seen: set[str] | None =
         return
     if seen is not None:
         seen.add(name)
-    yield from source(name).read(part, options)
+    try:
+        yield from source(name).read(part, options)
+    except MemoryError:
+        yield BadRecord(part.file, "cannot be read any further: it takes more memory than there is")
 
 
 def sniffed(file: str) -> str:

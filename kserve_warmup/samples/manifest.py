@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+import orjson
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, ValidationError
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.body_check import check_body
@@ -26,6 +27,24 @@ SUFFIXES: dict[Protocol, str] = {"v1": ".json", "v2": ".json", "openai": ".json"
 BODY_NAME = re.compile(r"[0-9a-f]{32}\.(?:json|bin|pb)")
 """The name of a body file: the sample's id, and a suffix that tells how to look at it."""
 
+MOST_BYTES = 16 << 20
+"""16 MiB: of a manifest; one with 200 samples takes 150 KB."""
+
+MOST_ENTRIES = 20_000
+"""Samples of a set."""
+
+MOST_KEYS = 64
+"""Keys of any object in a manifest; the schema has thirteen at most."""
+
+MOST_PARTS = 1_000_000
+"""Values in a manifest, at any depth: each takes many times its characters in memory."""
+
+MOST_BODY_BYTES = 2 << 30
+"""2 GiB: of all body files of a set together. They are held in memory."""
+
+MOST_SENT_BYTES = 16 << 30
+"""16 GiB: of all samples' bodies together, each counted although several may share a file: each is checked."""
+
 _NUMBERS = re.compile(r"\[\n\s+(-?\d+(?:,\n\s+-?\d+)*)\n\s+\]")
 _Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -40,14 +59,14 @@ class Input(_Part):
 
     name: Annotated[str, Field(min_length=1)]
     datatype: Literal[tuple([*DATATYPES, UNTYPED])]  # type: ignore[valid-type]  # noqa: C409  (Literal takes a tuple)
-    shape: tuple[Annotated[int, Field(ge=RAGGED)], ...]
+    shape: Annotated[tuple[Annotated[int, Field(ge=RAGGED)], ...], FailFast()]
 
 
 class Inputs(_Part):
     """A signature."""
 
     batched: bool
-    inputs: tuple[Input, ...]
+    inputs: Annotated[tuple[Input, ...], FailFast()]
 
 
 class Entry(_Part):
@@ -97,21 +116,59 @@ class Manifest(_Part):
     created: str
     selection: dict[str, JsonValue]
     coverage: _Share
-    samples: tuple[Entry, ...]
+    samples: Annotated[tuple[Entry, ...], Field(max_length=MOST_ENTRIES), FailFast()]
 
     @classmethod
     def parse(cls, text: bytes, where: str) -> Manifest:
         """Return the manifest in ``text``; ``where`` names the file in errors."""
         try:
+            document = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise SampleError(f"{where}: Invalid JSON: {error}") from None
+        _check_keys(document, where)
+        try:
             return cls.model_validate_json(text)
         except ValidationError as error:
             raise SampleError(f"{where}: {first_problem(error)}") from None
+
+    def check_sizes(self) -> None:
+        """Refuse what the bodies claim to take together, before one is read.
+
+        Raises:
+            SampleError: it is too much to be held in memory.
+        """
+        files = {entry.body: entry.size for entry in self.samples}
+        for what, size, most in (
+            ("body files", sum(files.values()), MOST_BODY_BYTES),
+            ("samples", sum(entry.size for entry in self.samples), MOST_SENT_BYTES),
+        ):
+            if size > most:
+                msg = (
+                    f"its {what} have {size:,} bytes together, more than {most:,}: sample the traffic with --max-bytes"
+                )
+                raise SampleError(msg)
 
     def text(self) -> str:
         """Return the manifest as JSON that people can review: indented, with shapes on one line."""
         text = self.model_dump_json(indent=2, by_alias=True)
         # A line break inside a JSON string is escaped, so this only meets arrays.
         return _NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text) + "\n"
+
+
+def _check_keys(document: object, where: str) -> None:
+    """Refuse objects with more keys than any can have: validation would describe what is wrong with each of them."""
+    items, parts = [document], 0
+    while items:
+        item = items.pop()
+        parts += len(item) if isinstance(item, dict | list) else 0
+        if parts > MOST_PARTS:
+            raise SampleError(f"{where}: more than {MOST_PARTS:,} values are in it: it is no set of samples")
+        if isinstance(item, dict):
+            if len(item) > MOST_KEYS:
+                raise SampleError(f"{where}: an object in it has {len(item):,} keys, more than {MOST_KEYS}")
+            items += [child for child in item.values() if isinstance(child, dict | list)]
+        elif isinstance(item, list):
+            items += [child for child in item if isinstance(child, dict | list)]
 
 
 def first_problem(error: ValidationError) -> str:

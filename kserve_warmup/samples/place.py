@@ -43,6 +43,7 @@ class Numbers(NamedTuple):
 _LIST = re.compile(rb'"(data|instances|inputs)"\s*:\s*(?=\[[\s\[]*[-\d])')
 _ID = re.compile(rb'^\{"id"\s*:\s*"[^"\\]*"\s*,')
 _NUMERIC = b"0123456789.+-eE \t\r\n"
+_DEEPEST = 64
 _EMPTY = re.compile(rb"\[\s*\]")
 _REMEMBERED = 4096
 _SHORT = 1024
@@ -146,10 +147,11 @@ def without_numbers(body: bytes) -> tuple[bytes, list[Numbers]]:
     """
     kept: list[bytes] = []
     cut: list[Numbers] = []
-    position = 0
+    position = brace = 0
     while match := _LIST.search(body, position):
         start = match.end()
-        brace = body.find(b"}", start)
+        if brace < start:  # one that lies ahead is still the next: looking again would be quadratic in its distance
+            brace = body.find(b"}", start)
         quote = body.find(b'"', start, brace)
         end = body.rfind(b"]", start, quote if quote >= 0 else brace) + 1
         if brace < 0 or not end:
@@ -165,6 +167,8 @@ def list_shape(text: bytes) -> tuple[int, ...] | None:
     """Return the shape of nested JSON lists of numbers; None when it takes parsing to tell, or they are uneven."""
     marks = text.translate(None, _NUMERIC)
     depth = len(marks) - len(marks.lstrip(b"["))
+    if depth > _DEEPEST:
+        return None
     shape: list[int] = []
     unit = b""
     for level in range(1, depth + 1):

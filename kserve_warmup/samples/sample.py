@@ -75,9 +75,8 @@ class Signature:
 
 
 def _shown(name: str) -> str:
-    """Return an input's name, quoted where it might be taken for several inputs or would break a line."""
-    plain = name.isprintable() and "] " not in name and not name.startswith('"')
-    return name if plain else json.dumps(name)
+    """Return an input's name, quoted where it might be taken for several inputs."""
+    return json.dumps(name, ensure_ascii=False) if "] " in name or name.startswith('"') else name
 
 
 @dataclass(frozen=True, slots=True)

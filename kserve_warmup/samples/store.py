@@ -17,7 +17,17 @@ from pydantic import ValidationError
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.files import write_own
-from kserve_warmup.samples.manifest import BODY_NAME, SUFFIXES, Entry, Input, Inputs, Manifest, first_problem
+from kserve_warmup.samples.manifest import (
+    BODY_NAME,
+    MOST_BODY_BYTES,
+    MOST_BYTES,
+    SUFFIXES,
+    Entry,
+    Input,
+    Inputs,
+    Manifest,
+    first_problem,
+)
 from kserve_warmup.samples.sample import Sample
 
 MANIFEST = "manifest.json"
@@ -76,9 +86,11 @@ class SampleSet:
             SampleError: the folder is no sample set, or one that is incomplete, was changed, or points outside itself.
         """
         folder = Path(path)
-        manifest = Manifest.parse(read_inside(folder, MANIFEST), str(folder / MANIFEST))
+        manifest = Manifest.parse(read_inside(folder, MANIFEST, most=MOST_BYTES), str(folder / MANIFEST))
+        known: dict[tuple[str, str], bytes] = {}
         try:
-            samples = tuple(load_sample(folder, entry) for entry in manifest.samples)
+            manifest.check_sizes()
+            samples = tuple(load_sample(folder, entry, known) for entry in manifest.samples)
         except SampleError as error:
             raise SampleError(f"{folder / MANIFEST}: {error}") from None
         if len({s.id for s in samples}) != len(samples):
@@ -173,8 +185,8 @@ def _holds_set(manifest: Path) -> bool:
     if manifest.is_symlink() or not manifest.is_file():
         return False
     try:
-        found = json.loads(manifest.read_bytes())
-    except (ValueError, RecursionError):
+        found = json.loads(read_inside(manifest.parent, manifest.name, most=MOST_BYTES))
+    except (SampleError, ValueError, RecursionError):
         return False
     return isinstance(found, dict) and {"schema", "model", "selection", "samples"} <= found.keys()
 
@@ -202,12 +214,25 @@ def _share(value: float) -> float:
     return 1.0 if 1 < value < 1 + 1e-9 else value
 
 
-def load_sample(folder: Path, entry: Entry) -> Sample:
+def load_sample(folder: Path, entry: Entry, known: dict[tuple[str, str], bytes] | None = None) -> Sample:
     """Read the body of one entry and return its sample.
+
+    Args:
+        folder: the set's.
+        entry: what the manifest tells of it.
+        known: the bodies that were read, by file and hash: samples that share one share it in memory too.
 
     Raises:
         SampleError: The body is missing, lies outside ``folder``, or is not what was recorded.
     """
+    known = {} if known is None else known
+    body = known.get((entry.body, entry.sha256))
+    if body is None or len(body) != entry.size:
+        body = known[entry.body, entry.sha256] = _read_body(folder, entry)
+    return entry.sample(body)
+
+
+def _read_body(folder: Path, entry: Entry) -> bytes:
     name = entry.body
     if not _exists(folder / name):  # a ConfigMap has no folders: its files lie beside the manifest
         name = PurePosixPath(name).name
@@ -215,7 +240,7 @@ def load_sample(folder: Path, entry: Entry) -> Sample:
     if hashlib.sha256(body).hexdigest() != entry.sha256:
         msg = f"{entry.body} is not what was recorded (sha256 differs): was it edited, or its line ends converted?"
         raise SampleError(msg)
-    return entry.sample(body)
+    return body
 
 
 def _exists(path: Path) -> bool:
@@ -225,8 +250,15 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def read_inside(folder: Path, name: str, size: int | None = None) -> bytes:
-    """Return the content of a file that lies inside ``folder``, symbolic links followed."""
+def read_inside(folder: Path, name: str, size: int | None = None, most: int = MOST_BODY_BYTES) -> bytes:
+    """Return the content of a file that lies inside ``folder``, symbolic links followed.
+
+    Args:
+        folder: where it has to lie.
+        name: its path in there.
+        size: its bytes; None: up to ``most``. Nothing is read of a file that has others.
+        most: the bytes that it may have at most.
+    """
     try:
         root = folder.resolve()
         file = (root / name).resolve()
@@ -236,8 +268,15 @@ def read_inside(folder: Path, name: str, size: int | None = None) -> bytes:
             raise SampleError(
                 f"{folder / name} is missing: is {folder} a sample set ('kserve-warmup sample' makes one)?"
             )
-        if size is not None and file.stat().st_size != size:
-            raise SampleError(f"{name} has {file.stat().st_size} bytes instead of {size}: copy the set again")
-        return file.read_bytes()
+        found = file.stat().st_size
+        if size is not None and found != size:
+            raise SampleError(f"{name} has {found} bytes instead of {size}: copy the set again")
+        if found > most:
+            raise SampleError(f"{folder / name} has {found:,} bytes, more than {most:,}: it is no set of samples")
+        with file.open("rb") as stream:  # it may grow meanwhile, and some files claim to be empty
+            content = stream.read(found + 1)
     except (OSError, ValueError, RuntimeError) as error:  # no permission, too long a name, a NUL, a loop of links
         raise SampleError(f"cannot read {name!r} in {folder}: {error}") from None
+    if len(content) != found:
+        raise SampleError(f"{name} was changed while it was read: open the set again")
+    return content

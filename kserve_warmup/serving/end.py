@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from typing import NoReturn
 
 from kserve_warmup.errors import WarmupFailedError
+from kserve_warmup.printable import printable
 
 logger = logging.getLogger("kserve.warmup")
 
@@ -27,6 +28,7 @@ exit_process: Callable[[int], NoReturn] = os._exit
 
 def end_process(line: str) -> NoReturn:
     """End this process: in a worker so that the whole server ends with it."""
+    line = printable(line)
     logger.critical("%s", line)
     sys.stderr.write(f"kserve-warmup: {line}\n")
     sys.stderr.flush()

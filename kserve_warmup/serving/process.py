@@ -32,7 +32,9 @@ class Process:
 
     def begin(self, app: Any = None) -> None:
         """Note the running loop as the one that serves."""
-        self.loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.loop, self.turn = loop, asyncio.Lock()
         self.app = app or self.app
 
     def spawn(self, work: Any) -> asyncio.Task[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import grpc
 
@@ -13,6 +14,7 @@ from kserve_warmup.replay import RequestFailedError, RequestRefusedError
 from kserve_warmup.samples.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name, infer_message
+from kserve_warmup.transports.exchange import MOST_BYTES
 from kserve_warmup.transports.patience import answered_within
 from kserve_warmup.transports.rest import HOW_TO_GIVE_HEADERS
 
@@ -23,12 +25,21 @@ REFUSED_CODES = frozenset(
 
 OPTIONS = (
     ("grpc.max_send_message_length", -1),
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", MOST_BYTES),
     # A proxy of the environment must not stand between a server and itself.
     ("grpc.enable_http_proxy", 0),
     # Without a pool of its own a new channel would find the last one's connection again.
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+
+LOOK_TIMEOUT = 5.0
+"""Seconds that the question whether a model is ready may take."""
+
+
+def told(error: Any) -> str:
+    """Return in one line why a call failed: the code, and what the server or gRPC says of it."""
+    return f"gRPC {error.code().name}: {' '.join((error.details() or '').split())[:200]}"
 
 
 class GrpcTransport:
@@ -60,7 +71,8 @@ class GrpcTransport:
     async def model_ready(self) -> bool:
         """Return whether the server says that the model is ready; False when there is no server."""
         try:
-            answer = await self._channel.unary_unary(READY_PATHS["grpc"])(grpc_name(self._model))
+            asking = self._channel.unary_unary(READY_PATHS["grpc"])
+            answer = await asking(grpc_name(self._model), timeout=LOOK_TIMEOUT)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer == GRPC_READY)
@@ -88,7 +100,7 @@ class GrpcTransport:
 
 def _failure(error: grpc.aio.AioRpcError) -> RequestFailedError:
     code = error.code().name
-    said = f"gRPC {code}: {' '.join((error.details() or '').split())[:200]}"
+    said = told(error)
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return RequestRefusedError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
     return (RequestRefusedError if code in REFUSED_CODES else RequestFailedError)(said)

@@ -198,17 +198,17 @@ class TritonServer:
         while not self.is_ready(model):
             if self.returncode is not None:
                 raise WarmupFailedError(
-                    f"tritonserver ended with code {self.returncode} before it was ready:\n{self._log_end()}"
+                    f"tritonserver ended with code {self.returncode} before it was ready:", self._log_end()
                 )
             if time.monotonic() > deadline:
-                raise WarmupFailedError(f"tritonserver was not ready after {timeout:g} s:\n{self._log_end()}")
+                raise WarmupFailedError(f"tritonserver was not ready after {timeout:g} s:", self._log_end())
             time.sleep(0.1)
 
-    def _log_end(self) -> str:
+    def _log_end(self) -> list[str]:
         """Return the log's last errors and last lines; its tables would push the cause out of sight."""
         lines = [line for line in self.log.splitlines() if line.strip() and not line.startswith(("|", "+"))]
         errors = [line for line in lines if _ERROR_LINE.match(line)]
-        return "\n".join(dict.fromkeys([*errors[-LOG_LINES_IN_ERRORS:], *lines[-LOG_LINES_IN_ERRORS:]]))
+        return list(dict.fromkeys([*errors[-LOG_LINES_IN_ERRORS:], *lines[-LOG_LINES_IN_ERRORS:]]))
 
     def stop(self) -> None:
         """End the server: SIGTERM, then SIGKILL to whatever of its process group is left. Safe to call twice."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.manifest import Entry, Manifest
+from kserve_warmup.samples.manifest import MOST_BYTES, Entry, Manifest
 from kserve_warmup.samples.sample import Signature, TensorSpec
 from kserve_warmup.samples.store import MANIFEST, load_sample, read_inside
 from kserve_warmup.samples.wire import decode
@@ -30,7 +30,7 @@ class Traffic:
         Raises:
             SampleError: There is none, or it cannot be used.
         """
-        return cls(folder, Manifest.parse(read_inside(folder, MANIFEST), str(folder / MANIFEST)))
+        return cls(folder, Manifest.parse(read_inside(folder, MANIFEST, most=MOST_BYTES), str(folder / MANIFEST)))
 
     @cached_property
     def digest(self) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from kserve_warmup.printable import printable
 from kserve_warmup.verify.result import Row, Verification
 
 
@@ -24,8 +25,10 @@ def junit(result: Verification, *, strict: bool) -> str:
 
 def _case(suite: Element, row: Row, max_ratio: float, failing: tuple[str, ...]) -> None:
     seconds = sum(sum(s.latencies_ms) for s in row.series) / 1000
-    case = SubElement(suite, "testcase", classname="kserve_warmup.verify", name=row.name, time=f"{seconds:.3f}")
-    why, verdict = row.why(max_ratio), row.judgement.verdict
+    case = SubElement(
+        suite, "testcase", classname="kserve_warmup.verify", name=printable(row.name), time=f"{seconds:.3f}"
+    )
+    why, verdict = printable(row.why(max_ratio)), row.judgement.verdict
     if verdict in failing:
         SubElement(case, "failure", type=verdict, message=why).text = why
     elif verdict == "noisy":

@@ -110,10 +110,8 @@ class Command:
             def alive() -> None:
                 if process.poll() is not None:
                     log.seek(0)
-                    end = "\n".join(log.read().strip().splitlines()[-LOG_LINES_IN_ERRORS:])
-                    raise WarmupFailedError(
-                        f"{args[0]} ended with code {process.returncode} before it was done:\n{end}"
-                    )
+                    end = log.read().strip().splitlines()[-LOG_LINES_IN_ERRORS:]
+                    raise WarmupFailedError(f"{args[0]} ended with code {process.returncode} before it was done:", end)
 
             try:
                 yield Running(http_url, grpc_address, started, ready or None, alive)

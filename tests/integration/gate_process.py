@@ -24,8 +24,14 @@ class GateProcess:
         return self
 
     def __exit__(self, *_):
-        self.process.terminate()
-        self.log += self.process.communicate(timeout=20)[1]
+        self.stop()
+
+    def stop(self):
+        """End it, and return what it has logged."""
+        if not self.process.stderr.closed:
+            self.process.terminate()
+            self.log += self.process.communicate(timeout=20)[1]
+        return self.log
 
     def get(self, path):
         """Return status and body; None while nothing listens."""

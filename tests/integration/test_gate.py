@@ -36,7 +36,7 @@ def gate(url, ports, every_protocol):
 
 def test_it_is_closed_until_every_protocol_is_warm_and_says_how_far_it_is(gate, start, ports):
     state = gate.wait_phase("waiting")
-    assert "cannot connect" in gate.wait(lambda s: "ask" not in s["detail"])["detail"]
+    assert gate.wait(lambda s: "ask" not in s["detail"])["detail"] == "the server does not answer"
     assert state["calls"] == 0
 
     server = start("Plain", ports=ports)
@@ -61,12 +61,13 @@ def test_a_killed_server_closes_the_gate_and_its_next_start_is_warmed_again(gate
 
     first.process.kill()
     first.process.wait()
-    gate.wait(lambda s: s["phase"] == "waiting" and "refused" in s["detail"])
+    gate.wait_phase("waiting")
     second = start("Plain", ports=ports)
     state = gate.wait_phase("ready")
 
     assert state["warmups"] == 2
     assert second.predict()[0] > state["calls"] > 100
+    assert "Connection refused" in gate.stop()
 
 
 def test_a_server_killed_in_the_middle_of_its_warmup_is_waited_for(start, ports, url, v1_set):
@@ -96,10 +97,12 @@ def test_a_server_that_answers_500_never_gets_through_and_the_gate_lives_on(gate
 
     state = gate.wait_phase("failed")
 
-    assert "8 of 8 strata cannot be warmed" in state["detail"]
-    assert "HTTP 500" in state["detail"]
+    assert state["detail"] == "8 of 8 strata cannot be warmed"
+    strata = WarmupReport.from_json(gate.get("/report")[1]).strata
+    assert {s.error for s in strata if s.protocol != "grpc"} == {"HTTP 500: the gate's log says why"}
     assert gate.wait(lambda s: s["warmups"] == 2)["ready"] is False
     assert gate.process.poll() is None
+    assert "HTTP 500: {" in gate.stop()
 
 
 def test_a_server_that_answers_500_gets_through_when_asked_to(start, ports, url, v1_set):
@@ -128,8 +131,10 @@ def test_a_server_with_another_model_is_named_and_not_let_through(gate, start, p
     start("Plain,Declared", ports=ports, enabled="false")
     state = gate.wait(lambda s: "no model" in s["detail"])
 
-    assert "has no model 'model', it has plain, declared" in state["detail"]
+    assert state["detail"] == "the server has no model 'model'"
     assert not state["ready"]
+    assert "has no model 'model': 127.0.0.1:" in gate.stop()
+    assert " has plain, declared" in gate.log
 
 
 def test_a_model_may_be_named_that_the_set_does_not_name(start, ports, url, v1_set):

@@ -84,6 +84,7 @@ def test_a_model_that_is_not_loaded_is_waited_for(repository, tmp_path):
         TritonServer(repository.models, arguments, env=repository.env) as server,
         gate_for(server, sample_set(tmp_path, "m")) as gate,
     ):
-        assert "m is not ready: HTTP 400" in gate.wait(lambda s: "HTTP" in s["detail"])["detail"]
+        assert gate.wait(lambda s: "ready" in s["detail"])["detail"] == "m is not ready"
         assert load(server, "m")[0] == 200
         assert gate.wait_phase("ready")["warmups"] == 1
+        assert "m is not ready: HTTP 400" in gate.stop()

@@ -58,8 +58,6 @@ def test_rows_of_their_own_and_one_array_without_rows_are_told_apart_on_every_v2
     [
         ("x:FP32[N] y", '"x:FP32[N] y":FP32[N]'),
         ('"x', '"\\"x":FP32[N]'),
-        ("x\n2026 INFO warm", '"x\\n2026 INFO warm":FP32[N]'),
-        ("\u202egnp", '"\\u202egnp":FP32[N]'),
         ("serving_default_x:0", "serving_default_x:0:FP32[N]"),
         ("petal length (cm)", "petal length (cm):FP32[N]"),
     ],

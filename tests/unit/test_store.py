@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from hypothesis import strategies as st
 from strategies import traffic, v1_sample
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import Sample, SampleSet
+from kserve_warmup.samples import Sample, SampleSet, manifest
 from kserve_warmup.samples.datatypes import DTYPES, Tensor
 from kserve_warmup.samples.sample import DATATYPES
 from kserve_warmup.samples.wire import encode, request
@@ -381,3 +383,111 @@ def test_a_link_in_a_bodys_place_is_replaced_and_what_it_names_stays(folder, tmp
     some_samples().save(folder)
     assert precious.read_text() == "mine"
     assert SampleSet.open(folder) == some_samples()
+
+
+def shared_bodies(folder: Path, entries: int, size: int) -> Path:
+    """Write a set whose samples differ in their content type alone and share one body file of ``size`` bytes."""
+    body = b'{"instances": [1' + b" " * (size - 18) + b"]}"
+    samples = [request("v1", body, headers={"content-type": f"application/json; v={i}"}) for i in range(entries)]
+    SampleSet("m", tuple(s.with_weight(1 / entries) for s in samples)).save(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    shared = manifest["samples"][0]["body"]
+    for entry in manifest["samples"][1:]:
+        (folder / entry["body"]).unlink()
+        entry["body"] = shared
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_samples_that_share_a_body_share_it_in_memory(tmp_path):
+    opened = SampleSet.open(shared_bodies(tmp_path / "set", 40, 1 << 20))
+    assert len(opened) == 40
+    assert len({id(s.body) for s in opened}) == 1
+
+
+@pytest.mark.parametrize("limit", ["MOST_BODY_BYTES", "MOST_SENT_BYTES"])
+def test_a_set_whose_bodies_take_too_much_is_refused_before_one_is_read(folder, monkeypatch, limit):
+    monkeypatch.setattr(manifest, limit, 100)
+    shutil.rmtree(folder / "bodies")
+    with pytest.raises(SampleError, match=r"bytes together, more than 100: .*--max-bytes"):
+        SampleSet.open(folder)
+
+
+def sparse(file: Path, size: int) -> None:
+    with file.open("wb") as stream:
+        stream.truncate(size)
+
+
+def test_a_body_of_a_terabyte_of_holes_is_refused_unread(folder):
+    sparse(next((folder / "bodies").iterdir()), 1 << 40)
+    with pytest.raises(SampleError, match="instead of"):
+        SampleSet.open(folder)
+
+
+def test_a_body_that_claims_a_terabyte_is_refused(folder):
+    body = next((folder / "bodies").iterdir())
+    edit(folder, lambda m: [e.update(size=1 << 40) for e in m["samples"] if e["body"].endswith(body.name)])
+    sparse(body, 1 << 40)
+    with pytest.raises(SampleError, match="bytes together, more than"):
+        SampleSet.open(folder)
+
+
+HEAD = '{"schema":1,"model":"m","source":"","created":"","coverage":1,'
+CROWDED = {
+    "a million samples": lambda: HEAD + '"selection":{},"samples":[' + ",".join(["{}"] * 10**6) + "]}",
+    "a million keys": lambda: HEAD + ",".join(f'"{i}":0' for i in range(10**6)) + "}",
+    "a million keys of a sample": lambda: (
+        HEAD + '"selection":{},"samples":[{' + ",".join(f'"{i}":0' for i in range(10**6)) + "}]}"
+    ),
+    "a million headers": lambda: (
+        HEAD + '"selection":{},"samples":[{"headers":{' + ",".join(f'"{i}":0' for i in range(10**6)) + "}}]}"
+    ),
+    "a million lists": lambda: HEAD + '"samples":[],"selection":{"a":[' + ",".join(["[]"] * 10**6) + "]}}",
+    "a million wrong sizes": lambda: (
+        HEAD
+        + '"selection":{},"samples":[{"signature":{"batched":true,"inputs":[{"name":"x","datatype":"FP32","shape":['
+        + ",".join(["-9"] * 10**6)
+        + "]}]}}]}"
+    ),
+    "a million lists in each other": lambda: HEAD + '"samples":' + "[" * 10**6 + "]" * 10**6 + "}",
+    "a number of a million digits": lambda: HEAD + '"samples":[],"selection":{"a":' + "9" * 10**6 + "}}",
+}
+
+
+@pytest.mark.parametrize("what", CROWDED)
+def test_a_manifest_that_is_crowded_is_one_short_line_and_takes_little_memory(folder, what):
+    (folder / "manifest.json").write_text(CROWDED[what]())
+    tracemalloc.start()
+    try:
+        with pytest.raises(SampleError) as failure:
+            SampleSet.open(folder)
+        assert tracemalloc.get_traced_memory()[1] < 256 << 20
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(failure.value)
+    assert len(str(failure.value)) < 500
+
+
+def test_a_manifest_of_three_gigabytes_is_refused_unread(folder):
+    sparse(folder / "manifest.json", 3 << 30)
+    with pytest.raises(SampleError, match=r"manifest.json has 3,221,225,472 bytes, more than"):
+        SampleSet.open(folder)
+
+
+@pytest.mark.parametrize("target", ["manifest.json", "bodies"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder", "nothing"])
+def test_what_is_no_file_in_place_of_one_does_not_hang(folder, target, kind, monkeypatch):
+    file = folder / target if target == "manifest.json" else next((folder / target).iterdir())
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            monkeypatch.chdir(file.parent)
+            listener.bind(file.name)
+    elif kind == "folder":
+        file.mkdir()
+    with pytest.raises(SampleError, match=r"missing|leads out"):
+        SampleSet.open(folder)

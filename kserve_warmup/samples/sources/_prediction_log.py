@@ -6,14 +6,14 @@ tensorflow/core/framework/{tensor,tensor_shape,types}.proto. Fields that are not
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Array, Tensor, bytes_array, from_raw, reshape, to_dtype
+from kserve_warmup.samples.datatypes import BYTES, Array, Tensor, bytes_array, elements, from_raw, reshape, to_dtype
+from kserve_warmup.samples.sources.record import ReadOptions
 
 _PACKAGE = "kserve_warmup.tf"
 
@@ -67,7 +67,7 @@ _TYPES = {
 }
 
 
-def tensors(data: bytes) -> list[Tensor]:
+def tensors(data: bytes, options: ReadOptions) -> list[Tensor]:
     """Return the inputs of the Predict request in a serialised ``PredictionLog``.
 
     Raises:
@@ -83,10 +83,10 @@ def tensors(data: bytes) -> list[Tensor]:
     if not inputs:
         kind = next((name for name, *_ in _MESSAGES["PredictionLog"] if log.HasField(name)), "no request")
         raise SampleError(f"the record holds {kind}, and only predict_log has tensors")
-    return [_tensor(item.key, item.value) for item in sorted(inputs, key=lambda i: i.key)]
+    return [_tensor(item.key, item.value, options) for item in sorted(inputs, key=lambda i: i.key)]
 
 
-def _tensor(name: str, proto: Any) -> Tensor:
+def _tensor(name: str, proto: Any, options: ReadOptions) -> Tensor:
     if proto.dtype not in _TYPES:
         raise SampleError(f"input {name!r}: TensorFlow's type {proto.dtype} has no counterpart in the protocol")
     datatype, field = _TYPES[proto.dtype]
@@ -95,7 +95,10 @@ def _tensor(name: str, proto: Any) -> Tensor:
         raise SampleError(f"input {name!r} has no shape")
     if proto.tensor_content and datatype != BYTES:
         return from_raw(name, datatype, shape, proto.tensor_content)
-    values = _filled(name, list(getattr(proto, field)), math.prod(shape))
+    count, given = elements(name, shape), list(getattr(proto, field))
+    each = 4 + len(given[-1]) if datatype == BYTES and given else to_dtype(datatype).itemsize
+    options.check_claim(name, count * each)
+    values = _filled(name, given, count)
     if datatype == BYTES:
         return Tensor(name, BYTES, bytes_array(values, shape))
     try:

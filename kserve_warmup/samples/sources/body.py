@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened, whole
 
 
 def sniff(_: bytes) -> bool:
@@ -13,10 +14,12 @@ def sniff(_: bytes) -> bool:
     return True
 
 
-def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request that the file is."""
     try:
         with opened(part.file) as stream:
-            yield Record(part.file, 0, stream.read())
+            yield Record(part.file, 0, whole(stream, options.max_body))
+    except SampleError as error:
+        yield BadRecord(part.file, str(error))
     except UNREADABLE as error:
         yield BadRecord(part.file, f"cannot be read: {error}")

@@ -19,14 +19,16 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.kserve_logger import recorded_headers
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.storage import UNREADABLE, exactly, opened, whole
 from kserve_warmup.samples.sources.times import seconds
 
 _STRUCTURED = re.compile(rb"\s*[\[{]")
 _SPECVERSION = re.compile(rb'"specversion"\s*:\s*"')
 _REQUEST_LINE = re.compile(rb"(?:POST|PUT) \S+ HTTP/[\d.]+\r?\n")
 _MESSAGE = re.compile(rb"(?:(?:POST|PUT) \S+ HTTP/[\d.]+\r?\n)?(?:[\w-]+:[^\n]*\n)*?ce-specversion:", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _LONGEST_HEADER = 1 << 16
+_MOST_HEADERS = 1000
 
 
 def sniff(head: bytes) -> bool:
@@ -34,12 +36,18 @@ def sniff(head: bytes) -> bool:
     return bool(_MESSAGE.match(head) or (_STRUCTURED.match(head) and _SPECVERSION.search(head)))
 
 
-def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests; responses are passed over."""
     try:
         with opened(part.file) as stream:
             structured = _STRUCTURED.match(stream.read(256))
-        yield from documents.requests(part, structured_event) if structured else _messages(part.file)
+        yield from (
+            documents.requests(part, structured_event, options.max_line)
+            if structured
+            else _messages(part.file, options.max_body)
+        )
+    except SampleError as error:
+        yield BadRecord(part.file, str(error))
     except UNREADABLE as error:
         yield BadRecord(part.file, f"cannot be read: {error}")
 
@@ -98,7 +106,7 @@ def _data(event: dict[str, Any]) -> bytes:
     return data.encode() if isinstance(data, str) else orjson.dumps(data)
 
 
-def _messages(file: str) -> Iterator[Record | BadRecord]:
+def _messages(file: str, most: int) -> Iterator[Record | BadRecord]:
     """Yield the requests of HTTP messages, one after another where each tells its length."""
     with opened(file) as stream:
         number = 0
@@ -107,10 +115,14 @@ def _messages(file: str) -> Iterator[Record | BadRecord]:
             if "ce-type" not in headers:
                 yield BadRecord(file, "not a CloudEvent: the message has no header ce-type", number)
                 return
-            length = headers.get("content-length", "")
-            body = stream.read(int(length) if length.isdigit() else -1)
-            if length.isdigit() and len(body) < int(length):
-                yield BadRecord(file, f"the message is cut off: {len(body)} of {length} bytes are there", number)
+            length = _LENGTH.fullmatch(headers.get("content-length", ""))
+            if length and int(length[0]) > most:
+                reason = f"the message claims a body of {length[0]} bytes, more than --max-body {most}"
+                yield BadRecord(file, reason, number)
+                return
+            body = exactly(stream, int(length[0])) if length else whole(stream, most)
+            if length and len(body) < int(length[0]):
+                yield BadRecord(file, f"the message is cut off: {len(body)} of {length[0]} bytes are there", number)
                 return
             record = binary_event(headers, body)
             if record is not None:
@@ -123,6 +135,8 @@ def _headers(stream: BinaryIO) -> dict[str, str] | None:
     while line := stream.readline(_LONGEST_HEADER):
         if line.strip():
             lines.append(line)
+            if len(lines) > _MOST_HEADERS:
+                raise SampleError(f"a message has more than {_MOST_HEADERS} headers")
         elif lines:
             break
     if not lines:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -22,6 +21,7 @@ _DELIMITERS = ",\t;|"
 _NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")
 _BOOLEANS = {"true": True, "false": False}
 _BOM = "\ufeff"
+_LONGEST_HEAD = 1 << 24
 
 
 def sniff(head: bytes) -> bool:
@@ -48,15 +48,15 @@ def _cut(head: bytes) -> bool:
 
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each row of a log, or for each batch of rows of a table."""
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(options.max_line)
     number = 0
     try:
         with opened(part.file) as stream:
-            head = stream.readline().removeprefix(_BOM.encode())
+            head = stream.readline(_LONGEST_HEAD).removeprefix(_BOM.encode())
             delimiter = _delimiter(head) or ","
             names = next(csv.reader([head.decode()], delimiter=delimiter), [])
             text = io.TextIOWrapper(stream, "utf-8", newline="")
-            rows = csv.reader(text, delimiter=delimiter)
+            rows = csv.reader(_lines(text, options.max_line), delimiter=delimiter)
             if columns.is_logged(names):
                 for number, row in enumerate(rows, 1):
                     yield from _logged(names, row, part.file, number)
@@ -70,6 +70,18 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
         yield BadRecord(part.file, str(error))
     except (*UNREADABLE, UnicodeDecodeError, csv.Error) as error:
         yield BadRecord(part.file, f"cannot be read any further: {error}", number + 1, "row")
+
+
+def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str]:
+    """Yield the lines of a text.
+
+    Raises:
+        SampleError: one is longer than ``most`` characters.
+    """
+    while line := text.readline(most):
+        if len(line) >= most:
+            raise SampleError(f"cannot be read any further: a line is longer than {most:,} characters")
+        yield line
 
 
 def _logged(names: list[str], row: list[str], file: str, number: int) -> Iterator[Record | BadRecord]:

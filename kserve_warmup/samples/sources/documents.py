@@ -12,15 +12,15 @@ from kserve_warmup.samples.sources import lines
 from kserve_warmup.samples.sources.record import BadRecord, Part, Record, load_json
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
-_LONGEST = 1 << 26
+_LONGEST = 1 << 24
 
 Convert = Callable[[dict[str, Any]], Record | None]
 """Makes a request of a record; None for one that is none, such as a response. Its place is filled in afterwards."""
 
 
-def requests(part: Part, convert: Convert) -> Iterator[Record | BadRecord]:
-    """Yield what ``convert`` makes of each record, and a note of each that it refuses."""
-    for number, unit, value in _values(part):
+def requests(part: Part, convert: Convert, most: int) -> Iterator[Record | BadRecord]:
+    """Yield what ``convert`` makes of each record, and a note of each that it refuses or that is beyond ``most``."""
+    for number, unit, value in _values(part, most):
         try:
             if isinstance(value, SampleError):
                 raise value
@@ -46,11 +46,11 @@ def split(file: str, target: int) -> Iterator[Part]:
     return lines.split(file, target) if _is_lines(file) else iter([Part.whole(file)])
 
 
-def _values(part: Part) -> Iterator[tuple[int, str, Any]]:
+def _values(part: Part, most: int) -> Iterator[tuple[int, str, Any]]:
     """Yield number, unit and value of each record, or the error that says why there is none."""
     try:
         if part.start or part.stop or _is_lines(part.file):
-            for item in lines.read(part):
+            for item in lines.read(part, most):
                 if isinstance(item, BadRecord):
                     yield item.number, item.unit, SampleError(item.reason)
                 else:
@@ -70,7 +70,10 @@ def _values(part: Part) -> Iterator[tuple[int, str, Any]]:
 def _is_lines(file: str) -> bool:
     """Return whether the first line is an object of its own; should it be a broken one, the second tells."""
     with opened(file) as stream:
-        first = stream.readline(_LONGEST).strip() if stream.read(1) == b"{" else b""
+        line = stream.readline(_LONGEST) if stream.read(1) == b"{" else b""
+        first = line.strip()
+        if len(line) == _LONGEST:
+            return True  # too long to look for its end
         return first.endswith(b"}") or (bool(first) and stream.read(1) == b"{")
 
 

@@ -45,9 +45,9 @@ def _cut_off(line: bytes) -> bool:
     return False
 
 
-def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of each line."""
-    for item in lines.read(part):
+    for item in lines.read(part, options.max_line):
         if isinstance(item, BadRecord):
             yield item
         else:

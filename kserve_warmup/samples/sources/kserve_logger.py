@@ -34,16 +34,16 @@ def sniff(head: bytes) -> bool:
     return bool(_FIRST_KEY.match(head) and _OWN_KEY.search(head))
 
 
-def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests of a blob; responses are passed over."""
     try:
-        yield from _requests(part)
+        yield from _requests(part, options.max_line)
     except UNREADABLE as error:
         yield BadRecord(part.file, f"cannot be read: {error}")
 
 
-def _requests(part: Part) -> Iterator[Record | BadRecord]:
-    for number, unit, record in _records(part):
+def _requests(part: Part, most: int) -> Iterator[Record | BadRecord]:
+    for number, unit, record in _records(part, most):
         try:
             if isinstance(record, SampleError):
                 raise record
@@ -60,10 +60,10 @@ def split(file: str, target: int) -> Iterator[Part]:
     return lines.split(file, target) if lines.delimited(file) else iter([Part.whole(file)])
 
 
-def _records(part: Part) -> Iterator[tuple[int, str, Any]]:
+def _records(part: Part, most: int) -> Iterator[tuple[int, str, Any]]:
     """Yield each record, parsed, or why it could not be read, with its number and what that counts."""
     if part.start or part.stop or lines.delimited(part.file):
-        for item in lines.read(part):
+        for item in lines.read(part, most):
             if isinstance(item, BadRecord):
                 yield item.number, item.unit, SampleError(item.reason)
             else:
@@ -77,11 +77,15 @@ def _records(part: Part) -> Iterator[tuple[int, str, Any]]:
 
 def _array(file: str) -> Iterator[Any]:
     """Yield the records of an array, one after the other; what is no record of the usual form is parsed whole."""
-    with opened(file) as stream:
-        rest: Any = b""
-        for rest in long_records(stream):
-            if not isinstance(rest, bytes):
-                yield rest
+    rest: Any = b""
+    try:
+        with opened(file) as stream:
+            for rest in long_records(stream):
+                if not isinstance(rest, bytes):
+                    yield rest
+    except SampleError as error:
+        yield error
+        return
     content = _loaded(rest)
     yield from content if isinstance(content, list) else [content]
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part
 from kserve_warmup.samples.sources.storage import UNREADABLE, compressed, opened, size
 
-_FIRST = 2**26
+_FIRST = 2**24
 _CHUNK = 2**20
 
 
@@ -22,46 +22,80 @@ def split(file: str, target: int) -> Iterator[Part]:
         yield Part(file, start, stop if stop < total else None, stop - start)
 
 
-def read(part: Part) -> Iterator[tuple[int, str, bytes] | BadRecord]:
-    """Yield each line that begins in the part, with its number; in the middle of a file, the byte where it begins."""
+def read(part: Part, most: int) -> Iterator[tuple[int, str, bytes] | BadRecord]:
+    """Yield each line that begins in the part, with its number; in the middle of a file, the byte where it begins.
+
+    A line of more than ``most`` bytes is a bad record; it is passed over without being held.
+    """
     number, position = 0, part.start
     unit = "byte" if part.start else "line"
     try:
         with opened(part.file) as stream:
             if part.start:
                 stream.seek(part.start - 1)
-                position += len(stream.readline()) - 1  # the line that the part before reads
-            for number, (line, ended) in enumerate(_lines(stream), 1):
+                position += _rest_of_line(stream) - 1  # the line that the part before reads
+            for number, (line, ended, length) in enumerate(_lines(stream, most), 1):
                 if part.stop is not None and position >= part.stop:
                     return
-                if record := line.strip():
+                if length > most:
+                    reason = f"the record is longer than {most:,} bytes, which --max-body leaves room for"
+                    yield BadRecord(part.file, reason, position if part.start else number, unit)
+                elif record := line.strip():
                     whole = ended or record.endswith(b"}") or position == 0  # a file of one line is judged as such
                     yield (position if part.start else number), unit if whole else f"{UNFINISHED} {unit}", record
-                position += len(line) + 1
+                position += length + 1
     except UNREADABLE as error:
         where = position if part.start else number + 1
         yield BadRecord(part.file, f"cannot be read any further: {error}", where, unit)
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[bytes, bool]]:
-    """Yield the lines without their ends, and whether they had one; for long ones twice as fast as the stream's own."""
-    rest = b""
+def _lines(stream: BinaryIO, most: int) -> Iterator[tuple[bytes, bool, int]]:
+    """Yield the lines without their ends, whether they had one, and their lengths; of a line beyond ``most``, nothing.
+
+    For long lines that is twice as fast as the stream's own, and each byte is searched once.
+    """
+    begun: list[bytes] = []
+    length = 0
     try:
         while chunk := stream.read(_CHUNK):
-            text, begin = rest + chunk, 0
-            while (end := text.find(b"\n", begin)) >= 0:
-                yield text[begin:end], True
-                begin = end + 1
-            rest = text[begin:]
+            begin = 0
+            while (end := chunk.find(b"\n", begin)) >= 0:
+                length += end - begin
+                if begun:
+                    begun.append(chunk[begin:end])
+                    yield b"" if length > most else b"".join(begun), True, length
+                    begun = []
+                else:
+                    yield chunk[begin:end], True, length
+                begin, length = end + 1, 0
+            if begin < len(chunk):
+                length += len(chunk) - begin
+                begun = [b""] if length > most else [*begun, chunk[begin:]]
     except UNREADABLE:
-        if rest:
-            yield rest, False
+        if begun:
+            yield b"".join(begun), False, length
         raise
-    if rest:
-        yield rest, False
+    if begun:
+        yield b"".join(begun), False, length
+
+
+def _rest_of_line(stream: BinaryIO) -> int:
+    """Pass over what is left of a line, and return how many bytes that was, its end included."""
+    passed = 0
+    while part := stream.readline(_CHUNK):
+        passed += len(part)
+        if part.endswith(b"\n"):
+            break
+    return passed
 
 
 def delimited(file: str) -> bool:
-    """Return whether a file has a JSON object on its first line, rather than one over several lines or an array."""
+    """Return whether a file has a JSON object on its first line, rather than one over several lines or an array.
+
+    A line that is too long to look for its end holds one.
+    """
     with opened(file) as stream:
-        return stream.read(1) == b"{" and stream.readline(_FIRST).rstrip().endswith(b"}")
+        if stream.read(1) != b"{":
+            return False
+        first = stream.readline(_FIRST)
+        return len(first) == _FIRST or first.rstrip().endswith(b"}")

@@ -8,6 +8,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.sources.storage import MOST_WHOLE, whole
+
 _BODY = re.compile(rb'"([Bb]ytes|body_b64)"\s*:\s*"')
 _BETWEEN = re.compile(rb"[\s,]+")
 _CUT = b"#"
@@ -59,12 +62,15 @@ def long_record(text: bytes, start: int = 0, stop: int | None = None) -> LongRec
 def long_records(stream: BinaryIO) -> Iterator[dict[str, Any] | bytes]:
     """Yield the objects of a JSON array of such records, holding only one at a time.
 
+    Raises:
+        SampleError: a record, or what is none, takes more than 1 GiB.
+
     The last item is JSON text: an array of what could not be read so, or the whole if it is no array of such records.
     """
     text = stream.read(_CHUNK).lstrip()
     position, more = 1, True
     if text[:1] != b"[":
-        yield text + stream.read()
+        yield text + whole(stream)
         return
     while True:
         if between := _BETWEEN.match(text, position):
@@ -75,6 +81,10 @@ def long_records(stream: BinaryIO) -> Iterator[dict[str, Any] | bytes]:
             position = record.stop
             continue
         # Each time twice as much, so that a long record is not searched again and again.
+        if len(text) - position > MOST_WHOLE:
+            raise SampleError(
+                f"a record is longer than {MOST_WHOLE:,} bytes, or is none: it cannot be read any further"
+            )
         chunk = stream.read(max(_CHUNK, len(text) - position)) if more else b""
         more = bool(chunk)
         text, position = text[position:] + chunk, 0

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.datatypes import elements
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import batches
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.storage import MOST_WHOLE, UNREADABLE, opened
 
 
 def sniff(head: bytes) -> bool:
@@ -22,7 +23,11 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each batch of rows; pickled arrays are refused."""
     try:
         with opened(part.file) as stream, np.load(stream, allow_pickle=False) as archive:
+            _check_claims(archive.zip)
             columns = {name: archive[name] for name in archive.files}
+    except SampleError as error:
+        yield BadRecord(part.file, str(error))
+        return
     except (*UNREADABLE, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
         yield BadRecord(part.file, f"not a readable numpy archive: {error}")
         return
@@ -32,3 +37,27 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             yield recorded(sample, part.file, number, "request")
     except SampleError as error:
         yield BadRecord(part.file, str(error))
+
+
+def _check_claims(archive: zipfile.ZipFile) -> None:
+    """Refuse arrays that are too large, or larger than the bytes that are there for them: numpy takes the memory first.
+
+    Raises:
+        SampleError: there is one.
+    """
+    members = archive.infolist()
+    if (total := sum(member.file_size for member in members)) > MOST_WHOLE:
+        raise SampleError(f"its arrays have {total:,} bytes together, more than {MOST_WHOLE:,}: split it")
+    for member in members:
+        with archive.open(member) as stream:
+            version = np.lib.format.read_magic(stream)
+            if version not in _HEADERS:
+                continue  # numpy itself refuses it
+            shape, _, dtype = _HEADERS[version](stream)
+            claimed = elements(member.filename, shape) * dtype.itemsize
+            if not dtype.hasobject and claimed > member.file_size:
+                msg = f"array {member.filename!r} claims {claimed:,} bytes, but has {member.file_size:,}"
+                raise SampleError(msg)
+
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

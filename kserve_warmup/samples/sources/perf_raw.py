@@ -13,7 +13,7 @@ from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw
 from kserve_warmup.samples.sample import TensorSpec
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened, whole
 
 
 def sniff(_: bytes) -> bool:
@@ -33,7 +33,10 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
         yield BadRecord(part.file, f"there is no input {name!r}: declare it with --input '{name}:FP32[2,3]'")
     elif name == min(options.inputs):
         try:
-            row = [_tensor(f"{folder}/{spec.name}" if folder else spec.name, spec) for spec in options.inputs.values()]
+            row = [
+                _tensor(f"{folder}/{spec.name}" if folder else spec.name, spec, options.max_body)
+                for spec in options.inputs.values()
+            ]
             for size in options.batch_sizes:
                 yield recorded(as_request([_repeated(tensor, size) for tensor in row]), part.file, 0)
         except SampleError as error:
@@ -42,9 +45,9 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             yield BadRecord(part.file, f"cannot be read: {error}")
 
 
-def _tensor(file: str, spec: TensorSpec) -> Tensor:
+def _tensor(file: str, spec: TensorSpec, most: int) -> Tensor:
     with opened(file) as stream:
-        content = stream.read()
+        content = whole(stream, most)
     if spec.datatype != BYTES:
         return from_raw(spec.name, spec.datatype, spec.shape, content)
     try:

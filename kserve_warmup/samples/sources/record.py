@@ -18,7 +18,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Protocol, Sample, TensorSpec
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened, size
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened, size, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,9 @@ class Part:
         """Return a file as one part."""
         return cls(str(file), size=size(str(file)))
 
+
+MAX_BODY = 1 << 28
+"""256 MiB."""
 
 UNFINISHED = "unfinished"
 """Unit of what a process that was killed, or that is still writing, leaves at the end of a file."""
@@ -110,12 +113,28 @@ class ReadOptions:
         inputs: datatype and shape (of one row) by input name.
         columns: the columns of a table that make an input, by input name; empty: each column is an input.
         model: whose requests are meant, where a file holds those of several models.
+        max_body: bytes of a request's body above which it is left out.
     """
 
     batch_sizes: tuple[int, ...] = (1,)
     inputs: Mapping[str, TensorSpec] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model: str | None = None
+    max_body: int = MAX_BODY
+
+    @property
+    def max_line(self) -> int:
+        """Return the bytes that a record of text may have: base64 and JSON's escapes make a body longer."""
+        return 2 * self.max_body + 2**20
+
+    def check_claim(self, name: str, size: int) -> None:
+        """Refuse an input whose shape claims more than a body may have, before memory is taken for it.
+
+        Raises:
+            SampleError: it does.
+        """
+        if size > self.max_body:
+            raise SampleError(f"input {name!r}: its shape claims {size:,} bytes, more than --max-body {self.max_body}")
 
     def __post_init__(self) -> None:
         """Refuse sizes that no request can have."""
@@ -138,7 +157,7 @@ def load_json(file: str) -> Any:
     """
     try:
         with opened(file) as stream:
-            return orjson.loads(stream.read())
+            return orjson.loads(whole(stream))
     except orjson.JSONDecodeError as error:
         raise SampleError(f"not JSON: {error}") from error
     except UNREADABLE as error:

@@ -38,7 +38,7 @@ def split(file: str, target: int) -> Iterator[Part]:
 
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of each call whose input was captured."""
-    yield from documents.requests(part, partial(_request, options))
+    yield from documents.requests(part, partial(_request, options), options.max_line)
 
 
 def _request(options: ReadOptions, line: dict[str, Any]) -> Record | None:

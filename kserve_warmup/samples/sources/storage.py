@@ -26,6 +26,14 @@ _USER = re.compile(r"://[^/@]*@")
 _GZIP, _BZIP2, _XZ, _ZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd"
 _MAGIC = 6
 _BUFFER = 1 << 20
+_ZSTD_INPUT = 1 << 10, 1 << 16
+"""Bytes that are decompressed at a time, least and most: a zstd block may grow thirty thousandfold."""
+
+_ZSTD_GROWTH = 64
+"""A frame that grows more than this is read in the smallest steps."""
+
+MOST_WHOLE = 1 << 30
+"""1 GiB: of a file, decompressed, whose format has to be read whole."""
 
 
 def find(item: str) -> list[str]:
@@ -78,6 +86,29 @@ def opened(file: str) -> Iterator[BinaryIO]:
             opener: Any = {_GZIP: gzip.open, _BZIP2: bz2.open, _XZ: lzma.open}[kind]
             with opener(raw, "rb") as plain:
                 yield plain
+
+
+def whole(stream: BinaryIO, most: int = MOST_WHOLE) -> bytes:
+    """Return all that is left of a stream.
+
+    Raises:
+        SampleError: that is more than ``most`` bytes; no more than these were taken.
+    """
+    content = exactly(stream, most + 1)
+    if len(content) > most:
+        raise SampleError(f"it is longer than {most:,} bytes: a file of this format is read whole, so split it")
+    return content
+
+
+def exactly(stream: BinaryIO, size: int) -> bytes:
+    """Return ``size`` bytes, fewer at the end of the file; memory is taken for what is there, not for what is asked."""
+    if size <= _BUFFER:
+        return stream.read(size)
+    parts = []
+    while size > 0 and (part := stream.read(min(size, _BUFFER))):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
 
 
 @contextmanager
@@ -196,20 +227,22 @@ class _Zstd(io.RawIOBase):
         self._raw = raw
         self._frame: Any = None
         self._compressed = self._plain = b""
+        self._taken = 0
+        self._step, self._largest_step = _ZSTD_INPUT
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self._plain:
-            self._compressed = self._compressed or self._raw.read(_BUFFER)
+        while self._taken >= len(self._plain):
+            self._compressed = self._compressed or self._raw.read(self._step)
             if not self._compressed:
                 if self._frame is not None:
                     raise EOFError("the file ends within a zstd frame")
                 return 0
             self._decompress()
-        taken = self._plain[: len(buffer)]
-        self._plain = self._plain[len(taken) :]
+        taken = memoryview(self._plain)[self._taken : self._taken + len(buffer)]
+        self._taken += len(taken)
         buffer[: len(taken)] = taken
         return len(taken)
 
@@ -217,9 +250,11 @@ class _Zstd(io.RawIOBase):
         if self._frame is None:
             self._frame = self._zstandard.ZstdDecompressor().decompressobj()
         try:
-            self._plain = self._frame.decompress(self._compressed)
+            self._plain, self._taken = self._frame.decompress(self._compressed), 0
         except self._zstandard.ZstdError as error:
             raise OSError(f"no zstd: {error}") from error
+        grown = len(self._plain) > _ZSTD_GROWTH * len(self._compressed)
+        self._step = _ZSTD_INPUT[0] if grown else min(2 * self._step, self._largest_step)
         self._compressed = b""
         if self._frame.eof:
             self._compressed, self._frame = self._frame.unused_data, None

@@ -16,11 +16,12 @@ from kserve_warmup.samples.sources import _prediction_log
 from kserve_warmup.samples.sources.packages import optional
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.storage import UNREADABLE, exactly, opened
 
 _HEADER = struct.Struct("<QI")  # length, masked CRC-32C of the length
 _FOOTER = struct.Struct("<I")  # masked CRC-32C of the data
 _MASK = 0xA282EAD8
+_CHUNK = 1 << 20
 _LARGEST = 1 << 31
 """protobuf has no larger messages."""
 
@@ -36,17 +37,17 @@ def sniff(head: bytes) -> bool:
     return 0 < length < _LARGEST and head[_HEADER.size] in _FIRST_TAGS
 
 
-def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the Predict requests of a file; what follows a damaged length cannot be found again."""
     number = 0
     try:
         with opened(part.file) as stream:
-            for number, data in enumerate(_records(stream), 1):
+            for number, data in enumerate(_records(stream, options.max_line), 1):
                 if isinstance(data, SampleError):
                     yield BadRecord(part.file, str(data), number)
                     continue
                 try:
-                    tensors = _prediction_log.tensors(data)
+                    tensors = _prediction_log.tensors(data, options)
                     yield recorded(as_request(tensors), part.file, number)
                 except SampleError as error:
                     yield BadRecord(part.file, str(error), number)
@@ -56,12 +57,18 @@ def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
         yield BadRecord(part.file, f"cannot be read any further: {error}", number + 1)
 
 
-def _records(stream: BinaryIO) -> Iterator[bytes | SampleError]:
+def _records(stream: BinaryIO, most: int) -> Iterator[bytes | SampleError]:
     while header := stream.read(_HEADER.size):
         length, crc = _HEADER.unpack(header) if len(header) == _HEADER.size else (0, None)
         if crc != _masked(header[:8]) or length > _LARGEST:
             raise SampleError("cannot be read any further: the record's length is damaged (its CRC-32C differs)")
-        data, footer = stream.read(length), stream.read(_FOOTER.size)
+        if length > most:
+            left = length + _FOOTER.size
+            while left > 0 and (part := stream.read(min(left, _CHUNK))):
+                left -= len(part)
+            yield SampleError(f"the record has {length:,} bytes, more than --max-body leaves room for")
+            continue
+        data, footer = exactly(stream, length), stream.read(_FOOTER.size)
         if len(data) < length or len(footer) < _FOOTER.size:
             raise SampleError(f"the record is cut off: {len(data)} of {length} bytes are there")
         if _FOOTER.unpack(footer)[0] != _masked(data):

@@ -6,41 +6,47 @@ that a file with text is no JSON (tritonserver 2.51). It is therefore read entry
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, reshape, to_dtype
+from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, elements, reshape, to_dtype
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened
+from kserve_warmup.samples.sources.storage import UNREADABLE, opened, whole
 
 NOTE = (
     "Triton's traces tell shapes, not values: numbers have six digits, FP16 is zero and text may be cut; "
     "record requests where values matter"
 )
 
-_ENTRY = re.compile(rb'\{"id":(\d+),')
+_ENTRY = re.compile(rb'\{"id":(\d{1,18}),')
 _MODEL = re.compile(rb'"model_name":"([^"]*)"')
 _PARENT = re.compile(rb'"parent_id":\d')
-_INPUT = re.compile(
-    rb'"activity":"TENSOR_QUEUE_INPUT","tensor":\{"name":"(?P<name>.*?)","data":"(?P<data>.*)","shape":"(?P<shape>[-\d,]*)",'
-    rb'"dtype":"(?P<type>\w+)"\}',
-    re.DOTALL,
-)
+_INPUT, _DATA, _SHAPE = b'"activity":"TENSOR_QUEUE_INPUT","tensor":{"name":"', b'","data":"', b'","shape":"'
+_END = re.compile(rb'(?P<shape>[-\d,]{0,2000})","dtype":"(?P<type>\w{1,20})"\}')
 _KIND = re.compile(rb'\s*\[\s*\{"id":\d+,"(?:timestamps|model_name|activity)":')
 _BETWEEN_TEXTS = b'\\",\\"'
+
+
+class _Entry(NamedTuple):
+    """An input as its entry tells it."""
+
+    name: bytes
+    data: bytes
+    shape: bytes
+    datatype: bytes
 
 
 @dataclass
 class _Traced:
     model: str | None = None
     inner: bool = False
-    inputs: list[re.Match[bytes]] = field(default_factory=list)
+    inputs: list[_Entry] = field(default_factory=list)
 
 
 def sniff(head: bytes) -> bool:
@@ -55,7 +61,10 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """
     try:
         with opened(part.file) as stream:
-            traced = _traced(stream.read())
+            traced = _traced(whole(stream))
+    except SampleError as error:
+        yield BadRecord(part.file, str(error))
+        return
     except UNREADABLE as error:
         yield BadRecord(part.file, f"cannot be read: {error}")
         return
@@ -69,7 +78,7 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
         return
     for number, one in asked.items():
         try:
-            yield recorded(as_request([_tensor(match) for match in one.inputs]), part.file, number, "trace")
+            yield recorded(as_request([_tensor(entry, options) for entry in one.inputs]), part.file, number, "trace")
         except SampleError as error:  # noqa: PERF203  (one bad trace must not hide the others)
             yield BadRecord(part.file, str(error), number, "trace")
 
@@ -81,19 +90,34 @@ def _traced(text: bytes) -> dict[int, _Traced]:
     stops = [*(match.start() for match in starts[1:]), len(text)]
     for start, stop in zip(starts, stops, strict=False):  # without a start there still is a stop
         traced = found.setdefault(int(start[1]), _Traced())
-        if match := _INPUT.search(text, start.end(), stop):
-            traced.inputs.append(match)
+        if entry := _input(text, start.end(), stop):
+            traced.inputs.append(entry)
         elif match := _MODEL.search(text, start.end(), stop):
             traced.model = match[1].decode(errors="replace")
             traced.inner = bool(_PARENT.search(text, start.end(), stop))
     return found
 
 
-def _tensor(entry: re.Match[bytes]) -> Tensor:
-    name, datatype = entry["name"].decode(errors="replace"), entry["type"].decode()
+def _input(text: bytes, start: int, stop: int) -> _Entry | None:
+    """Return the input that an entry tells; data may hold what looks like an end, so the last end counts."""
+    head = text.find(_INPUT, start, stop)
+    data = text.find(_DATA, head + len(_INPUT), stop) if head >= 0 else -1
+    shape = text.rfind(_SHAPE, data, stop) if data >= 0 else -1
+    end = _END.match(text, shape + len(_SHAPE), stop) if shape >= 0 else None
+    if end is None:
+        return None
+    return _Entry(text[head + len(_INPUT) : data], text[data + len(_DATA) : shape], end["shape"], end["type"])
+
+
+def _tensor(entry: _Entry, options: ReadOptions) -> Tensor:
+    name, datatype = entry.name.decode(errors="replace"), entry.datatype.decode(errors="replace")
     dtype = to_dtype(datatype)
-    shape = [int(size) for size in entry["shape"].split(b",") if size]
-    count, data = math.prod(shape), entry["data"]
+    try:
+        shape = [int(size) for size in entry.shape.split(b",") if size]
+    except ValueError:
+        raise SampleError(f"input {name!r}: its shape holds what is no size") from None
+    count, data = elements(name, shape), entry.data
+    options.check_claim(name, count * (4 if datatype == BYTES else dtype.itemsize))
     if datatype == BYTES:
         values = data.removeprefix(b'\\"').removesuffix(b'\\"').split(_BETWEEN_TEXTS)
         return Tensor(name, BYTES, bytes_array(values if len(values) == count else [b""] * count, shape))

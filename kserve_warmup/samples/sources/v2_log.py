@@ -45,9 +45,9 @@ def split(file: str, target: int) -> Iterator[Part]:
     return documents.split(file, target)
 
 
-def read(part: Part, _: ReadOptions) -> Iterator[Record | BadRecord]:
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests; responses are passed over."""
-    yield from documents.requests(part, _request)
+    yield from documents.requests(part, _request, options.max_line)
 
 
 def _request(document: dict[str, Any]) -> Record | None:
