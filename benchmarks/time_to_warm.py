@@ -29,10 +29,10 @@ import numpy as np
 
 from benchmarks.results import save
 from benchmarks.time_to_warm_models import KINDS, ORACLE_CALLS, Kind, expand, oracle
-from benchmarks.time_to_warm_starts import ALL_VARIANTS, HEAD, VARIANTS, Subject, lines, run, summary, time_to_ready
+from benchmarks.time_to_warm_starts import ALL_VARIANTS, HEAD, READY_TIMEOUT, VARIANTS, Subject, lines, run, summary
 from kserve_warmup.demo.servers import Server, kserve_server
 from kserve_warmup.demo.traffic import MODELS, request
-from kserve_warmup.measure import Target, latency_ms, send
+from kserve_warmup.measure import Target, latency_ms, send, wait_ready
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.select import select
 
@@ -82,7 +82,7 @@ def wire_seconds(kind: Kind, wire: list[tuple[str, int]], running: AbstractConte
     """Return what a call to each stratum costs on the wire, beyond the model's own: JSON and copies of a large body."""
     random, total = np.random.default_rng(3), 0.0
     with running as server:
-        time_to_ready(server, MODEL)
+        wait_ready(Target(server.http_url, MODEL), timeout=READY_TIMEOUT, alive=server.alive)
         for one in wire:
             url = server.grpc_url if one[0] == "grpc" else server.http_url
             latencies = [latency_ms(sample(kind, *one, random), Target(url, MODEL), 0) for _ in range(20)]
@@ -94,7 +94,7 @@ def read_files(subject: Subject, variants: list[str]) -> None:
     """Start each variant once and drop it: the machine's first imports come from the disk, and compile bytecode."""
     for variant in variants:
         with subject.serve(variant) as server:
-            time_to_ready(server, subject.model)
+            wait_ready(Target(server.http_url, subject.model), timeout=READY_TIMEOUT, alive=server.alive)
 
 
 def kinds(options: argparse.Namespace) -> dict[str, Kind]:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
-import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
-from urllib.parse import urlsplit
 
 from kserve_warmup.demo.servers import Server
-from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
+from kserve_warmup.measure import Target, measure
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.time_to_ready import time_to_ready
 
 VARIANTS = ("cold", "by_hand", "warmup_model")
 ALL_VARIANTS = (*VARIANTS, "off")
-CONNECT_SECONDS = 0.02
 READY_TIMEOUT = 600.0
 DRIVEN = 6
 
@@ -55,25 +51,6 @@ class Subject:
     drive: int = 0
 
 
-def time_to_ready(server: Server, model: str) -> tuple[float, float]:
-    """Return the seconds from the process's start until the model says ready, and how far off they may be.
-
-    Asking over HTTP warms the server, so that the port is knocked at (20 ms), and the question is put when it opens. A
-    server that opens its port before it is ready is asked every 0.3 s.
-    """
-    where = urlsplit(server.http_url)
-    deadline = time.monotonic() + READY_TIMEOUT
-    while time.monotonic() < deadline:
-        server.alive()
-        with contextlib.suppress(OSError), socket.create_connection((str(where.hostname), where.port or 80)):
-            break
-        time.sleep(CONNECT_SECONDS)
-    opened = time.monotonic()
-    wait_ready(Target(server.http_url, model), timeout=READY_TIMEOUT, alive=server.alive)
-    ready = time.monotonic()
-    return ready - server.started, CONNECT_SECONDS if ready - opened < PACE_SECONDS else PACE_SECONDS
-
-
 def start(subject: Subject, variant: str, index: int, count: int) -> dict[str, Any]:
     """Start a fresh process, wait until it is ready and send ``count`` requests.
 
@@ -82,7 +59,8 @@ def start(subject: Subject, variant: str, index: int, count: int) -> dict[str, A
     """
     load = os.getloadavg()[0]
     with subject.serve(variant) as server:
-        seconds, resolution = time_to_ready(server, subject.model)
+        model = Target(server.http_url, subject.model)
+        ready = time_to_ready(model, server.started, timeout=READY_TIMEOUT, alive=server.alive)
         requests = subject.requests(index)
         url = server.grpc_url if requests[0].protocol == "grpc" else server.http_url
         target = Target(url, subject.model)
@@ -95,8 +73,8 @@ def start(subject: Subject, variant: str, index: int, count: int) -> dict[str, A
         report = server.report() or {}
     return {
         "load_before": load,
-        "ready_seconds": seconds,
-        "resolution_seconds": resolution,
+        "ready_seconds": ready.seconds,
+        "resolution_seconds": ready.resolution,
         "calls": calls,
         "steady_ms": steady_ms,
         "ratio": latencies.first_ms / steady_ms,

@@ -44,12 +44,16 @@ def report_table(report: WarmupReport) -> Table:
 
 
 def demo_table(result: DemoResult) -> Table:
-    """Return the demo's measurements: a row for each model and server, cold against warm; latencies in milliseconds."""
-    table = _table("[bold]The first request, cold and warm[/] (latencies in ms; ratio: first ÷ steady)")
+    """Return the demo's measurements: a row for each model and server, cold against warm.
+
+    Latencies are in milliseconds; ``ready`` is in seconds from the process's start.
+    """
+    table = _table("[bold]The first request, cold and warm[/] (ms; ratio: first ÷ steady; ready: s)")
+    table.padding = 0  # ten columns in 80 characters
     table.add_column("model", ratio=1, overflow="fold")
     table.add_column("server", no_wrap=True)
     for scenario, colour in zip(SCENARIOS, ("blue", "yellow"), strict=True):
-        for heading in ("first", "steady", "ratio"):
+        for heading in ("first", "steady", "ratio", "ready"):
             table.add_column(f"{scenario}\n{heading}", justify="right", no_wrap=True, style=colour)
     for model in result.models:
         for server in SERVERS:
@@ -101,4 +105,6 @@ def _table(title: str) -> Table:
 
 
 def _figures(cell: Cell | None) -> list[str]:
-    return [number(f) for f in ((cell.first_ms, cell.steady_ms, cell.ratio) if cell else (None, None, None))]
+    if cell is None:
+        return [number(None)] * 4
+    return [*(number(f) for f in (cell.first_ms, cell.steady_ms, cell.ratio)), number(cell.ready_seconds, 1)]

@@ -24,6 +24,7 @@ from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.traffic import sample_traffic
+from kserve_warmup.time_to_ready import time_to_ready
 from kserve_warmup.triton.plan import Options as TritonOptions
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.server import find_tritonserver
@@ -187,10 +188,9 @@ def _start(options: Options, model: str, prepared: Prepared, server: ServerName,
     )
     with running as process:
         target = Target(process.http_url, model)
-        wait_ready(target, PROTOCOL, alive=process.alive)
-        ready = time.monotonic() - process.started
+        ready = time_to_ready(target, process.started, protocol=PROTOCOL, alive=process.alive)
         latencies = measure(prepared.recording.measured, target, options.requests)
-        return Start(latencies.latencies_ms, ready, process.report())
+        return Start(latencies.latencies_ms, ready.seconds, process.report())
 
 
 def _facts(model: str, prepared: Prepared) -> ModelFacts:

@@ -21,8 +21,6 @@ from kserve_warmup.triton.disposable import caches
 LOG_LINES_IN_ERRORS = 15
 PREDICTORS = ("-m", "kserve_warmup.demo.predictors")
 STOP_SECONDS = 10.0
-WARMUP_SECONDS = 20
-"""A shorter warm-up than the default, for the demo's own sake; the report says what did not become steady in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ def kserve_server(
     models: Sequence[str],
     samples: Path | None = None,
     program: Sequence[str] = PREDICTORS,
-    warmup_seconds: int = WARMUP_SECONDS,
+    warmup_seconds: int | None = None,
 ) -> Iterator[Server]:
     """Run the demo's predictors in a KServe server.
 
@@ -55,7 +53,7 @@ def kserve_server(
         models: which of its models to serve.
         samples: a sample set to warm with; None serves cold.
         program: what Python runs, if not the demo's predictors; it is given the repository, the models and ports.
-        warmup_seconds: when the warm-up ends at the latest; a single request may take as long.
+        warmup_seconds: when the warm-up ends at the latest, unless after the default time.
 
     Raises:
         WarmupFailedError: from ``alive``, when the process has ended; carries the end of its log.
@@ -96,14 +94,13 @@ def triton_server(repository: Path) -> Iterator[Server]:
     from kserve_warmup.triton.server import TritonServer
 
     with tempfile.TemporaryDirectory(prefix="kserve-warmup-demo-") as folder:
-        started = time.monotonic()
         with TritonServer(repository, env=caches(Path(folder)), stop_timeout=STOP_SECONDS) as triton:
 
             def alive() -> None:
                 if triton.returncode is not None:
                     raise WarmupFailedError(_ended("tritonserver", triton.returncode, triton.log))
 
-            yield Server(triton.http_url, triton.grpc_url, started, alive)
+            yield Server(triton.http_url, triton.grpc_url, triton.started, alive)
 
 
 def free_port() -> int:
@@ -129,15 +126,11 @@ def _environment(folder: Path) -> dict[str, str]:
     return kept | caches(folder)
 
 
-def _warmup(samples: Path | None, report: Path, seconds: int) -> dict[str, str]:
+def _warmup(samples: Path | None, report: Path, seconds: int | None) -> dict[str, str]:
     if samples is None:
         return {"KSERVE_WARMUP_ENABLED": "false"}
-    return {
-        "KSERVE_WARMUP_SAMPLES": str(samples),
-        "KSERVE_WARMUP_REPORT": str(report),
-        "KSERVE_WARMUP_MAX_SECONDS": str(seconds),
-        "KSERVE_WARMUP_REQUEST_TIMEOUT": str(seconds),
-    }
+    budget = {} if seconds is None else {"KSERVE_WARMUP_MAX_SECONDS": str(seconds)}
+    return {"KSERVE_WARMUP_SAMPLES": str(samples), "KSERVE_WARMUP_REPORT": str(report), **budget}
 
 
 def _alive(what: str, code: int | None, log: Path) -> None:

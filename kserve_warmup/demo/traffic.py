@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kserve_warmup.demo.inputs import Array, digits, speech
-from kserve_warmup.demo.servers import WARMUP_SECONDS, Server
+from kserve_warmup.demo.servers import Server
 from kserve_warmup.files import write_whole
 from kserve_warmup.measure import Target, send
 from kserve_warmup.samples import wire
@@ -28,7 +28,7 @@ class Model:
     """One of the demo's models and the traffic that it has.
 
     ``batches`` and ``protocols`` map a batch size and a protocol to the share of the requests that have it;
-    ``warmup_seconds`` is the budget that the demo's warm-up has on KServe.
+    ``warmup_seconds`` is the budget of its warm-up on KServe where the default is too short.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Model:
     requests: int
     batches: dict[int, float]
     protocols: dict[Protocol, float]
-    warmup_seconds: int = WARMUP_SECONDS
+    warmup_seconds: int | None = None
 
 
 MODELS: dict[str, Model] = {

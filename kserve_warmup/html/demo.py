@@ -41,10 +41,11 @@ class ModelView:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median and the worst of several ratios."""
+    """Several cells of one scenario: the median and the worst of first ÷ steady, and the median seconds to ready."""
 
     median: float
     worst: float
+    ready_seconds: float
 
 
 def render_demo(result: DemoResult) -> str:
@@ -98,7 +99,8 @@ def _warmup(pairs: tuple[Pair, ...]) -> Section | None:
 
 
 def _spread(cells: list[Cell]) -> Spread:
-    return Spread(median(c.ratio for c in cells), max(s.ratio for c in cells for s in c.starts))
+    worst = max(start.ratio for cell in cells for start in cell.starts)
+    return Spread(median(c.ratio for c in cells), worst, median(c.ready_seconds for c in cells))
 
 
 def _overview(models: tuple[ModelView, ...]) -> Chart:

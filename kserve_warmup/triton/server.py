@@ -43,7 +43,12 @@ class TritonServer:
         install: The server to run; found when left out.
         metrics: Whether to serve Prometheus metrics on a third port.
         stop_timeout: Seconds to wait after SIGTERM.
+
+    Attributes:
+        started: When the process was started, on the clock of ``time.monotonic()``.
     """
+
+    started: float
 
     def __init__(
         self,
@@ -81,6 +86,7 @@ class TritonServer:
             self._http, self._grpc, self._metrics = (_hold_port(stack, keep=keep) for keep in (True, True, False))
             self._log_file = self._folder / "log"
             with self._log_file.open("wb") as log:
+                self.started = time.monotonic()
                 self._process = subprocess.Popen(  # noqa: S603
                     [self.install.binary, *arguments, *self._ports(), *self.args],
                     stdout=log,
