@@ -11,9 +11,9 @@ import contextlib
 import http.server
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from statistics import median
 
@@ -59,11 +59,12 @@ class Target:
     """A model on a running server.
 
     ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port`` or ``grpc://host:port`` for gRPC, whose
-    connections are not encrypted.
+    connections are not encrypted. ``headers`` go with each request; their values are shown nowhere.
     """
 
     url: str
     model: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PACE_SECONDS) -> Latencies:
@@ -177,7 +178,10 @@ def _is_ready(target: Target, protocol: Protocol, path: str | None, seconds: flo
     asked = path or model_ready_path(protocol, target.model)
     if not asked:
         raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
-    return fetch_now(Address.parse(target.url), "GET", asked, {}, None, seconds=seconds).status == HTTPStatus.OK
+    answer = fetch_now(Address.parse(target.url), "GET", asked, target.headers, None, seconds=seconds)
+    if answer.refused:
+        raise WarmupFailedError(f"HTTP {answer.status}: {answer.text}")
+    return answer.status == HTTPStatus.OK
 
 
 def _call(protocol: Protocol, target: Target, path: str, body: bytes, headers: dict[str, str]) -> _Answer:
@@ -185,7 +189,7 @@ def _call(protocol: Protocol, target: Target, path: str, body: bytes, headers: d
         return _grpc_call(target, path, body, REQUEST_SECONDS)
     address = Address.parse(target.url)
     begin = time.perf_counter()
-    answer = fetch_now(address, "POST", path, headers, body, seconds=REQUEST_SECONDS)
+    answer = fetch_now(address, "POST", path, {**headers, **target.headers}, body, seconds=REQUEST_SECONDS)
     if answer.status != HTTPStatus.OK:
         raise WarmupFailedError(f"HTTP {answer.status}: {answer.text}")
     if not is_stream(answer.headers.get("content-type", "")):
@@ -197,12 +201,13 @@ def _call(protocol: Protocol, target: Target, path: str, body: bytes, headers: d
 def _grpc_call(target: Target, path: str, body: bytes, seconds: float) -> _Answer:
     import grpc
 
-    from kserve_warmup.transports.grpc import OPTIONS, told
+    from kserve_warmup.transports.grpc import channel_options, metadata_of, told
 
+    options, metadata = channel_options(target.headers), metadata_of(target.headers)
     begin = time.perf_counter()
-    with grpc.insecure_channel(target.url.removeprefix("grpc://"), options=OPTIONS) as channel:
+    with grpc.insecure_channel(target.url.removeprefix("grpc://"), options=options) as channel:
         try:
-            answer = channel.unary_unary(path)(body, timeout=seconds, wait_for_ready=False)
+            answer = channel.unary_unary(path)(body, timeout=seconds, metadata=metadata, wait_for_ready=False)
             return _Answer(answer, time.perf_counter() - begin)
         except grpc.RpcError as error:
             raise WarmupFailedError(told(error)) from error

@@ -51,6 +51,9 @@ class RequestHeaders:
         return {name: value if isinstance(value, str) else _read(name, value) for name, value in self.given}
 
 
+NO_HEADERS = RequestHeaders()
+
+
 def parse_headers(given: Any) -> RequestHeaders:
     """Return the headers in a mapping, or in a JSON object's text.
 

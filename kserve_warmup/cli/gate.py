@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from kserve_warmup.cli.options import GrpcAddress, ModelName, Samples
+from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, Samples
+from kserve_warmup.request_headers import parse_header_options
 
 
 def run(
@@ -15,6 +16,7 @@ def run(
     samples: Samples,
     model: ModelName = None,
     grpc: GrpcAddress = None,
+    header: Headers = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104  (probes come in)
     max_seconds: Annotated[
@@ -35,5 +37,6 @@ def run(
     """
     from kserve_warmup.gate.main import Options, main
 
-    given = {"max_seconds": max_seconds, "on_failure": on_failure}
+    given: dict[str, Any] = {"max_seconds": max_seconds, "on_failure": on_failure}
+    given["headers"] = parse_header_options(header) if header else None
     main(Options(url, samples, model, grpc, host, port, {k: v for k, v in given.items() if v is not None}))

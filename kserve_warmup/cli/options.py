@@ -11,6 +11,16 @@ Samples = Annotated[Path, typer.Option(help="A sample set, or a folder of one su
 ModelName = Annotated[
     str | None, typer.Option(help="The model's name on the server. Default: the set's.", show_default=False)
 ]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header",
+        metavar="'NAME: VALUE'",
+        help="A header that each request carries, such as 'authorization: @/run/token', where @ names a file; may be "
+        "repeated. It is never stored.",
+        show_default=False,
+    ),
+]
 GrpcAddress = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port.", show_default=False),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kserve_warmup.cli.console import notes, output
-from kserve_warmup.cli.options import GrpcAddress, ModelName, Samples
+from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, Samples
 from kserve_warmup.cli.report import write
 from kserve_warmup.errors import WarmupError
 
@@ -39,6 +39,7 @@ def run(
     ] = None,
     model: ModelName = None,
     grpc: GrpcAddress = None,
+    header: Headers = None,
     ready: Annotated[
         str | None,
         typer.Option(
@@ -66,6 +67,7 @@ def run(
 
     Each start gets ready as a probe sees it, then one request at a time, at a steady pace, each on a new connection.
     """
+    from kserve_warmup.request_headers import parse_header_options
     from kserve_warmup.samples.sets import open_sets
     from kserve_warmup.terminal import verification_table
     from kserve_warmup.verify.run import Options, verify
@@ -73,7 +75,8 @@ def run(
     server = _server(target, grpc, ready)
     live = not _command(target)
     counts = (LIVE_STARTS, requests or LIVE_REQUESTS) if live else (starts, requests or 10)
-    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout)
+    headers = parse_header_options(header or ())
+    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout, headers=headers)
     form = _form(out)
     sets, new = open_sets(samples, model), open_sets(unseen, model) if unseen else ()
     result = verify(server, sets, options, new, notes().say)

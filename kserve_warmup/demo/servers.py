@@ -93,14 +93,16 @@ def triton_server(repository: Path) -> Iterator[Server]:
     """
     from kserve_warmup.triton.server import TritonServer
 
-    with tempfile.TemporaryDirectory(prefix="kserve-warmup-demo-") as folder:
-        with TritonServer(repository, env=caches(Path(folder)), stop_timeout=STOP_SECONDS) as triton:
+    with (
+        tempfile.TemporaryDirectory(prefix="kserve-warmup-demo-") as folder,
+        TritonServer(repository, env=caches(Path(folder)), stop_timeout=STOP_SECONDS) as triton,
+    ):
 
-            def alive() -> None:
-                if triton.returncode is not None:
-                    raise WarmupFailedError(_ended("tritonserver", triton.returncode, triton.log))
+        def alive() -> None:
+            if triton.returncode is not None:
+                raise WarmupFailedError(_ended("tritonserver", triton.returncode, triton.log))
 
-            yield Server(triton.http_url, triton.grpc_url, triton.started, alive)
+        yield Server(triton.http_url, triton.grpc_url, triton.started, alive)
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from typing import Protocol
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
-from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError
+from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.gate.state import Phase, State
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
@@ -144,7 +144,7 @@ class Gate:
             self.grpc_address,
             samples.model,
             timeout=self.settings.patience,
-            headers=self.settings.headers.read(),
+            headers=read_headers(self.settings.headers),
         )
         begin = time.monotonic()
         end = begin + self.settings.max_seconds

@@ -9,10 +9,11 @@ from typing import Any
 
 import grpc
 
-from kserve_warmup.gate.server import HEALTH_TIMEOUT, LOOK_SECONDS, Marks, ServerGoneError
+from kserve_warmup.gate.server import HEALTH_TIMEOUT, LOOK_SECONDS, Marks, ServerGoneError, read_headers
+from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
-from kserve_warmup.transports.grpc import OPTIONS, told
+from kserve_warmup.transports.grpc import channel_options, metadata_of, told
 
 
 @dataclass
@@ -21,6 +22,7 @@ class GrpcServer:
 
     address: str
     sets: Sequence[SampleSet]
+    headers: RequestHeaders = NO_HEADERS
     connections: int = 0
     _channel: Any = field(default=None, repr=False)
 
@@ -66,8 +68,10 @@ class GrpcServer:
             self._channel = None
 
     async def _ask(self, model: str) -> bytes:
+        headers = read_headers(self.headers)
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
+            self._channel = grpc.aio.insecure_channel(self.address, options=channel_options(headers))
             self.connections += 1
-        answer: bytes = await self._channel.unary_unary(READY_PATHS["grpc"])(grpc_name(model), timeout=HEALTH_TIMEOUT)
+        ask = self._channel.unary_unary(READY_PATHS["grpc"])
+        answer: bytes = await ask(grpc_name(model), timeout=HEALTH_TIMEOUT, metadata=metadata_of(headers))
         return answer

@@ -64,6 +64,7 @@ def build(options: Options) -> Gate:
         settings = WarmupSettings(**options.settings)
     except ValidationError as error:
         raise WarmupError(f"{first_problem(error)}: mend the option or the variable KSERVE_WARMUP_…") from None
+    settings.headers.read()  # a file that is missing shows at once
     sets = open_sets(options.samples, options.model)
     http_url, grpc_address = addresses(options.url, options.grpc)
     if http_url is None:
@@ -72,10 +73,10 @@ def build(options: Options) -> Gate:
         if mixed := [s.model for s in sets if any(sample.protocol != "grpc" for sample in s)]:
             raise WarmupError(f"{mixed[0]} has REST samples: give the server's http:// address, and --grpc for gRPC")
 
-        return Gate(GrpcServer(str(grpc_address), sets), sets, settings, None, grpc_address)
+        return Gate(GrpcServer(str(grpc_address), sets, settings.headers), sets, settings, None, grpc_address)
     for samples in sets:
         ready_path(samples, samples.model)
-    return Gate(HttpServer(Address.parse(http_url), sets), sets, settings, http_url, grpc_address)
+    return Gate(HttpServer(Address.parse(http_url), sets, settings.headers), sets, settings, http_url, grpc_address)
 
 
 async def _run(gate: Gate, options: Options) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from kserve_warmup.errors import SampleError
+from kserve_warmup.errors import SampleError, WarmupError
+from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.transports.endpoints import ready_path
@@ -46,6 +47,18 @@ class ServerHungError(ServerGoneError):
     """The server gives no answer."""
 
 
+def read_headers(headers: RequestHeaders) -> dict[str, str]:
+    """Return names and values, those in files read anew: they are renewed while the gate runs.
+
+    Raises:
+        ServerGoneError: a file cannot be read at the moment, so that nothing can be asked.
+    """
+    try:
+        return headers.read()
+    except WarmupError as error:
+        raise ServerGoneError("a header cannot be read", str(error)) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Marks:
     """What tells one start of a server from another; None and empty where it does not tell.
@@ -72,11 +85,12 @@ class Marks:
 class HttpServer:
     """The server at ``address``, seen over one connection that is held open from question to question.
 
-    ``connections`` counts how often it had to be made.
+    ``headers`` go with each question; ``connections`` counts how often the connection had to be made.
     """
 
     address: Address
     sets: Sequence[SampleSet]
+    headers: RequestHeaders = NO_HEADERS
     connections: int = 0
     _connection: Connection | None = field(default=None, repr=False)
 
@@ -152,8 +166,9 @@ class HttpServer:
         return await self._request(self._connection, path)
 
     async def _request(self, connection: Connection, path: str) -> Answer:
+        headers = read_headers(self.headers)
         try:
-            answer = await connection.request("GET", path)
+            answer = await connection.request("GET", path, headers)
         except asyncio.CancelledError:
             self.drop()  # half an answer is on its way
             raise

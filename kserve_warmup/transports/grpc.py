@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from kserve_warmup.errors import SampleError
+from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.replay import RequestFailedError, RequestRefusedError
 from kserve_warmup.samples.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import Sample
@@ -37,6 +38,26 @@ LOOK_TIMEOUT = 5.0
 """Seconds that the question whether a model is ready may take."""
 
 
+_KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
+
+
+def channel_options(headers: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
+    """Return a channel's options; HTTP's ``host`` is what gRPC calls the authority."""
+    return (*OPTIONS, ("grpc.default_authority", headers["host"])) if "host" in headers else OPTIONS
+
+
+def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[str, str | bytes], ...]:
+    """Return headers as gRPC's metadata, without the host.
+
+    Raises:
+        WarmupError: one has a name that gRPC cannot send.
+    """
+    if bad := [name for name in headers if not _KEY.fullmatch(name)]:
+        raise WarmupError(f"the header {bad[0]} cannot go over gRPC: letters, digits, '-', '_' and '.' can, no grpc-…")
+    pairs = [(name, value) for name, value in headers.items() if name != "host"]
+    return tuple((name, value.encode() if name.endswith("-bin") else value) for name, value in pairs)
+
+
 def told(error: Any) -> str:
     """Return in one line why a call failed: the code, and what the server or gRPC says of it."""
     return f"gRPC {error.code().name}: {' '.join((error.details() or '').split())[:200]}"
@@ -59,8 +80,8 @@ class GrpcTransport:
             headers: what each request carries as metadata.
         """
         self._timeout = timeout
-        self._metadata = (*headers.items(), (WARMUP_HEADER, "true"))
-        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._metadata = (*metadata_of(headers), (WARMUP_HEADER, "true"))
+        self._channel = grpc.aio.insecure_channel(address, options=channel_options(headers))
         self._infer = self._channel.unary_unary(MODEL_INFER)
         self._model = model
 
@@ -72,7 +93,7 @@ class GrpcTransport:
         """Return whether the server says that the model is ready; False when there is no server."""
         try:
             asking = self._channel.unary_unary(READY_PATHS["grpc"])
-            answer = await asking(grpc_name(self._model), timeout=LOOK_TIMEOUT)
+            answer = await asking(grpc_name(self._model), timeout=LOOK_TIMEOUT, metadata=self._metadata)
         except grpc.aio.AioRpcError:
             return False
         return bool(answer == GRPC_READY)

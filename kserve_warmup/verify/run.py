@@ -11,7 +11,7 @@ and its later ones had the same kind of pause before them. Unseen strata follow 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,8 +20,10 @@ from typing import Protocol as Interface
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
 from kserve_warmup.measure import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.transports.http import Address
 from kserve_warmup.verify.judge import Series
 from kserve_warmup.verify.result import Start, Verification, judged
 from kserve_warmup.verify.servers import Running
@@ -46,7 +48,7 @@ class Options:
     """How to verify.
 
     ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
-    them; ``timeout`` seconds until a start has to be ready.
+    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server.
     """
 
     starts: int = 10
@@ -54,6 +56,7 @@ class Options:
     max_ratio: float = 1.10
     pace: float = PACE_SECONDS
     timeout: float = 300.0
+    headers: RequestHeaders = NO_HEADERS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -115,9 +118,10 @@ def verify(
         order = [*known[turn:], *known[:turn]]
         tell(f"start {number + 1} of {options.starts}, first: {order[0].name}")
         with server.start() as running:
-            _wait(running, sets, options)
+            headers = options.headers.read()
+            _wait(running, sets, options, headers)
             ready = None if running.started is None else time.monotonic() - running.started
-            found.append(_send(running, order, options) | _send(running, new, options))
+            found.append(_send(running, order, options, headers) | _send(running, new, options, headers))
         starts.append(Start(ready, order[0].name))
     first = [series[start.lead] for start, series in zip(starts, found, strict=True)]
     rows = [(s.name, s.unseen, s.share, [series[s.name] for series in found]) for s in (*known, *new)]
@@ -143,22 +147,28 @@ def strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[Stratum]:
     return sorted(groups.values(), key=lambda s: -s.share)
 
 
-def _wait(running: Running, sets: Sequence[SampleSet], options: Options) -> None:
+def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers: Mapping[str, str]) -> None:
     if running.ready:
         head, slashes, rest = running.ready.partition("://")
         host, slash, path = rest.partition("/")
-        wait_ready(Target(f"{head}{slashes}{host}", "the gate"), "v2", options.timeout, running.alive, slash + path)
+        url = f"{head}{slashes}{host}"
+        own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
+        gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
+        wait_ready(gate, "v2", options.timeout, running.alive, slash + path)
         return
     for samples in sets:
         if running.http_url:
             path = ready_path(samples, samples.model)
-            wait_ready(Target(running.http_url, samples.model), "v2", options.timeout, running.alive, path)
+            target = Target(running.http_url, samples.model, headers)
+            wait_ready(target, "v2", options.timeout, running.alive, path)
         if running.http_url is None or any(s.protocol == "grpc" for s in samples):
-            target = Target(str(running.grpc_address), samples.model)
+            target = Target(str(running.grpc_address), samples.model, headers)
             wait_ready(target, "grpc", options.timeout, running.alive)
 
 
-def _send(running: Running, order: Sequence[Stratum], options: Options) -> dict[str, Series]:
+def _send(
+    running: Running, order: Sequence[Stratum], options: Options, headers: Mapping[str, str]
+) -> dict[str, Series]:
     """Send each stratum's requests, round after round, and return what each took."""
     taken: dict[str, list[float]] = {stratum.name: [] for stratum in order}
     for round_ in range(options.requests):
@@ -167,5 +177,5 @@ def _send(running: Running, order: Sequence[Stratum], options: Options) -> dict[
             url = running.grpc_address if sample.protocol == "grpc" else running.http_url
             if url is None:
                 raise WarmupError(f"{stratum.name} needs HTTP, but grpc:// alone was given: name the http:// address")
-            taken[stratum.name].append(latency_ms(sample, Target(url, stratum.model), options.pace))
+            taken[stratum.name].append(latency_ms(sample, Target(url, stratum.model, headers), options.pace))
     return {name: Series(tuple(latencies)) for name, latencies in taken.items()}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from gate_process import GateProcess
+from guarded import HOST, TOKEN, guarded
 from kserve_server import free_ports
 from sample_sets import samples, save
 
@@ -256,3 +257,24 @@ def test_it_needs_none_of_the_heavy_packages():
     modules = subprocess.check_output([sys.executable, "-c", code], text=True).split()
 
     assert {"kserve", "numpy", "pandas", "tritonclient"}.isdisjoint(modules)
+
+
+def test_headers_open_a_server_that_refuses_everybody_else_and_are_said_nowhere(start, v1_set, tmp_path, monkeypatch):
+    server = start("Plain", enabled="false")
+    server.wait_ready()
+    token = tmp_path / "token"
+    token.write_text("not yet")
+    monkeypatch.setenv("KSERVE_WARMUP_HEADERS", '{"host": "overridden.example.com"}')
+    monkeypatch.setenv("KSERVE_WARMUP_REPORT", str(tmp_path / "report.json"))
+    options = ("--header", f"Host: {HOST}", "--header", f"Authorization: @{token}")
+
+    with guarded(server.http) as url, GateProcess(url, v1_set, *options) as gate:
+        gate.wait_phase("waiting")
+        token.write_text(TOKEN)  # as Kubernetes renews a mounted secret
+        gate.wait_phase("ready")
+        said = [gate.get(path)[1] for path in ("/ready", "/report", "/metrics")]
+
+    assert server.predict()[0] > 4
+    assert "HTTP 401" in gate.log
+    written = [*said, gate.log, (tmp_path / "report.json").read_text()]
+    assert not any(secret in text for text in written for secret in (TOKEN, HOST))

@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from xml.etree import ElementTree as ET
 
 import pytest
 from gate_process import GateProcess
+from guarded import HOST, TOKEN, guarded, guarded_grpc
 from kserve_server import HERE, free_ports
 from sample_sets import samples, save
 from triton_repository import OUTPUT, Repository, X, sample, tensor
@@ -185,3 +188,87 @@ def test_nothing_of_a_server_is_left_running(seen):
 
     assert len(json.loads(done.stdout)["starts"]) == 2
     assert subprocess.run(["pgrep", "-f", helper], check=False, capture_output=True).stdout == b""
+
+
+@pytest.fixture
+def token(tmp_path):
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    return file
+
+
+def test_headers_open_a_server_that_refuses_everybody_else_and_are_stored_nowhere(start, seen, token, tmp_path):
+    server = start("Plain")
+    server.wait_ready()
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    with guarded(server.http) as url:
+        known = ("--header", f"Host: {HOST}", "--header", f"authorization: @{token}")
+        done = verify(url, "--samples", seen, *QUICK, *known, "--out", out, "--json")
+        shown = verify(url, "--samples", seen, *QUICK, *known, "--out", page)
+        without = verify(url, "--samples", seen, *QUICK, *known[:2], "--timeout", "1")
+        nowhere = verify(url, "--samples", seen, *QUICK, *known[2:], "--timeout", "1")
+
+    assert json.loads(done.stdout)["rows"], done.stderr
+    assert shown.returncode in (0, 1), shown.stderr
+    written = [done.stdout, done.stderr, shown.stdout, shown.stderr, out.read_text(), page.read_text()]
+    assert not any(secret in text for text in written for secret in (TOKEN, HOST))
+    assert (without.returncode, nowhere.returncode) == (1, 1)
+    assert "HTTP 401" in without.stderr
+    assert "HTTP 404" in nowhere.stderr
+
+
+def test_headers_open_a_grpc_server_too(token, tmp_path):
+    folder = save(tmp_path / "grpc", samples("grpc", rows=(1,)))
+    with guarded_grpc() as address:
+        done = verify(
+            f"grpc://{address}", "--samples", folder, *QUICK, "--header", f"Authorization: @{token}", "--json"
+        )
+        without = verify(f"grpc://{address}", "--samples", folder, *QUICK, "--timeout", "1")
+
+    assert json.loads(done.stdout)["rows"], done.stderr
+    assert without.returncode == 1
+    assert "gRPC UNAUTHENTICATED" in without.stderr
+
+
+def test_what_opens_the_server_is_not_said_to_another_that_tells_when_it_is_ready(start, seen):
+    server = start("Plain")
+    server.wait_ready()
+    heard = []
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self):
+            heard.append(self.headers.get("authorization"))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with guarded(server.http) as url, HTTPServer(("127.0.0.1", 0), Ready) as other:
+        threading.Thread(target=other.serve_forever, args=(0.01,), daemon=True).start()
+        headers = ("--header", f"host: {HOST}", "--header", f"authorization: {TOKEN}")
+        ready = ("--ready", f"http://127.0.0.1:{other.server_port}/ready")
+        done = verify(url, "--samples", seen, *QUICK, *headers, *ready, "--json")
+        other.shutdown()
+
+    assert json.loads(done.stdout)["rows"], done.stderr
+    assert heard == [None]
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("s3cret-0815", "--header takes 'name: value', or 'name: @/path/of/a/file': there is no colon"),
+        ("authorization: @/nowhere/s3cret", "the header authorization: cannot read /nowhere/s3cret: No such file"),
+        ("x key: 1", "'x key' is not a header's name"),
+        ("content-length: 4", "the header content-length is set by the client itself"),
+        ("authorization: s3cret-é", "the header authorization has a value that no header can have"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_one_line_and_exit_code_2(seen, header, problem):
+    done = verify("http://localhost:1", "--samples", seen, "--header", header)
+
+    assert done.returncode == 2
+    assert problem in done.stderr
+    assert "s3cret-" not in done.stderr
+    assert "Traceback" not in done.stderr

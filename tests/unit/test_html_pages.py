@@ -342,8 +342,8 @@ def test_the_headline_figures_are_the_median_and_the_worst_ratio(demo: DemoResul
         middle = figures.times((ratios[3] + ratios[4]) / 2)
         ready = median(c.ready_seconds for c in demo.cells if c.scenario == scenario)
         assert (
-            f"{scenario.capitalize()}: first request ÷ steady state {middle} median; worst {figures.times(ratios[-1])}; "
-            f"ready after {ready:.1f} s" in words
+            f"{scenario.capitalize()}: first request ÷ steady state {middle} median; "
+            f"worst {figures.times(ratios[-1])}; ready after {ready:.1f} s" in words
         )
 
 
