@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
+from urllib.parse import quote
 
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
@@ -216,7 +217,7 @@ class Gate:
         if file is None:
             return
         for report in reports:
-            target = file if len(reports) == 1 else file.with_stem(f"{file.stem}-{report.model}")
+            target = file if len(reports) == 1 else file.with_stem(f"{file.stem}-{quote(report.model, safe='')}")
             try:
                 write_whole(target, report.to_json().encode())
             except OSError as error:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
@@ -218,7 +219,7 @@ class Warmup:
 
     def _file_of_its_own(self, file: Path) -> Path:
         """Return the file's name with the model's, if the process has several, and the worker's process id."""
-        parts = [self.model.name] if len(PROCESS.models) > 1 else []
+        parts = [quote(self.model.name, safe="")] if len(PROCESS.models) > 1 else []
         parts += [str(os.getpid())] if in_worker() else []
         return file.with_stem("-".join([file.stem, *parts]))
 

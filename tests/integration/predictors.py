@@ -10,6 +10,7 @@ import time
 import kserve
 import numpy as np
 from kserve import InferOutput, InferResponse
+from kserve.errors import InvalidInput
 
 from kserve_warmup import WarmupModel
 
@@ -145,6 +146,15 @@ class Hangs(OwnLoad):
 class Fails(OwnLoad):
     def predict(self, payload, headers=None):
         raise ValueError("this model has no weights")
+
+
+class TakesOneRow(OwnLoad):
+    """Says 400 to requests of more rows than one."""
+
+    def predict(self, payload, headers=None):
+        if len(payload["instances"]) > 1:
+            raise InvalidInput("one row at a time")
+        return super().predict(payload, headers)
 
 
 class Plain(kserve.Model):
