@@ -42,9 +42,22 @@ def test_only_the_warm_kserve_server_reports_a_warm_up_and_it_covers_the_traffic
 
     reports = {(c.server, c.scenario): c.starts[0].warmup for c in result.cells}
     warm = reports.pop(("kserve", "warm"))
-    assert warm["coverage"] == pytest.approx(1)
+    assert warm["coverage"] + warm["unsteady"] == pytest.approx(1)
     assert warm["calls"] > 0
     assert set(reports.values()) == {None}
+
+
+def test_time_to_ready_is_taken_from_outside_for_both_servers_cold_and_warm(demo):
+    out, done = demo
+    result = DemoResult.from_json(done.stdout)
+
+    page = (out / "report.html").read_text()
+    for cell in result.cells:
+        assert cell.ready_seconds > 0
+        assert f"<td>{cell.ready_seconds:.1f}</td>" in page
+    inside = result.cell("digits_mlp", "kserve", "warm").starts[0].warmup["ready_seconds"]
+    # the server's own clock begins with the process, and ends before anybody can be told
+    assert result.cell("digits_mlp", "kserve", "warm").ready_seconds > inside - 0.1
 
 
 def test_warm_triton_has_warm_up_in_its_config_and_cold_triton_has_none(demo):

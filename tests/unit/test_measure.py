@@ -12,10 +12,11 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
-from kserve_warmup.measure import PACE_SECONDS, Latencies, Target, measure, send, wait_ready
+from kserve_warmup.measure import PACE_SECONDS, Latencies, Target, latency_ms, measure, send, wait_ready
 from kserve_warmup.samples import wire
 from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.inference_path import MODEL_INFER
+from kserve_warmup.samples.sample import Sample, Signature
 
 
 class Web(ThreadingHTTPServer):
@@ -202,3 +203,14 @@ def test_grpc_readiness_is_asked_until_it_is_there(inference: tuple[Inference, s
 def test_a_grpc_failure_is_one_clear_line() -> None:
     with pytest.raises(WarmupFailedError, match=r"digits at 127.0.0.1:9 failed: gRPC UNAVAILABLE"):
         send(a_sample(1, "grpc"), Target("127.0.0.1:9", "digits"))
+
+
+def test_a_target_s_headers_are_shown_nowhere():
+    assert "s3cret" not in repr(Target("http://localhost:1", "m", {"authorization": "s3cret"}))
+
+
+def test_a_header_that_grpc_cannot_carry_is_told_in_one_line():
+    sample = Sample("grpc", b"", Signature(()), 1, MODEL_INFER)
+    for name in ("x!y", "grpc-timeout"):
+        with pytest.raises(WarmupError, match=f"the header {name} cannot go over gRPC"):
+            latency_ms(sample, Target("127.0.0.1:1", "m", {name: "1"}), 0)
