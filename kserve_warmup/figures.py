@@ -54,10 +54,21 @@ def stratum(s: StratumReport) -> str:
 
 
 def state(report: WarmupReport) -> str:
-    """Return ``steady``, ``not steady`` or, when there was no sample to send, ``nothing warmed``."""
-    if not report.strata:
+    """Return ``steady``, ``not steady`` or, when there was no sample that the model takes, ``nothing warmed``.
+
+    What the model refuses is left out: :func:`traffic` says how much that is.
+    """
+    if len(report.refused) == len(report.strata):
         return "nothing warmed"
-    return "steady" if report.converged else "not steady"
+    return "not steady" if report.moving else "steady"
+
+
+def traffic(report: WarmupReport) -> str:
+    """Return what became of the traffic: ``81% of the traffic warm, 15.3% sent but not steady, 3.7% refused``."""
+    words = f"{share(report.coverage)} of the traffic warm"
+    if report.unsteady:
+        words += f", {share(report.unsteady)} sent but not steady"
+    return f"{words}, {share(report.refused_share)} refused by the model" if report.refused else words
 
 
 def steps(report: WarmupReport) -> str:
@@ -67,15 +78,21 @@ def steps(report: WarmupReport) -> str:
 
 
 def why(s: StratumReport) -> str:
-    """Return in one sentence why a stratum is not steady."""
+    """Return in one sentence why a stratum is not steady, or what of it failed although it is."""
     error = f": {s.error}" if s.error else ""
-    failed = f"{s.failures:,} of {count(s.calls, 'request')} failed{error}"
+    failed = [f"{s.failures:,} of {count(s.calls, 'request')} failed"] if s.failures else []
+    refused = [f"the model refused {s.refused:,} of {count(s.calls, 'request')}"] if s.refused else []
+    problems = ", ".join(failed + refused) + error
+    if s.converged:
+        return f"Steady; {problems}" if problems else "Steady"
     if s.calls == 0:
         return "Not reached: the warm-up ended before its turn"
+    if s.left_out:
+        return f"Left out: {problems}"
     if not s.warmed:
-        return f"No answer: {failed}"
-    if s.failures:
-        return f"Not settled after {count(s.calls, 'call')}: {failed}"
+        return f"No answer: {problems}"
+    if failed or refused:
+        return f"Not settled after {count(s.calls, 'call')}: {problems}"
     return f"Still moving after {count(s.calls, 'call')}, when its calls or the time ran out"
 
 

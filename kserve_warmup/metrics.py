@@ -13,14 +13,18 @@ CALLS = Counter("kserve_warmup_calls", "Warm-up requests sent.", _STRATUM)
 CONVERGED = Gauge("kserve_warmup_converged", "1 if the latency became steady.", _STRATUM)
 FIRST = Gauge("kserve_warmup_first_latency_seconds", "Latency of the first warm-up request.", _STRATUM)
 STEADY = Gauge("kserve_warmup_steady_latency_seconds", "Latency when the warm-up ended.", _STRATUM)
-COVERAGE = Gauge("kserve_warmup_coverage_ratio", "Share of the recorded traffic that was warmed.", ("model_name",))
+COVERAGE = Gauge("kserve_warmup_coverage_ratio", "Share of the recorded traffic that is warm.", ("model_name",))
+UNSTEADY = Gauge("kserve_warmup_unsteady_ratio", "Share that was sent and is not steady.", ("model_name",))
+REFUSED = Gauge("kserve_warmup_refused_ratio", "Share that is left out, since the model refuses it.", ("model_name",))
 STEP = Gauge("kserve_warmup_step_seconds", "Time of each step from process start to ready.", ("model_name", "step"))
 READY = Gauge("kserve_warmup_ready_seconds", "Time from process start to ready.", ("model_name",))
 
 
 def publish(report: WarmupReport) -> None:
-    """Set the warm-up's series to what ``report`` says."""
+    """Set the warm-up's series to what ``report`` says, and add its calls: once for each warm-up that has ended."""
     COVERAGE.labels(report.model).set(report.coverage)
+    UNSTEADY.labels(report.model).set(report.unsteady)
+    REFUSED.labels(report.model).set(report.refused_share)
     if report.ready_seconds is not None:
         READY.labels(report.model).set(report.ready_seconds)
     for name, seconds in report.step_seconds.items():

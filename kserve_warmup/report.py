@@ -57,6 +57,11 @@ class StratumReport:
         """Return whether at least one request of the stratum was answered."""
         return self.first_ms is not None
 
+    @property
+    def left_out(self) -> bool:
+        """Return whether the model refused every request of the stratum: nothing of it is there to be warmed."""
+        return bool(self.refused) and not self.failures and not self.warmed
+
 
 @dataclass(frozen=True, slots=True)
 class WarmupReport:
@@ -102,7 +107,17 @@ class WarmupReport:
     @property
     def refused(self) -> tuple[StratumReport, ...]:
         """Return the strata in which no request succeeded because the model refused them."""
-        return tuple(s for s in self.strata if s.refused and not s.failures and not s.warmed)
+        return tuple(s for s in self.strata if s.left_out)
+
+    @property
+    def refused_share(self) -> float:
+        """Return the share of the traffic (0 to 1) that is left out because the model refuses it."""
+        return sum(s.share for s in self.refused)
+
+    @property
+    def moving(self) -> tuple[StratumReport, ...]:
+        """Return the strata that are not steady, but for those that the model refuses."""
+        return tuple(s for s in self.strata if not s.converged and not s.left_out)
 
     @property
     def ready_seconds(self) -> float | None:
@@ -121,13 +136,17 @@ class WarmupReport:
     def summary(self) -> str:
         """Return one line for a log."""
         line = f"{self.calls} calls over {self.transport} in {self.seconds:.1f} s, {self.coverage:.0%} of the traffic"
-        left = [s for s in self.strata if not s.converged]
-        if not left:
+        if self.converged:
             return f"warm: {line}, all {len(self.strata)} strata steady"
+        line += " warm"
         if self.unsteady:
-            line += f" warm, {self.unsteady:.0%} sent but not steady"
-        names = ", ".join(f"{s.protocol} {s.signature} batch {s.batch}" for s in left[:5])
-        return f"{line}; {len(left)} of {len(self.strata)} strata NOT steady: {names}"
+            line += f", {self.unsteady:.0%} sent but not steady"
+        if self.refused:
+            line += f", {self.refused_share:.1%} refused by the model"
+        if not self.moving:
+            return f"{line}; the other {len(self.strata) - len(self.refused)} of {len(self.strata)} strata steady"
+        names = ", ".join(f"{s.protocol} {s.signature} batch {s.batch}" for s in self.moving[:5])
+        return f"{line}; {len(self.moving)} of {len(self.strata)} strata NOT steady: {names}"
 
     def then(self, later: WarmupReport) -> WarmupReport:
         """Return one report of this replay and a ``later`` one of the same model over another transport.
@@ -158,7 +177,7 @@ class WarmupReport:
             "seconds": self.seconds,
         }
         head |= {"calls": self.calls, "converged": self.converged, "note": self.note}
-        head |= {"coverage": self.coverage, "unsteady": self.unsteady}
+        head |= {"coverage": self.coverage, "unsteady": self.unsteady, "refused": self.refused_share}
         head |= {"tolerance": self.tolerance, "ready_seconds": self.ready_seconds}
         head |= {"timeline": [asdict(step) for step in self.timeline]}
         return head | {"strata": [asdict(s) for s in self.strata]}

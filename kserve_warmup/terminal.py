@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult
-from kserve_warmup.figures import count, number, ratio, share, state, steps, stratum, why
+from kserve_warmup.figures import count, number, ratio, share, state, steps, stratum, traffic, why
 from kserve_warmup.printable import printable
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.verify.result import Verification
@@ -21,10 +21,10 @@ def shown(text: object) -> str:
 def report_table(report: WarmupReport) -> Table:
     """Return the warm-up of one model: a row for each stratum, in order of traffic share; latencies in milliseconds.
 
-    Under the table stand the steps from process start to ready, and what is not steady, and why.
+    Under the table stand the steps from process start to ready, and what is not steady or was refused, and why.
     """
     colour = "green" if state(report) == "steady" else "bold red"
-    spent = f"{count(report.calls, 'call')} in {number(report.seconds)} s, {share(report.coverage)} of the traffic"
+    spent = f"{count(report.calls, 'call')} in {number(report.seconds)} s, {traffic(report)}"
     table = _table(
         f"[bold]{shown(report.model)}[/] over {shown(report.transport)}: [{colour}]{state(report)}[/], {spent}"
     )
@@ -34,10 +34,11 @@ def report_table(report: WarmupReport) -> Table:
     table.add_column("steady", no_wrap=True)
     for s in report.strata:
         figures = (number(s.first_ms), number(s.steady_ms), number(ratio(s.first_ms, s.steady_ms)))
-        steady = "[green]yes[/]" if s.converged else "[red]no[/]"
+        steady = "[green]yes[/]" if s.converged else "[red]refused[/]" if s.left_out else "[red]no[/]"
         table.add_row(shown(stratum(s)), share(s.share), f"{s.calls:,}", *figures, steady)
     way = [f"From process start: {steps(report)}"] if report.timeline else []
-    problems = [f"[red]{shown(stratum(s))}[/]\n  {shown(why(s))}" for s in report.strata if not s.converged]
+    named = [s for s in report.strata if not s.converged or s.failures or s.refused]
+    problems = [f"[red]{shown(stratum(s))}[/]\n  {shown(why(s))}" for s in named]
     table.caption = "\n".join([*way, *problems]) or None
     return table
 

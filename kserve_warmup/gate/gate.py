@@ -196,7 +196,17 @@ class Gate:
                 self._tell("failed", what, f"{why}; mend or remove the sample, or set --on-failure serve")
                 return False
             logger.error("%s, %s; these requests are served COLD", what, why)
-        self._tell("ready", f"{sum(s.converged for r in reports for s in r.strata)} of {strata} strata steady")
+        refused = [(r.model, s) for r in reports for s in r.refused]
+        if refused:
+            model, first = refused[0]
+            what = f"the server refuses {len(refused)} of {strata} strata"
+            why = f"first {model} {first.protocol} {first.signature} batch {first.batch}: {first.error}"
+            if len(refused) == strata and self.settings.on_missing_samples == "fail":
+                self._tell("failed", f"{what}, nothing is left to warm with", why)
+                return False
+            logger.warning("%s, they are left out; %s", what, why)
+        steady = sum(s.converged for r in reports for s in r.strata)
+        self._tell("ready", f"{steady} of {strata} strata steady{f', {len(refused)} refused' if refused else ''}")
         gc.collect()
         return True
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from kserve_warmup.figures import state
 from kserve_warmup.replay import OUT_OF_BUDGET
 from kserve_warmup.report import WarmupReport
 
@@ -57,6 +58,9 @@ class State:
         """Return what ``/ready`` says, as JSON-compatible data."""
         head: dict[str, Any] = {"ready": self.ready, "phase": self.phase, "detail": self.detail}
         head |= {"seconds": round(time.monotonic() - self.since, 1), "warmups": self.warmups, "calls": self.calls}
-        return head | {
-            "models": [{"model": r.model, "coverage": r.coverage, "steady": r.converged} for r in self.reports]
-        }
+        return head | {"models": [_model(report) for report in self.reports]}
+
+
+def _model(report: WarmupReport) -> dict[str, Any]:
+    shares = {"coverage": report.coverage, "unsteady": report.unsteady, "refused": report.refused_share}
+    return {"model": report.model, **shares, "steady": state(report) == "steady"}

@@ -27,7 +27,10 @@ _SAFE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One report on the page; a chart is None where there is nothing to draw. ``unsteady`` is a name and a reason."""
+    """One report on the page; a chart is None where there is nothing to draw.
+
+    ``problems`` are names and reasons: what is not steady, what failed and what was refused.
+    """
 
     report: WarmupReport
     label: str
@@ -35,7 +38,7 @@ class Section:
     timeline: Chart | None
     first: Chart | None
     charts: tuple[Chart, ...]
-    unsteady: tuple[tuple[str, str], ...]
+    problems: tuple[tuple[str, str], ...]
 
 
 def render_report(*reports: WarmupReport, labels: Sequence[str] = ()) -> str:
@@ -64,8 +67,8 @@ def section(report: WarmupReport, label: str = "") -> Section:
     shown = _without_payload(report)
     band = BAND if report.tolerance is None else report.tolerance
     charts = tuple(_chart(s, band) for s in shown.strata if s.latencies_ms)
-    unsteady = tuple((stratum(s), why(s)) for s in shown.strata if not s.converged)
-    return Section(shown, label, _coverage(shown), _timeline(shown), _first(shown), charts, unsteady)
+    problems = tuple((stratum(s), why(s)) for s in shown.strata if not s.converged or s.failures or s.refused)
+    return Section(shown, label, _coverage(shown), _timeline(shown), _first(shown), charts, problems)
 
 
 def _without_payload(report: WarmupReport) -> WarmupReport:
@@ -116,14 +119,18 @@ def _chart(s: StratumReport, tolerance: float) -> Chart:
 def _coverage(report: WarmupReport) -> Chart | None:
     if not report.strata:
         return None
-    steady = sum(s.share for s in report.strata if s.converged)
-    moving = sum(s.share for s in report.strata if s.warmed and not s.converged)
-    failed = sum(s.share for s in report.strata if not s.warmed)
-    rest = max(0.0, 1 - steady - moving - failed)
-    parts = [("steady", "good", steady), ("answered, not steady", "warm", moving), ("not warmed", "bad", failed)]
-    parts = [p for p in [*parts, ("in no sample", "quiet", rest)] if p[2] > 1e-9]  # noqa: PLR2004  rounding of sums
+    failed = sum(s.share for s in report.strata if not s.warmed and not s.left_out)
+    rest = 1 - report.coverage - report.unsteady - report.refused_share - failed
+    parts = [
+        ("steady", "good", report.coverage),
+        ("sent, not steady", "warm", report.unsteady),
+        ("refused by the model", "s3", report.refused_share),
+        ("not warmed", "bad", failed),
+        ("in no sample", "quiet", rest),
+    ]
+    parts = [part for part in parts if part[2] > 1e-9]  # noqa: PLR2004  rounding of sums
     words = ", ".join(f"{name} {share(part)}" for name, _, part in parts) + " of the traffic."
-    return coverage_chart("Traffic covered", words, parts)
+    return coverage_chart("What became of the traffic", words, parts)
 
 
 def _timeline(report: WarmupReport) -> Chart | None:

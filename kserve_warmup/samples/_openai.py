@@ -27,7 +27,8 @@ def signature(document: dict[str, Any]) -> tuple[Signature, int, str]:
     """Return a pseudo-signature, the number of prompts and the default path.
 
     The signature's one input is named after the kind of request (``+stream`` when it is streamed, another path through
-    the server); its shape is the longest prompt's length, in characters or tokens, rounded up to a power of two.
+    the server); its shape is the longest prompt's length, in characters or tokens, rounded up to a power of two. Its
+    rows are the prompts, of which a chat has one.
     """
     kind = kind_of(document)
     if kind is None:

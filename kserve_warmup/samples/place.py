@@ -27,7 +27,7 @@ class Stratum(NamedTuple):
     batch: int
 
     def __str__(self) -> str:
-        """Return a short form for tables, such as ``v2 image:FP32[64] batch 8``."""
+        """Return a short form for tables, such as ``v2 image:FP32[N,64] batch 8``."""
         return f"{self.protocol} {self.signature} batch {self.batch}"
 
 

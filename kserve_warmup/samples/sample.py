@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -65,8 +66,17 @@ class Signature:
         return (batch, *spec.shape) if self.batched else spec.shape
 
     def __str__(self) -> str:
-        """Return a short form for tables and logs, such as ``image:FP32[64]``."""
-        return " ".join(f"{i.name}:{i.datatype}[{','.join(map(str, i.shape))}]" for i in self.inputs)
+        """Return a short form for tables and logs, which no other signature has.
+
+        Such as ``image:FP32[N,64]``, where N is the batch, and ``image:FP32[64]`` where there is none.
+        """
+        rows = ("N",) if self.batched else ()
+        return " ".join(f"{_shown(i.name)}:{i.datatype}[{','.join((*rows, *map(str, i.shape)))}]" for i in self.inputs)
+
+
+def _shown(name: str) -> str:
+    """Return an input's name, quoted where it might be taken for several inputs."""
+    return json.dumps(name, ensure_ascii=False) if "] " in name or name.startswith('"') else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ def test_too_little_memory_for_a_request_kills_the_container_and_its_last_line_n
     server = kserve("Hungry", mem_limit="500m")
     code = server.never_ready_until_it_ends()
     assert (code, server.state["OOMKilled"]) == (137, True)
-    assert "warming v2 image:FP32[64] batch 8 over in_process" in server.last_line
+    assert "warming v2 image:FP32[N,64] batch 8 over in_process" in server.last_line
     assert report() is None
 
 

@@ -204,7 +204,7 @@ def tip(browser: Chrome, kind: str) -> str:
     [
         ("latency", "v2-binary, call 2: 9.1 ms"),
         ("timeline", "load  700 ms, from 1.9 s to 2.6 s"),
-        ("ratios", f"v2-binary image:FP32[64] {TIMES} 1, when the warm-up ended: 2.31 ms"),
+        ("ratios", f"v2-binary image:FP32[N,64] {TIMES} 1, when the warm-up ended: 2.31 ms"),
         ("coverage", "steady: 100%"),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_warm_server_passes(seen):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warm" in done.stdout
-    assert f"start 2 of 2, first: model: v1 instances:FP64[2] {TIMES} " in done.stderr
+    assert f"start 2 of 2, first: model: v1 instances:FP64[N,2] {TIMES} " in done.stderr
 
 
 def test_a_cold_server_fails_and_each_of_its_strata_is_named(seen, tmp_path):
@@ -59,8 +59,8 @@ def test_a_cold_server_fails_and_each_of_its_strata_is_named(seen, tmp_path):
     assert found["verdict"] == "fail"
     assert {row["name"]: row["verdict"] for row in found["rows"]} == {
         "first request of the process": "fail",
-        f"model: v1 instances:FP64[2] {TIMES} 1": "fail",
-        f"model: v1 instances:FP64[2] {TIMES} 2": "fail",
+        f"model: v1 instances:FP64[N,2] {TIMES} 1": "fail",
+        f"model: v1 instances:FP64[N,2] {TIMES} 2": "fail",
     }
     assert sorted(start["lead"][-1] for start in found["starts"]) == ["1", "2"]  # each stratum came first once
     assert ET.fromstring(xml.read_bytes()).get("failures") == "3"
@@ -79,7 +79,7 @@ def test_a_shape_that_was_not_warmed_is_named(seen, unseen, tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     rows = {row["name"]: row for row in json.loads(done.stdout)["rows"]}
     failing = [name for name, row in rows.items() if row["verdict"] == "fail"]
-    assert failing == [f"model: v1 instances:FP64[2] {TIMES} 3"]  # batch 2 is in both sets, and was warmed
+    assert failing == [f"model: v1 instances:FP64[N,2] {TIMES} 3"]  # batch 2 is in both sets, and was warmed
     assert rows[failing[0]]["unseen"]
     assert "was not warmed and compiles live" in rows[failing[0]]["why"]
     assert "compiles live" in page.read_text()
@@ -97,7 +97,7 @@ def test_a_server_that_runs_is_verified_where_it_is(start, tmp_path, protocol):
     )
 
     found = json.loads(done.stdout)
-    assert found["starts"] == [{"ready_seconds": None, "lead": f"model: {protocol} x:FP32[2] {TIMES} 1"}]
+    assert found["starts"] == [{"ready_seconds": None, "lead": f"model: {protocol} x:FP32[N,2] {TIMES} 1"}]
     assert len(found["rows"][0]["latencies_ms"][0]) == 6
 
 

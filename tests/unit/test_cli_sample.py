@@ -36,7 +36,7 @@ def test_traffic_becomes_a_set_and_inspect_shows_it(traffic, tmp_path):
     assert len(SampleSet.open(tmp_path / "set")) == 6
     shown = command("inspect", tmp_path / "set")
     assert shown.returncode == 0, shown.stderr
-    for part in ("iris: 6 samples", "100% of the traffic", "instances:FP64[2]", "80%", "20%", str(traffic)):
+    for part in ("iris: 6 samples", "100% of the traffic", "instances:FP64[N,2]", "80%", "20%", str(traffic)):
         assert part in " ".join(shown.stdout.split())
     facts = json.loads(command("inspect", tmp_path / "set", "--json").stdout)
     assert [(s["protocol"], s["batch"], s["samples"], round(s["share"], 9)) for s in facts["strata"]] == [
@@ -60,7 +60,7 @@ def test_bare_tensors_take_types_and_batch_sizes_from_the_options(tmp_path):
     done = command("sample", tmp_path / "rows.npz", "--out", tmp_path / "set", "--model", "m", *options)
     assert done.returncode == 0, done.stderr
     strata = {(str(s.signature), s.batch) for s in SampleSet.open(tmp_path / "set")}
-    assert strata == {("image:FP32[2]", 1), ("image:FP32[2]", 4)}
+    assert strata == {("image:FP32[N,2]", 1), ("image:FP32[N,2]", 4)}
 
 
 def test_private_text_is_scrubbed_before_anything_is_written(tmp_path):
@@ -156,7 +156,7 @@ def test_free_lengths_make_few_strata_with_buckets_and_what_is_left_out_is_named
     assert buckets["coverage"] == 1
     done = command("sample", file, "--out", tmp_path / "set", "--model", "m", "--max-samples", "20")
     assert "100 strata, 83.3% of the traffic, have no sample:" in done.stdout
-    assert "0.8%  v1 instances:FP64[" in done.stdout
+    assert "0.8%  v1 instances:FP64[N," in done.stdout
     assert "80 more: give more --max-samples, or --shapes buckets" in done.stdout
 
 

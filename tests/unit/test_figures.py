@@ -5,7 +5,7 @@ import pytest
 from kserve_warmup import figures
 from kserve_warmup.report import StratumReport
 
-STRATUM = StratumReport("v2", "image:FP32[64]", 8, 1.0, 40, 1.0, 50.0, 2.0, converged=True, failures=0, error=None)
+STRATUM = StratumReport("v2", "image:FP32[N,64]", 8, 1.0, 40, 1.0, 50.0, 2.0, converged=True, failures=0, error=None)
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,16 @@ def test_every_way_of_not_being_steady_has_its_own_reason() -> None:
         figures.why(replace(moving, failures=1, error="sample ab: no answer within 30 s")),
         figures.why(silent),
         figures.why(replace(moving, calls=0, first_ms=None, steady_ms=None)),
+        figures.why(replace(silent, failures=0, refused=2, error="sample ab: HTTP 404")),
+        figures.why(replace(silent, failures=1, refused=1)),
+        figures.why(replace(STRATUM, refused=1, error="sample ab: HTTP 404")),
     ]
     assert reasons == [
         "Still moving after 40 calls, when its calls or the time ran out",
         "Not settled after 40 calls: 1 of 40 requests failed: sample ab: no answer within 30 s",
         "No answer: 2 of 2 requests failed: sample ab: status 500",
         "Not reached: the warm-up ended before its turn",
+        "Left out: the model refused 2 of 2 requests: sample ab: HTTP 404",
+        "No answer: 1 of 2 requests failed, the model refused 1 of 2 requests: sample ab: status 500",
+        "Steady; the model refused 1 of 40 requests: sample ab: HTTP 404",
     ]

@@ -152,23 +152,63 @@ def test_names_and_errors_are_text_whatever_they_contain(reports: list[WarmupRep
 def test_the_warmup_table_holds_the_figures_of_the_report(reports: list[WarmupReport]) -> None:
     page = render_report(*reports)
     for report in reports:
+        named = any(s.failures or s.refused for s in report.strata)
         for row, s in zip(rows(page, f"Strata of {report.model}"), report.strata, strict=True):
             ratio = figures.NOTHING if s.first_ms is None else f"{s.first_ms / s.steady_ms:.2f}"
             state = "steady" if s.converged else "not steady"
             assert row[:4] == [s.protocol, s.signature, str(s.batch), figures.share(s.share)]
             assert row[4:8] == [str(s.calls), figures.number(s.first_ms), figures.number(s.steady_ms), ratio]
             assert row[8:10] == [state, str(s.failures)]
-            assert row[10:] == ([kind(s.error)] if any(x.failures for x in report.strata) else [])
+            assert row[10:] == ([kind(s.error)] if named else [])
 
 
 def test_the_warmup_page_sums_up_and_names_what_is_not_steady(reports: list[WarmupReport]) -> None:
     page = render_report(reports[1])
     words = text(parsed(page))
     assert "silero-vad: not steady after 564 calls in 60 s" in words
-    assert "Traffic covered 96.3%" in words
+    assert "Traffic warm 81% Sent, not steady 15.3% Strata steady 1 of 4" in words
+    assert "Refused" not in words
     reasons = [text(li) for li in parsed(page).iter("li")]
     assert len(reasons) == 3
     assert reasons[1].endswith(f"3 of 3 requests failed: {kind(reports[1].strata[2].error)}")
+
+
+def refusing(report: WarmupReport) -> WarmupReport:
+    """Return the report with its third stratum refused whole, and one request of its first."""
+    gone = replace(report.strata[2], failures=0, refused=3, error="sample 0a1b: HTTP 422: no such field 4711")
+    first = replace(report.strata[0], refused=1)
+    return replace(report, strata=(first, report.strata[1], gone, report.strata[3]))
+
+
+def test_what_the_model_refuses_is_named_with_its_share_and_apart_from_faults(reports: list[WarmupReport]) -> None:
+    report = refusing(reports[1])
+    page = render_report(report)
+    assert f"Refused by the model {figures.share(report.strata[2].share)}" in text(parsed(page))
+    found = rows(page, "Strata of silero-vad")
+    assert [row[8:11] for row in found] == [
+        ["steady", "0", "1"],
+        ["not steady", "0", "0"],
+        ["refused", "0", "3"],
+        ["not steady", "0", "0"],
+    ]
+    reasons = [text(li) for li in parsed(page).iter("li")]
+    assert any(
+        reason.endswith(f"Left out: the model refused 3 of 3 requests: sample 0a1b: HTTP 422; {ELSEWHERE}")
+        for reason in reasons
+    )
+    assert any(f"Steady; the model refused 1 of {report.strata[0].calls} requests" in reason for reason in reasons)
+    (chart,) = charts(page, "coverage")
+    assert f"refused by the model: {figures.share(report.strata[2].share)}" in [p["text"] for p in chart["parts"]]
+
+
+def test_a_warmup_is_steady_when_all_is_that_the_model_takes(reports: list[WarmupReport]) -> None:
+    steady, _, gone, _ = refusing(reports[1]).strata
+    report = replace(reports[1], strata=(steady, gone))
+    assert "silero-vad: steady after" in text(parsed(render_report(report)))
+    assert not report.converged
+    assert "refused by the model; the other 1 of 2 strata steady" in report.summary()
+    nothing = replace(report, strata=(gone,))
+    assert "silero-vad: nothing warmed after 3 calls" in text(parsed(render_report(nothing)))
 
 
 def test_a_steady_stratum_shows_its_band_and_a_moving_one_none(reports: list[WarmupReport]) -> None:
@@ -214,7 +254,7 @@ def test_coverage_tells_what_is_steady_moving_unreached_and_in_no_sample(reports
     (chart,) = charts(render_report(sampled), "coverage")
     assert [p["text"].split(":")[0] for p in chart["parts"]] == [
         "steady",
-        "answered, not steady",
+        "sent, not steady",
         "not warmed",
         "in no sample",
     ]
@@ -250,7 +290,9 @@ def test_reports_of_one_model_are_compared_and_those_of_others_are_not(reports: 
     assert found[0][-1] == figures.times(0.5)
     assert found[0][1:7] == ["58.10", "2.90", "61", "58.10", "1.45", "61"]
     assert found[1][2] == "not steady"
-    assert [row[0] for row in rows(page, "The whole warm-up")] == ["before", "after"]
+    whole = rows(page, "The whole warm-up")
+    assert [row[0] for row in whole] == ["before", "after"]
+    assert whole[0][-4:] == ["81%", "15.3%", "0%", "1 of 4"]
     overlays = [c for c in charts(page, "latency") if len(c["series"]) == 2]
     assert {s["name"] for c in overlays for s in c["series"]} == {"before", "after"}
     assert "→" not in "".join(text(h) for h in parsed(render_report(*reports)).iter("h2"))

@@ -105,7 +105,7 @@ def test_too_many_strata_leave_four_fifths_of_the_room_to_the_busiest_and_the_re
     assert kept == busiest | {(17, 1), (1, 7)} | {(13, 1)}  # another size and batch, then again by traffic
     named = result.selection["left_out"]
     assert named["strata"] == 22 - 15
-    assert named["first"][0] == {"stratum": "v1 instances:INT64[14] batch 1", "share": 16 / 393}
+    assert named["first"][0] == {"stratum": "v1 instances:INT64[N,14] batch 1", "share": 16 / 393}
     assert named["share"] == pytest.approx(1 - result.coverage)
 
 

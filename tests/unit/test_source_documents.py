@@ -155,7 +155,7 @@ def test_captured_rows_become_a_typed_input_when_one_is_declared(tmp_path):
     file = write(tmp_path, json.dumps(captured("1,2,3,4\n5,6,7,8", "CSV", "text/csv")))
     options = ReadOptions(inputs={"x": TensorSpec("x", "FP32", (2, 2))})
     (found,) = read([file], options=options)
-    assert (str(found.signature), found.batch) == ("x:FP32[2,2]", 2)
+    assert (str(found.signature), found.batch) == ("x:FP32[N,2,2]", 2)
     (bad,) = read([file], options=ReadOptions(inputs={"x": TensorSpec("x", "FP32", (3,))}))
     assert "shape [3]" in bad.reason
 

@@ -84,7 +84,7 @@ def test_a_damaged_row_of_a_log_is_named_and_the_others_are_read(tmp_path, form)
 def test_columns_are_inputs_of_their_own_types(tmp_path, form):
     rows = [{"age": 30 + n, "score": n + 0.5, "text": f"é{n}"} for n in range(3)]
     first, *_, last = read([WRITERS[form](tmp_path / "traffic", rows)])
-    assert str(first.signature) == "age:INT64[] score:FP64[] text:BYTES[]"
+    assert str(first.signature) == "age:INT64[N] score:FP64[N] text:BYTES[N]"
     assert tensors(last) == {"age": [32], "score": [2.5], "text": ["é2".encode()]}
 
 
@@ -98,7 +98,7 @@ def test_columns_are_put_together_to_inputs_as_the_options_say(tmp_path, form):
     )
     found = list(read([WRITERS[form](tmp_path / "traffic", rows)], options=options))
     assert [s.batch for s in found] == [1, 1, 1, 1, 1, 4]
-    assert str(found[0].signature) == "x:FP32[2,2] y:INT64[1]"
+    assert str(found[0].signature) == "x:FP32[N,2,2] y:INT64[N,1]"
     assert tensors(found[1]) == {"x": [[[1, 2], [10, 11]]], "y": [[1]]}
 
 
@@ -111,7 +111,7 @@ def test_rows_without_a_batch_dimension_are_requests_as_they_are(tmp_path):
 def test_lists_in_a_parquet_table_are_a_further_dimension_and_uneven_ones_are_requests_of_their_own(tmp_path):
     rows = [{"tokens": [1] * length, "image": [[0.5, 1.5]] * 2} for length in (3, 3, 5, 3)]
     found = list(read([write_parquet(tmp_path / "traffic", rows)]))
-    assert [str(s.signature) for s in found] == [f"image:FP64[2,2] tokens:INT64[{n}]" for n in (3, 3, 5, 3)]
+    assert [str(s.signature) for s in found] == [f"image:FP64[N,2,2] tokens:INT64[N,{n}]" for n in (3, 3, 5, 3)]
 
 
 def test_a_row_that_does_not_fit_is_named_and_the_others_are_used(tmp_path):

@@ -22,8 +22,8 @@ def tensors(sample) -> dict[str, list]:
 
 def test_a_real_trace_gives_the_shapes_of_all_requests_although_it_is_no_json():
     found = list(read([TRACE]))
-    with_half = "HALF:FP16[1] IDS:INT64[1] TEXT:BYTES[2] X:FP32[2,3]"
-    without = with_half.removeprefix("HALF:FP16[1] ")
+    with_half = "HALF:FP16[N,1] IDS:INT64[N,1] TEXT:BYTES[N,2] X:FP32[N,2,3]"
+    without = with_half.removeprefix("HALF:FP16[N,1] ")
     assert [(str(s.signature), s.batch) for s in found] == [(without, 1), (with_half, 2), (without, 2)]
     assert tensors(found[0]) == {
         "X": [[[-1, 2e6, 4e6], [6e6, 8e6, 1e7]]],

@@ -164,7 +164,7 @@ def test_perf_analyzer_entries_become_requests_of_one_row(tmp_path):
     options = ReadOptions(inputs={n: TensorSpec(n, "FP32", (2,)) for n in ("RAW", "RAW_CONTENT")})
     (found,) = read([write(tmp_path, json.dumps({"data": [entry]}).encode())], options=options)
     assert str(found.signature) == (
-        "CONTENT:INT64[2,2] FLAT:FP32[1] NESTED:INT64[2,2] RAW:FP32[2] RAW_CONTENT:FP32[2] TEXT:BYTES[1]"
+        "CONTENT:INT64[N,2,2] FLAT:FP32[N,1] NESTED:INT64[N,2,2] RAW:FP32[N,2] RAW_CONTENT:FP32[N,2] TEXT:BYTES[N,1]"
     )
     assert found.batch == 1
     assert tensors(found) == {
@@ -218,7 +218,7 @@ def test_rows_of_a_numpy_archive_become_requests_of_the_batch_sizes_asked_for(tm
     assert [(s.protocol, s.batch) for s in found] == [("v2-binary", 1)] * 5 + [("v2-binary", 2)] * 2
     assert tensors(found[4]) == {"x": [[8, 9]], "text": ["é".encode()]}
     assert tensors(found[6]) == {"x": [[4, 5], [6, 7]], "text": [b"c", b"d"]}
-    assert str(found[0].signature) == "text:BYTES[] x:FP32[2]"
+    assert str(found[0].signature) == "text:BYTES[N] x:FP32[N,2]"
 
 
 @pytest.mark.parametrize(

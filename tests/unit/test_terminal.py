@@ -31,9 +31,19 @@ def test_the_report_table_fits_80_columns_with_every_figure_whole() -> None:
 
 def test_the_report_table_says_what_is_not_steady_and_why() -> None:
     text = " ".join(shown(report_table(REPORT)).split())
-    assert "not steady, 564 calls in 60.00 s, 96.3% of the traffic" in text
+    assert "not steady, 564 calls in 60.00 s, 81% of the traffic warm, 15.3% sent but not steady" in text
     for s in REPORT.strata[1:]:
         assert f"{figures.stratum(s)} {figures.why(s)}" in text
+
+
+def test_the_report_table_names_what_the_model_refuses_with_its_share() -> None:
+    gone = replace(REPORT.strata[2], failures=0, refused=3, error="sample ab: HTTP 422: bad")
+    text = " ".join(shown(report_table(replace(REPORT, strata=(REPORT.strata[0], gone))), width=100).split())
+    assert (
+        f"silero-vad over asgi: steady, 64 calls in 60.00 s, 81% of the traffic warm, {figures.share(gone.share)} refused by the model"
+        in text
+    )
+    assert f"{figures.stratum(gone)} Left out: the model refused 3 of 3 requests: sample ab: HTTP 422: bad" in text
 
 
 def test_a_steady_report_has_nothing_under_its_table() -> None:
