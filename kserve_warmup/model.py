@@ -264,7 +264,11 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the copy's place in this process."""
-        self.__dict__.update(state)
+        # a subclass's own __getstate__ may give what are properties here
+        declared = {name: state[name] for name in ("ready", "engine") if name in state}
+        self.__dict__.update({name: value for name, value in state.items() if name not in declared})
+        for name, value in declared.items():
+            setattr(self, name, value)
         self._attend()
 
 

@@ -11,14 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
 from kserve_warmup.gate.gate import Gate
 from kserve_warmup.gate.server import HttpServer
 from kserve_warmup.printable import PrintableFilter
-from kserve_warmup.samples.manifest import first_problem
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.settings import WarmupSettings
@@ -60,10 +57,7 @@ def build(options: Options) -> Gate:
     Raises:
         WarmupError: the URL, the samples or a setting cannot be used.
     """
-    try:
-        settings = WarmupSettings(**options.settings)
-    except ValidationError as error:
-        raise WarmupError(f"{first_problem(error)}: mend the option or the variable KSERVE_WARMUP_…") from None
+    settings = WarmupSettings(**options.settings)
     sets = open_sets(options.samples, options.model)
     http_url, grpc_address = addresses(options.url, options.grpc)
     if http_url is None:
