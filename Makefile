@@ -74,7 +74,6 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(BIN)/python -m benchmarks.triton_generator
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_mlp
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_knn
-	$(BIN)/python -m benchmarks.oracle_calls
 	$(BIN)/python -m benchmarks.gate_triton --protocol v2
 	$(BIN)/python -m benchmarks.gate_triton --protocol grpc
 	$(BIN)/python -m benchmarks.verify_error
@@ -86,7 +85,6 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(if $(filter docker haproxy,$(LACKS)),@echo "No Docker or haproxy: LEFT OUT the rolling updates",$(BIN)/python -m benchmarks.rolling_update)
 
 bench-torch: torch-env  ## Benchmarks of torch's models, with torch's CPU build.
-	$(BIN)/python -m benchmarks.oracle_calls --torch
 	$(BIN)/python -m benchmarks.first_over_steady --model silero_vad_jit
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_cnn --protocols v2 --starts 3
 

@@ -27,7 +27,7 @@ _FORGIVEN = 350  # calls at which that test forgives as much noise as is forgive
 _GROWTH = 1.05  # from this many calls to the next look
 _TINY = 1e-9  # seconds: clocks are coarse
 _RECENT = 5  # calls that tell what the next one costs
-_ONE_OFF = 2  # levels: what a call took beyond that is no price of evidence
+_ONE_OFF = 2  # times the dearest later call: what a call took beyond that is no price of evidence
 _AS_FAST = 1.25  # of a known level: the rest is the path's own work
 _TWICE = 2  # calls of each stratum that are made in any case: the first pays, the second shows
 
@@ -93,7 +93,12 @@ class StratumCalls:
     def settle(self, noise: float, tolerance: float) -> Settling:
         """Judge the calls so far; there is at least one."""
         self.settling = settle(self.seconds, noise, tolerance)
-        self.evidence = sum(min(seconds, _ONE_OFF * self.settling.level) for seconds in self.seconds[_TWICE:])
+        self.evidence, later = 0.0, self.settling.level
+        for seconds in reversed(
+            self.seconds[_TWICE:]
+        ):  # what comes back, such as a neighbour's work, is paid each time
+            self.evidence += min(seconds, _ONE_OFF * later)
+            later = max(later, seconds)
         return self.settling
 
 

@@ -124,20 +124,20 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         warmup = lifecycle_of(self).warmup
         return warmup.report if warmup else None
 
-    def __call__(
+    async def __call__(
         self, body: Any, headers: dict[str, str] | None = None, verb: InferenceVerb = InferenceVerb.PREDICT
-    ) -> Awaitable[Any]:
+    ) -> Any:
         """Answer a request; one that meets a model which is still warming up is refused.
 
         gRPC's path has no such gate of its own. Nobody outside may call a request a warm-up request.
         """
         if is_warmup():
-            return noting(super().__call__(body, headers, verb))
+            return await noting(super().__call__(body, headers, verb))
         if PROCESS.serving and _not_yet(lifecycle_of(self)):
             raise StillWarmingError(self.name)
         if headers and WARMUP_HEADER in headers:
             headers = {name: value for name, value in headers.items() if name != WARMUP_HEADER}
-        return super().__call__(body, headers, verb)  # type: ignore[no-any-return]
+        return await super().__call__(body, headers, verb)
 
     def load_model(self) -> None:
         """Load the model. Override this, plain or async, and leave ``load()`` alone."""
@@ -264,7 +264,11 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the copy's place in this process."""
-        self.__dict__.update(state)
+        # a subclass's own __getstate__ may give what are properties here
+        declared = {name: state[name] for name in ("ready", "engine") if name in state}
+        self.__dict__.update({name: value for name, value in state.items() if name not in declared})
+        for name, value in declared.items():
+            setattr(self, name, value)
         self._attend()
 
 

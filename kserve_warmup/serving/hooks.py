@@ -108,6 +108,17 @@ def _stopping(stop: Any) -> Any:
     return wrapper
 
 
+def _arriving(setstate: Any) -> Any:
+    """Wrap ``__setstate__``: a worker's copy is warmed however it was put together."""
+
+    @functools.wraps(setstate)
+    def wrapper(self: WarmupModel, state: Any) -> None:
+        setstate(self, state)
+        self._attend()
+
+    return wrapper
+
+
 _WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "load": _loading,
     "__init__": _constructing,
@@ -115,4 +126,5 @@ _WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "start_engine": starting_engine,
     "healthy": being_healthy,
     "stop": _stopping,
+    "__setstate__": _arriving,
 }

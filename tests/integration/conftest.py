@@ -28,3 +28,13 @@ def start(tmp_path):
     yield _start
     for server in started:
         server.__exit__()
+
+
+@pytest.fixture
+def start_case(start):
+    """Start a server of one of the models in case_models.py."""
+
+    def _start(target, **options):
+        return start(target, script="case_models.py", **options)
+
+    return _start

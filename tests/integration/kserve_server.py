@@ -28,11 +28,24 @@ def free_ports(count):
 class KServeServer:
     """``python predictors.py CLASS`` with its own ports; ends only the process group that it started."""
 
-    def __init__(self, target, tmp_path, *, workers=1, samples=None, command=None, prefix=(), ports=None, **env):
+    def __init__(
+        self,
+        target,
+        tmp_path,
+        *,
+        workers=1,
+        samples=None,
+        script="predictors.py",
+        command=None,
+        options=(),
+        prefix=(),
+        ports=None,
+        **env,
+    ):
         self.http, self.grpc = ports or free_ports(2)
         self.log_path = tmp_path / f"server-{self.http}.log"
-        command = command or [sys.executable, str(HERE / "predictors.py"), target]
-        options = ["--http_port", self.http, "--grpc_port", self.grpc, "--workers", workers]
+        command = command or [sys.executable, str(HERE / script), target]
+        options = [*options, "--http_port", self.http, "--grpc_port", self.grpc, "--workers", workers]
         environment = {**os.environ, **{f"KSERVE_WARMUP_{k.upper()}": str(v) for k, v in env.items() if k.islower()}}
         environment |= {k: str(v) for k, v in env.items() if not k.islower()}
         if samples:
@@ -97,6 +110,11 @@ class KServeServer:
                 return
             time.sleep(0.1)
         raise AssertionError(f"not ready within {seconds} s:\n{self.log[-3000:]}")
+
+    def outcome(self, seconds=120):
+        """Wait for the process to end; return its code and its last line."""
+        code = self.process.wait(seconds)
+        return code, self.log.strip().splitlines()[-1]
 
     def wait_for_log(self, text, seconds=60):
         deadline = time.monotonic() + seconds

@@ -225,10 +225,7 @@ def test_it_stays_under_60_megabytes_with_every_protocol(gate, start, ports):
     [
         (["localhost:8000"], "'localhost:8000' is not an HTTP address: give one such as http://localhost:8000"),
         (["http://localhost:8000", "--on-failure", "panic"], "on_failure: it should be 'fail' or 'serve', not 'panic'"),
-        (
-            ["http://localhost:8000", "--max-seconds", "0"],
-            "max_seconds: a number of seconds above 0, such as 60, not '0.0'",
-        ),
+        (["http://localhost:8000", "--max-seconds", "0"], "max_seconds: a number of seconds above 0, such as 60"),
         (["grpc://localhost:8001"], "model has REST samples: give the server's http:// address"),
         (["http://localhost:8000", "--model", "m", "--samples", "/nowhere"], "/nowhere/m holds no sample set"),
     ],

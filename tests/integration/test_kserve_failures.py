@@ -14,14 +14,8 @@ from sample_sets import samples, save
 from kserve_warmup import WarmupReport
 
 
-def outcome(server, seconds=60):
-    """Wait for the server to end; return its code and its last line."""
-    code = server.process.wait(seconds)
-    return code, server.log.strip().splitlines()[-1]
-
-
 def test_a_model_that_fails_every_sample_never_gets_ready_and_says_why(start, v1_set):
-    code, last = outcome(start("Fails", samples=v1_set))
+    code, last = start("Fails", samples=v1_set).outcome()
     assert code == 1
     assert "2 of 2 strata cannot be warmed" in last
     assert "this model has no weights" in last
@@ -50,13 +44,13 @@ def test_a_request_that_hangs_is_cut_and_the_others_are_warmed(start, v1_set, tm
 
 
 def test_a_hanging_model_never_gets_ready_by_default(start, v1_set):
-    code, last = outcome(start("Hangs", samples=v1_set, request_timeout=1))
+    code, last = start("Hangs", samples=v1_set, request_timeout=1).outcome()
     assert code == 1
     assert "no answer within 1 s" in last
 
 
 def test_an_async_handler_that_blocks_the_event_loop_ends_the_process_with_a_clear_line(start, v1_set):
-    code, last = outcome(start("BlocksTheLoop", samples=v1_set, request_timeout=1))
+    code, last = start("BlocksTheLoop", samples=v1_set, request_timeout=1).outcome()
     assert code == 1
     assert "blocks the event loop" in last
 
@@ -71,7 +65,7 @@ def test_a_slow_model_that_the_budget_cuts_is_served_and_not_refused(start, v1_s
 
 @pytest.mark.parametrize("target", ["OwnLoad", "LazyAsyncClient"])
 def test_a_missing_sample_set_that_was_asked_for_is_never_served_cold(target, start, tmp_path):
-    code, last = outcome(start(target, samples=tmp_path / "nowhere"))
+    code, last = start(target, samples=tmp_path / "nowhere").outcome()
     assert code == 1
     assert "holds no sample set" in last
 
@@ -80,7 +74,7 @@ def test_a_missing_sample_set_that_was_asked_for_is_never_served_cold(target, st
 def test_a_tampered_sample_set_is_never_served_cold(target, start, v1_set):
     manifest = json.loads((v1_set / "manifest.json").read_text())
     (v1_set / manifest["samples"][0]["body"]).write_bytes(b'{"instances": [[9.0, 9.0]]}')
-    code, last = outcome(start(target, samples=v1_set))
+    code, last = start(target, samples=v1_set).outcome()
     assert code == 1
     assert manifest["samples"][0]["body"] in last
 
@@ -100,7 +94,7 @@ def test_without_samples_or_declared_inputs_the_settings_decide(start):
     quiet = start("OwnLoad", on_missing_samples="ignore")
     quiet.wait_ready()
     assert "COLD" not in quiet.log
-    code, last = outcome(start("OwnLoad", on_missing_samples="fail"))
+    code, last = start("OwnLoad", on_missing_samples="fail").outcome()
     assert code == 1
     assert "nothing can be warmed" in last
 
@@ -172,7 +166,7 @@ def test_serve_explains_an_unusable_target_in_one_line(target, expected):
 
 def test_serve_ends_with_one_line_when_the_model_cannot_be_warmed(start, v1_set):
     server = start(None, samples=v1_set, command=[sys.executable, "-m", "kserve_warmup", "serve", "predictors:Fails"])
-    code, last = outcome(server)
+    code, last = server.outcome()
     assert code == 1
     assert last.startswith("kserve-warmup: fails: ")
     assert "Traceback" not in server.log

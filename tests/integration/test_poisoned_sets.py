@@ -77,7 +77,7 @@ def test_what_was_not_read_from_a_set_is_checked_when_it_is_sent(triton):
     with pytest.raises(WarmupError, match="is no inference endpoint"):
         send(made, Target(server.http_url, "m"))
     with pytest.raises(WarmupError, match="is no inference endpoint"):
-        asyncio.run(RestTransport(server.http_url, "m").send(made))
+        asyncio.run(RestTransport(server.http_url, "m", timeout=30).send(made))
     assert server.is_ready("neighbour")
 
 
@@ -101,7 +101,7 @@ def test_a_grpc_body_with_an_open_end_takes_in_no_model_s_name(triton, tmp_path)
     body = good.body + b"\x0a\x09neighbour" + b"\xfa\x3e\x03"  # an unknown field that swallows `\n`, a length and `m`
 
     async def over_grpc():
-        transport = GrpcTransport(server.grpc_url, "m")
+        transport = GrpcTransport(server.grpc_url, "m", timeout=30)
         with pytest.raises(WarmupError, match="cut off"):
             await transport.send(replace(good, body=body))
         await transport.close()

@@ -144,7 +144,7 @@ def test_a_command_that_ends_is_told_with_its_last_words(seen):
     done = verify("--samples", seen, *QUICK, "--", "sh", "-c", "echo no weights; exit 3", "{http_port}")
 
     assert done.returncode == 1
-    assert "sh ended with code 3 before it was done:\nno weights" in done.stderr
+    assert "sh ended with code 3 before it was done:\n  no weights" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from kserve.errors import ModelNotReady
 
 from kserve_warmup import SampleSet, WarmupError, WarmupModel, WarmupSettings
 from kserve_warmup.samples.wire import request
+from kserve_warmup.serving.lifecycle import lifecycle_of
 
 
 @pytest.fixture
@@ -46,10 +47,16 @@ def test_load_warms_a_model_whose_own_load_sets_ready(settings):
     assert model.load() is True
     assert model.ready
     assert all(stratum.warmed for stratum in model.warmup_report.strata)
-    assert model.warmup_report.coverage == 1.0
     assert len(model.seen) == model.warmup_report.calls
     assert set(model.seen) == {(True, "true")}
     assert model.ready_while_loading
+
+
+def test_a_loaded_model_is_registered_by_kserve_but_not_healthy_before_a_server_has_warmed_it(settings):
+    model = Doubler("m", settings)
+    model.load()
+    assert model.ready
+    assert not asyncio.run(model.healthy())
 
 
 def test_load_works_inside_a_running_loop_and_leaves_it_usable(settings):
@@ -153,7 +160,7 @@ def test_whoever_asks_while_a_load_is_under_way_is_told_not_ready_and_starts_no_
     thread = threading.Thread(target=model.load)
     thread.start()
     assert entered.wait(20)
-    assert not model.ready
+    assert not asyncio.run(model.healthy())
     with pytest.raises(ModelNotReady) as caught:
         model.load()
     assert "loading or warming" in caught.value.reason
@@ -174,9 +181,10 @@ def test_a_reload_warms_again(settings):
     assert len(model.seen) > before
 
 
-def test_ready_can_be_taken_back_and_given_again_by_the_model_itself(settings):
-    model = Doubler("m", settings)
+def test_ready_can_be_taken_back_and_given_again_by_the_model_itself():
+    model = Doubler("m", WarmupSettings(on_missing_samples="ignore"))
     model.load()
+    assert asyncio.run(model.healthy())
     model.ready = False
     assert not asyncio.run(model.healthy())
     model.ready = True
@@ -199,7 +207,7 @@ def test_what_load_made_is_not_pickled_and_the_copy_is_cold(settings):
 def test_what_load_made_is_not_pickled_while_the_load_is_under_way_either(settings):
     class Pickled(Doubler):
         def predict(self, payload, headers=None):
-            self.copied = self._lifecycle.without_loaded_state(self.__dict__)
+            self.copied = lifecycle_of(self).made_by_load.without(self.__dict__)
             return super().predict(payload, headers)
 
     model = Pickled("m", settings)
@@ -224,9 +232,8 @@ def test_an_async_model_waits_for_the_serving_loop(settings):
     model = Async("m", settings)
     assert model.load()
     assert model.seen == []
-    assert model.ready  # or KServe would not register it; nobody outside can ask before a server starts
-    asyncio.run(model._warm_on_loop())
-    assert all(stratum.warmed for stratum in model.warmup_report.strata)
+    assert model.ready  # or KServe would not register it
+    assert not asyncio.run(model.healthy())
 
 
 def test_an_async_load_is_refused_when_the_class_is_made():
@@ -237,7 +244,7 @@ def test_an_async_load_is_refused_when_the_class_is_made():
                 return True
 
 
-def test_an_un_awaited_coroutine_is_a_failure_and_not_a_success(settings):
+def test_an_un_awaited_coroutine_is_no_success_and_left_to_the_loop_that_serves(settings):
     def traced(function):
         def wrapper(*args, **kwargs):
             return function(*args, **kwargs)
@@ -249,16 +256,18 @@ def test_an_un_awaited_coroutine_is_a_failure_and_not_a_success(settings):
         async def predict(self, payload, headers=None):
             return {"predictions": [1]}
 
-    with pytest.raises(WarmupError, match="un-awaited coroutine"):
-        Decorated("m", settings).load()
+    model = Decorated("m", settings)
+    assert model.load()
+    assert model.warmup_report.strata == ()
+    assert not asyncio.run(model.healthy())
 
 
-def test_a_model_that_cannot_be_warmed_is_not_ready(settings):
+def test_what_fails_in_load_is_left_to_the_loop_that_serves_and_the_model_is_not_healthy(settings):
     class Broken(Doubler):
         def predict(self, payload, headers=None):
             raise KeyError("weights")
 
     model = Broken("m", settings)
-    with pytest.raises(WarmupError, match="KeyError: 'weights'"):
-        model.load()
-    assert not model.ready
+    assert model.load()
+    assert model.warmup_report.strata == ()
+    assert not asyncio.run(model.healthy())

@@ -2,11 +2,19 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
 from kserve_warmup import WarmupReport, WarmupSettings
-from kserve_warmup.replay import RequestFailedError, replay
+from kserve_warmup.replay import (
+    DependencyAwayError,
+    NoAnswerError,
+    NotHereError,
+    RequestFailedError,
+    RequestRefusedError,
+    replay,
+)
 from kserve_warmup.samples.wire import request
 
 
@@ -20,13 +28,11 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, latency=lambda _sample, _call: 0.001, hang=lambda _sample: False):
-        self.latency, self.hang, self.sent = latency, hang, []
+    def __init__(self, latency=lambda _sample, _call: 0.001):
+        self.latency, self.sent = latency, []
 
     async def send(self, sample):
         self.sent.append(sample)
-        if self.hang(sample):
-            await asyncio.sleep(3600)
         result = self.latency(sample, len(self.sent))
         if isinstance(result, Exception):
             raise result
@@ -45,10 +51,10 @@ def test_every_stratum_is_called_once_before_any_is_warmed_and_the_largest_share
 
 
 def test_a_stratum_is_warmed_until_its_latency_is_steady():
-    report = run([sample(1, 1.0)], Scripted(lambda _s, call: 1.0 if call < 5 else 0.001))
+    report = run([sample(1, 1.0)], Scripted(lambda _s, call: 0.02 if call < 5 else 0.001))
     (stratum,) = report.strata
     assert stratum.converged
-    assert stratum.first_ms == 1000
+    assert stratum.first_ms == 20
     assert stratum.steady_ms == pytest.approx(1, rel=0.1)
     assert 5 < stratum.calls < 500
     assert report.calls == stratum.calls == len(stratum.latencies_ms)
@@ -62,7 +68,7 @@ def test_the_samples_of_a_stratum_take_turns():
 
 
 def test_a_latency_that_never_settles_stops_at_the_cap_and_is_reported_as_not_converged():
-    report = run([sample(1, 1.0)], Scripted(lambda _s, call: 0.001 * 1.2**call), max_calls=40)
+    report = run([sample(1, 1.0)], Scripted(lambda _s, call: 0.001 * 0.97**call), max_calls=40)
     assert report.calls == 40
     assert not report.converged
     assert "NOT steady" in report.summary()
@@ -88,36 +94,84 @@ def test_a_stratum_whose_every_sample_fails_is_not_covered():
     assert not report.converged
 
 
-def test_a_hang_is_cut_and_reported():
+def test_a_request_that_was_never_answered_is_a_failure_of_its_sample_and_the_others_go_on():
     stuck = sample(2, 0.1)
-    report = run([sample(1, 0.9), stuck], Scripted(hang=lambda s: s is stuck), request_timeout=0.05)
+    hang = NoAnswerError("no answer within 0.05 s")
+    report = run([sample(1, 0.9), stuck], Scripted(lambda s, _c: hang if s is stuck else 0.001))
     assert "no answer within 0.05 s" in report.failed[0].error
     assert report.strata[0].converged
 
 
-def test_a_spent_budget_leaves_the_rarest_strata_and_the_report_says_so():
-    async def slow(_sample):
-        await asyncio.sleep(0.05)
-        return 0.05
+def test_a_refused_request_is_left_out_and_its_stratum_is_refused_and_not_failed():
+    odd = sample(2, 0.25)
+    report = run([odd, sample(1, 0.75)], Scripted(lambda s, _c: RequestRefusedError("five") if s is odd else 0.001))
+    assert report.failed == ()
+    (refused,) = report.refused
+    assert (refused.batch, refused.share, refused.failures, refused.refused) == (2, 0.25, 0, 1)
+    assert report.strata[0].converged
 
-    transport = Scripted()
-    transport.send = slow
-    report = run([sample(1, 0.9), sample(2, 0.1)], transport, max_seconds=0.3)
+
+def test_a_stratum_with_a_refused_and_a_faulty_sample_has_failed():
+    odd, bad = sample(1, 0.5, 1.0), sample(1, 0.5, 2.0)
+    report = run([odd, bad], Scripted(lambda s, _c: (RequestRefusedError if s is odd else RequestFailedError)("no")))
+    (failed,) = report.failed
+    assert (failed.refused, failed.failures) == (1, 1)
+
+
+def test_what_cannot_be_judged_here_is_neither_a_failure_nor_a_refusal():
+    report = run([sample(1, 1.0)], Scripted(lambda *_: NotHereError("it suspends")))
+    (stratum,) = report.strata
+    assert (stratum.failures, stratum.refused, stratum.error) == (0, 0, None)
+    assert report.failed == report.refused == ()
+
+
+def test_a_dependency_that_is_away_ends_the_replay_with_nothing_held_against_the_model():
+    with pytest.raises(DependencyAwayError, match="nobody there"):
+        run([sample(1, 1.0)], Scripted(lambda *_: DependencyAwayError("nobody there")))
+
+
+def test_a_spent_budget_leaves_the_rarest_strata_and_the_report_says_so():
+    def third_call_spends_it(_sample, call):
+        if call == 3:
+            time.sleep(1)
+        return 0.001
+
+    report = run([sample(1, 0.9), sample(2, 0.1)], Scripted(third_call_spends_it), max_seconds=1)
     assert report.strata[0].calls > report.strata[1].calls == 1
     assert not report.converged
 
 
-def test_a_request_that_the_end_of_the_budget_cuts_has_not_failed():
-    report = run([sample(1, 1.0)], Scripted(hang=lambda _s: True), max_seconds=0.1, request_timeout=30)
+def test_a_request_that_was_begun_gets_its_answer_whatever_is_left_of_the_budget():
+    async def slow(_sample):
+        await asyncio.sleep(0.2)
+        return 0.2
+
+    transport = Scripted()
+    transport.send = slow
+    report = run([sample(1, 1.0)], transport, max_seconds=0.05)
     (stratum,) = report.strata
-    assert report.failed == ()
-    assert stratum.failures == 0
-    assert "budget" in stratum.error
+    assert (stratum.calls, stratum.warmed, stratum.failures) == (1, True, 0)
+
+
+def test_a_hang_after_which_nothing_is_left_of_the_budget_has_failed_all_the_same():
+    async def hang(sample):
+        await asyncio.sleep(0.1)
+        raise NoAnswerError("no answer within 0.1 s")
+
+    transport = Scripted()
+    transport.send = hang
+    report = run([sample(1, 0.9), sample(2, 0.1)], transport, max_seconds=0.05)
+    assert [s.batch for s in report.failed] == [1]
 
 
 def test_a_stratum_that_the_budget_never_reached_is_named():
-    stuck, rare = sample(1, 0.9), sample(2, 0.1)
-    report = run([stuck, rare], Scripted(hang=lambda s: s is stuck), max_seconds=0.1, request_timeout=30)
+    async def slow(_sample):
+        await asyncio.sleep(0.1)
+        return 0.1
+
+    transport = Scripted()
+    transport.send = slow
+    report = run([sample(1, 0.9), sample(2, 0.1)], transport, max_seconds=0.05)
     assert report.strata[1].calls == 0
     assert "not reached" in report.strata[1].error
     assert report.coverage == 0
