@@ -2,9 +2,9 @@
 
 Models that this package has not seen, whose one-off costs are known because they sleep, and the demo's. Each is started
 cold, with 50 calls a block, with the default counts, and with calibrated ones; the kinds take turns, so that whatever
-else the machine does meets all of them alike. Beside what a kind adds stands the oracle: each one-off cost once, and two
-calls a block. ``first`` is the first request of the heaviest stratum divided by its later ones; ``other`` the worst of
-the other strata, the first of three requests divided by the other two.
+else the machine does meets all of them alike. Beside what a kind adds stands the oracle: each one-off cost once, and
+two calls a block. ``first`` is the first request of the heaviest stratum divided by its later ones; ``other`` the worst
+of the other strata, the first of three requests divided by the other two.
 Run in a checkout: ``python -m benchmarks.triton_time_to_ready``.
 """
 
@@ -233,10 +233,14 @@ def main() -> None:
     for case in (case for case in CASES if case.name in options.cases):
         loads.append(os.getloadavg()[0])
         found = results[case.name] = run(case, options.starts, options.kinds)
-        print(f"{case.name}: oracle {found['oracle_seconds']:.2f} s, load {loads[-1]:.1f}", found.get("calibrated_counts"))
+        print(
+            f"{case.name}: oracle {found['oracle_seconds']:.2f} s, load {loads[-1]:.1f}", found.get("calibrated_counts")
+        )
         for kind, s in found["kinds"].items():
             added = f"adds {s['added']:6.2f} s, {s['added_by_oracle']:5.2f} oracles"
-            print(f"  {kind:11} {added}; first {s['first']:6.2f} (worst {s['worst_first']:.2f}), other {s['other']:.2f}")
+            print(
+                f"  {kind:11} {added}; first {s['first']:6.2f} (worst {s['worst_first']:.2f}), other {s['other']:.2f}"
+            )
         sys.stdout.flush()
     if not options.dry:
         save("triton_time_to_ready", {"starts": options.starts, "loads": loads, "models": results})
