@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,7 +41,7 @@ from kserve_warmup.triton.warmup_log import durations
 REPOSITORY = Path(__file__).parents[1] / "model_repository"
 KINDS = ("cold", "count 50", "default", "calibrated")
 LONG = 50
-MEASURED = 10
+MEASURED = 8
 WIDTHS, BATCHES = (16, 32, 64), (1, 2, 4)
 
 SLEEPER = """
@@ -114,7 +114,7 @@ class Case:
         else:
             made = [self._request(batch, width) for batch in BATCHES for width in WIDTHS]
         total = sum(range(1, len(made) + 1))
-        return tuple(_weighed(sample, (len(made) - n) / total) for n, sample in enumerate(made))
+        return tuple(replace(sample, weight=(len(made) - n) / total) for n, sample in enumerate(made))
 
     def _request(self, batch: int, width: int) -> Sample:
         body, headers = encode("v2-binary", [Tensor("X", "FP32", np.zeros((batch, width), np.float32))])
@@ -139,12 +139,6 @@ CASES = (
     Case("digits_mlp"),
     Case("digits_knn"),
 )
-
-
-def _weighed(sample: Sample, weight: float) -> Sample:
-    from dataclasses import replace
-
-    return replace(sample, weight=weight)
 
 
 def generate(repository: Path, samples: Path, name: str, **options: Any) -> None:
@@ -242,8 +236,8 @@ def main() -> None:
                 f"  {kind:11} {added}; first {s['first']:6.2f} (worst {s['worst_first']:.2f}), other {s['other']:.2f}"
             )
         sys.stdout.flush()
-    if not options.dry:
-        save("triton_time_to_ready", {"starts": options.starts, "loads": loads, "models": results})
+        if not options.dry:  # after each model: the whole takes half an hour
+            save("triton_time_to_ready", {"starts": options.starts, "loads": loads, "models": results})
 
 
 if __name__ == "__main__":
