@@ -66,7 +66,7 @@ def run(
         typer.Option(
             min=1,
             help="How often each block runs. Default: as the comment above the blocks says, such as calibrated; "
-            f"else {EACH}, and the first block up to {FURTHER} times more.",
+            f"else {EACH}, and the first block up to {FURTHER} times more. --remove first goes back to that.",
             show_default=False,
         ),
     ] = None,

@@ -75,7 +75,10 @@ def read_comment(part: bytes) -> tuple[Origin | None, list[Cost] | None]:
     origin = Origin(bool(calibrated), int(count) if count else None, float(seconds) if seconds else None)
     measured = _COSTS.fullmatch(lines[1]) if len(lines) > 1 else None
     try:
-        pairs = [[round(float(n) / 1000, 6) for n in pair.split()] for pair in measured[1].split(b",")] if measured else None
-        return origin, None if pairs is None else [Cost(first, later) for first, later in pairs]
-    except ValueError:  # somebody has written there
+        return origin, [_cost(*pair.split()) for pair in measured[1].split(b",")] if measured else None
+    except (TypeError, ValueError):  # somebody has written there
         return origin, None
+
+
+def _cost(first_ms: bytes, later_ms: bytes) -> Cost:
+    return Cost(*(round(float(ms) / 1000, 6) for ms in (first_ms, later_ms)))
