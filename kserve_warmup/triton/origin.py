@@ -1,5 +1,6 @@
 """Where a generated part's counts came from, as the comment above its blocks says it, and reads it again.
 
+    # counts: default: 20 calls of 43 rows an instance; latency is not known
     # counts: default within 5 s: 20 calls of 43 rows an instance; latency is not known, so a row is taken for 0.1 s
     # counts: calibrated: 24 calls of 51 rows an instance, 1.93 s
     # ms of each block's first call, and of later ones: 812.3 2.1, 640.2 8.3
@@ -56,8 +57,8 @@ def comment(origin: Origin, counts: Sequence[int], rows: Sequence[int], costs: S
     """
     done = f"{sum(counts)} calls of {sum(c * r for c, r in zip(counts, rows, strict=True))} rows an instance"
     if costs is None:
-        assumed = f"; latency is not known, so a row is taken for {ROW_SECONDS:g} s"
-        return f"# counts: {origin}: {done}{assumed if origin.max_seconds is not None else ''}\n"
+        assumed = "" if origin.max_seconds is None else f", so a row is taken for {ROW_SECONDS:g} s"
+        return f"# counts: {origin}: {done}; latency is not known{assumed}\n"
     measured = ", ".join(f"{1000 * cost.first:.3f} {1000 * cost.later:.3f}" for cost in costs)
     return (
         f"# counts: {origin}: {done}, {total(counts, costs):.3g} s\n"

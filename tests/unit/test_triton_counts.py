@@ -106,14 +106,14 @@ def test_a_comment_that_somebody_has_broken_says_nothing():
 def test_the_default_says_what_it_runs(repository, sets, folder):
     generate(repository, sets)
     assert counts(folder) == [4, 2]
-    assert said(folder) == ["# counts: default: 6 calls of 12 rows an instance"]
+    assert said(folder) == ["# counts: default: 6 calls of 12 rows an instance; latency is not known"]
 
 
 def test_rows_without_batching_are_counted_too(repository, sets):
     folder = model(repository, "m", "input [ { name: 'X' data_type: TYPE_FP32 dims: [ -1, 4 ] } ]")
     save(sets, "m", sample(x(3), weight=0.6), sample(x(2), weight=0.4))
     generate(repository, sets)
-    assert said(folder) == ["# counts: default: 5 calls of 13 rows an instance"]
+    assert said(folder) == ["# counts: default: 5 calls of 13 rows an instance; latency is not known"]
 
 
 def test_a_budget_without_latencies_bounds_the_rows_and_says_so(repository, sets, folder):
