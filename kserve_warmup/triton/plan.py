@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
@@ -12,11 +12,11 @@ from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.manifest import Entry
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
-from kserve_warmup.triton.counts import Cost, default_counts, within
+from kserve_warmup.triton.counted import give_counts
+from kserve_warmup.triton.counts import Cost
 from kserve_warmup.triton.encode import BoundInput, encode_row, file_name
 from kserve_warmup.triton.model_config import parse
-from kserve_warmup.triton.origin import comment
-from kserve_warmup.triton.recorded import Counting, Keys, Recorded, choose_counting, out_of_date
+from kserve_warmup.triton.recorded import Keys, Recorded, choose_counting, out_of_date
 from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
 from kserve_warmup.triton.rules import Model, check_warmup, read_model
 from kserve_warmup.triton.traffic import Traffic
@@ -125,16 +125,19 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         model = read_model(name, parse(text))
         choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
         require_blocks(model, choices)
-        chosen = _counted(model, choices, *_make_blocks(model, choices, traffic), counting)
-        blocks, data = chosen.blocks, chosen.data
+        made, data = _make_blocks(model, choices, traffic)
+        chosen = give_counts(model, choices, made, counting)
+        blocks = chosen.blocks
+        names = {i.file for block in blocks for i in block.inputs}
+        data = {name: source for name, source in data.items() if name in names}
         after = pbtxt.merge(text, chosen.comment + options.templates.warmup(blocks), keys.key(counting.origin))
         reason = reason or ("its counts were measured anew" if after != text else "")
         _check(model, after, {i.file: i.size for b in blocks for i in b.inputs})
     except (TritonConfigError, SampleError) as error:
         prefix = f"model {name}: "
         raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
-    total = sum(entry.weight for entry in traffic) or 1.0
-    coverage = min(1.0, sum(c.share for c in chosen.choices) / total)
+    weight = sum(entry.weight for entry in traffic) or 1.0
+    coverage = min(1.0, sum(c.share for c in chosen.choices) / weight)
     stale = files.stale_files(folder, after)
     warning = "; ".join(filter(None, (chosen.warning, _memory_warning(model, blocks))))
     return ModelPlan(name, folder, before, after, reason, blocks, coverage, data, stale, warning)
@@ -179,69 +182,6 @@ def _make_blocks(
         name = block_name(number, choice.batch_size, own)
         blocks.append(Block(name, choice.batch_size, 1, (*own, *fixed), _share(choice)))
     return tuple(blocks), data
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """The blocks that are kept, with their counts, and the comment that says where those came from."""
-
-    choices: list[Choice]
-    blocks: tuple[Block, ...]
-    data: Mapping[str, DataSource]
-    comment: str
-    warning: str
-
-
-def _counted(
-    model: Model,
-    choices: Sequence[Choice],
-    blocks: Sequence[Block],
-    data: Mapping[str, DataSource],
-    counting: Counting,
-) -> _Counted:
-    """Return only what has a count, with that count."""
-    rows = [_rows(model, choice) for choice in choices]
-    costs = None
-    if counting.costs is not None:
-        costs = [counting.costs.get(b.name, Cost.of_rows(r)) for b, r in zip(blocks, rows, strict=True)]
-    wanted, seconds = _wanted(model, blocks, rows, counting), counting.origin.max_seconds
-    counts = wanted if seconds is None else within(wanted, costs or [Cost.of_rows(r) for r in rows], seconds)
-    kept = [n for n, count in enumerate(counts) if count]
-    if not kept:
-        raise model.fail("no block is left: none of them ran")
-    left = tuple(replace(blocks[n], count=counts[n]) for n in kept)
-    names = {i.file for block in left for i in block.inputs}
-    cut = [choices[n].share for n, count in enumerate(counts) if wanted[n] and not count]
-    return _Counted(
-        [choices[n] for n in kept],
-        left,
-        {name: source for name, source in data.items() if name in names},
-        comment(
-            counting.origin,
-            [counts[n] for n in kept],
-            [rows[n] for n in kept],
-            costs and [costs[n] for n in kept],
-        ),
-        f"--max-seconds {seconds:g} leaves out {len(cut)} of {len(blocks)} blocks, {sum(cut):.1%} of the traffic"
-        if cut
-        else "",
-    )
-
-
-def _wanted(model: Model, blocks: Sequence[Block], rows: Sequence[int], counting: Counting) -> list[int]:
-    """Return how often each block is to run, whatever that costs; 0 leaves it out."""
-    if counting.counts is not None:
-        return [counting.counts.get(block.name, 0) for block in blocks]
-    if model.sequence:
-        return [1] * len(blocks)
-    return default_counts(rows) if counting.origin.count is None else [counting.origin.count] * len(blocks)
-
-
-def _rows(model: Model, choice: Choice) -> int:
-    """Return the rows of a call; without batching they are in the shape, if requests have any."""
-    if model.max_batch_size:
-        return choice.batch_size
-    return choice.entry.batch if choice.entry.signature.batched else 1
 
 
 def encode_entry(

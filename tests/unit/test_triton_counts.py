@@ -132,6 +132,12 @@ def test_a_budget_that_is_too_small_leaves_the_rarest_out_and_names_its_share(re
     assert len(list((folder / "warmup").iterdir())) == 1
 
 
+def test_a_budget_below_a_single_call_is_announced(repository, sets, folder):
+    (plan,) = generate(repository, sets, max_seconds=0.05).models
+    assert counts(folder) == [1]
+    assert plan.warning.startswith("--max-seconds 0.05 is less than the one call that is left takes, 0.1 s; ")
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("inf"), float("nan")])
 @pytest.mark.usefixtures("folder")
 def test_a_budget_that_is_none_is_one_line(repository, sets, seconds):
