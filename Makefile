@@ -72,6 +72,7 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(BIN)/python -m benchmarks.capture_cost
 	$(BIN)/python -m benchmarks.import_time
 	$(BIN)/python -m benchmarks.triton_generator
+	$(BIN)/python -m benchmarks.triton_time_to_ready
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_mlp
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_knn
 	$(BIN)/python -m benchmarks.gate_triton --protocol v2

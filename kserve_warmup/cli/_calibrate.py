@@ -36,7 +36,7 @@ def calibrate_and_write(
         results = calibrate_on(server, repository, samples, models, options=options, tell=tell)
     good = [r for r in results if r.problem is None]
     if good:
-        measured = replace(options, counts={r.model: r.counts for r in good})
+        measured = replace(options, counts={r.model: r.counts for r in good}, costs={r.model: r.costs for r in good})
         with locked(repository, tell):
             apply_all(plan_repository(repository, samples, [r.model for r in good], measured).changed)
     if server is not None:

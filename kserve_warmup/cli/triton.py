@@ -14,7 +14,8 @@ import typer
 from kserve_warmup.cli._calibrate import calibrate_and_write
 from kserve_warmup.cli.console import output, warn
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS
+from kserve_warmup.triton.blocks import MAX_BLOCKS
+from kserve_warmup.triton.counts import EACH, FURTHER
 from kserve_warmup.triton.files import WARMUP
 from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import ModelPlan, Options
@@ -64,7 +65,18 @@ def run(
     count: Annotated[
         int | None,
         typer.Option(
-            min=1, help=f"How often each block runs. Default: as calibrated, else {COUNT}.", show_default=False
+            min=1,
+            help="How often each block runs. Default: as the comment above the blocks says, such as calibrated; "
+            f"else {EACH}, and the first block up to {FURTHER} times more. --remove first goes back to that.",
+            show_default=False,
+        ),
+    ] = None,
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="What the blocks of an instance may take together at most, by what was measured; without a "
+            "measurement, as if a row took 0.1 s. Default: as the comment says, else no limit.",
+            show_default=False,
         ),
     ] = None,
     batch_sizes: Annotated[
@@ -93,7 +105,13 @@ def run(
         raise TritonConfigError(msg)
     else:
         options = Options(
-            count or COUNT, _numbers(batch_sizes), max_blocks, create, Templates(templates), keep_counts=count is None
+            count,
+            _numbers(batch_sizes),
+            max_blocks,
+            create,
+            Templates(templates),
+            keep=count is None,
+            max_seconds=max_seconds,
         )
         if calibrate:
             calibrate_and_write(repository, samples, models, options, server=server, as_json=as_json)

@@ -12,10 +12,6 @@ from kserve_warmup.triton.encode import BoundInput
 from kserve_warmup.triton.rules import Model, ModelInput, check_batch, check_names, data_type
 from kserve_warmup.triton.traffic import signature_of
 
-COUNT = 50
-"""How often a block runs. Once left the first request 24 times slower than steady on a JIT of two calls; 50 calls are
-past the profiling runs of the usual runtimes and cost little, as most of them are fast already."""
-
 MAX_BLOCKS = 16
 
 _JSON_LISTS = ("instances", "inputs")

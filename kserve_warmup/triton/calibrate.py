@@ -2,8 +2,8 @@
 
 A block's count is what the model's compute needs: ``model_warmup`` passes the front ends by. Each round starts the
 model in a fresh process, with fresh compilation caches, and times every call of every block from the server's own log.
-The detector says from when on a block's calls are steady; in hindsight the calls before the last dear one are those
-that were needed. A block that fails, hangs or crashes the server is left out, and the round starts anew without it.
+A judge says how many calls tell when a block is steady; in hindsight the calls up to the last dear one are those that
+were needed. A block that fails, hangs or crashes the server is left out, and the round starts anew without it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton import files
 from kserve_warmup.triton.blocks import Block
+from kserve_warmup.triton.counts import Cost
 from kserve_warmup.triton.disposable import Run, copies, start
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import Proof, prove
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.rules import STRING
-from kserve_warmup.triton.search import BlockResult, Search
+from kserve_warmup.triton.search import BlockResult, Search, limited
 from kserve_warmup.triton.warmup_log import durations
 
 MEASURED = 12
@@ -58,9 +59,14 @@ class ModelResult:
         return {b.name: b.count for b in self.blocks if b.count is not None}
 
     @property
+    def costs(self) -> dict[str, Cost]:
+        """Return what each block that is kept costs, by its name, as far as it was measured."""
+        return {b.name: b.cost for b in self.blocks if b.count is not None and b.cost is not None}
+
+    @property
     def whole(self) -> bool:
-        """Return whether nothing is left out."""
-        return self.problem is None and all(b.count is not None for b in self.blocks)
+        """Return whether nothing is left out but what the budget does not reach."""
+        return self.problem is None and all(b.count is not None or b.cost is not None for b in self.blocks)
 
 
 def calibrate(
@@ -72,19 +78,19 @@ def calibrate(
         repository: The model repository.
         samples: A sample set, or a folder of one set per model name.
         models: The models; all that have samples when empty.
-        options: As for :func:`plan_repository`; its count is not used.
+        options: As for :func:`plan_repository`; its count is not used, and its ``max_seconds`` cuts what is found.
         tell: Hears in a line what begins.
 
     Raises:
         TritonConfigError: A model cannot be warmed as asked.
         WarmupError: There is no tritonserver on this machine.
     """
-    plain = replace(options, counts={}, keep_counts=False)
+    plain = replace(options, counts={}, keep=False, max_seconds=None)
     names = [plan.name for plan in plan_repository(repository, samples, models, plain).models]
     results = []
     for name in names:
         with copies(repository, [name]) as copy:
-            results.append(_calibrate(Bench(copy, samples, name, plain), tell))
+            results.append(_calibrate(Bench(copy, samples, name, plain), tell, options.max_seconds))
     return results
 
 
@@ -123,7 +129,7 @@ class Bench:
         apply_all(plan_repository_removal(self.copy, [self.name]).changed)
 
 
-def _calibrate(bench: Bench, tell: Tell) -> ModelResult:
+def _calibrate(bench: Bench, tell: Tell, max_seconds: float | None) -> ModelResult:
     name = bench.name
     bench.clear()
     plan = bench.install()
@@ -145,27 +151,29 @@ def _calibrate(bench: Bench, tell: Tell) -> ModelResult:
                 return ModelResult(name, search.results(), problem=where + run.problem)
         elif not search.learn(durations(run.calls)):
             break
-    return _proven(bench, search, probe, cold.answer, tell)
+    return _proven(bench, limited(search.results(), max_seconds), probe, cold.answer, tell)
 
 
-def _proven(bench: Bench, search: Search, probe: Sample | None, cold: Latencies | str, tell: Tell) -> ModelResult:
-    name = bench.name
-    if not search.counts():
-        return ModelResult(name, search.results(), problem="none of its blocks runs")
+def _proven(
+    bench: Bench, blocks: tuple[BlockResult, ...], probe: Sample | None, cold: Latencies | str, tell: Tell
+) -> ModelResult:
+    name, found = bench.name, ModelResult(bench.name, blocks)
+    if not found.counts:
+        return replace(found, problem="none of its blocks runs")
     tell(f"{name}: proof and measurement")
-    bench.install(search.counts())
+    bench.install(found.counts)
     last = start(
         bench.copy,
         name,
         lambda server: (prove(bench.copy, server.http_url, [name]), measured(server.http_url, name, probe)),
     )
     if last.problem is not None or last.answer is None:
-        return ModelResult(name, search.results(), problem=f"it loaded before, and does not any more: {last.problem}")
+        return replace(found, problem=f"it loaded before, and does not any more: {last.problem}")
     proofs, warm = last.answer
     if isinstance(cold, str) or isinstance(warm, str):
         note = next(m for m in (cold, warm) if isinstance(m, str))
-        return ModelResult(name, search.results(), proofs=tuple(proofs), note=note)
-    return ModelResult(name, search.results(), proofs=tuple(proofs), cold=cold, warm=warm)
+        return replace(found, proofs=tuple(proofs), note=note)
+    return replace(found, proofs=tuple(proofs), cold=cold, warm=warm)
 
 
 def measured(url: str, model: str, probe: Sample | None) -> Latencies | str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
 from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.manifest import Entry
 from kserve_warmup.triton import files, pbtxt
-from kserve_warmup.triton.blocks import COUNT, MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
-from kserve_warmup.triton.encode import OWN_FILE, BoundInput, encode_row, file_name
+from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
+from kserve_warmup.triton.counted import give_counts
+from kserve_warmup.triton.counts import Cost
+from kserve_warmup.triton.encode import BoundInput, encode_row, file_name
 from kserve_warmup.triton.model_config import parse
+from kserve_warmup.triton.recorded import Keys, Recorded, choose_counting, out_of_date
 from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
 from kserve_warmup.triton.rules import Model, check_warmup, read_model
 from kserve_warmup.triton.traffic import Traffic
@@ -22,45 +24,38 @@ from kserve_warmup.triton.traffic import Traffic
 SMALL = 4096
 """Bytes up to which a data file is kept in memory between planning and writing; a thousand models have thousands."""
 
-FORMAT = 1
-"""Raised when equal samples and options would give other blocks than before."""
-
 
 @dataclass(frozen=True)
 class Options:
     """What the person who runs the generator may choose.
 
-    ``counts`` are what a calibration found: for each model how often each block, by its name, has to run; a block that
-    is missing there is left out. ``keep_counts`` takes counts that an earlier calibration wrote for up to date.
+    ``count`` is for every block; None gives each what :func:`~kserve_warmup.triton.counts.default_counts` says.
+    ``max_seconds`` is what the blocks of an instance may take together. ``counts`` are what a calibration found: for
+    each model how often each block, by its name, has to run; a block that is missing there is left out. ``costs`` are
+    what it measured of them. ``keep`` stays with where a model's counts came from when these options don't say.
     """
 
-    count: int = COUNT
+    count: int | None = None
     batch_sizes: tuple[int, ...] = ()
     max_blocks: int = MAX_BLOCKS
     create: bool = False
     templates: Templates = field(default_factory=Templates)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    keep_counts: bool = False
+    costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
+    keep: bool = False
+    max_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse numbers that Triton would take for "none"."""
-        if self.count < 1 or self.max_blocks < 1 or any(size < 1 for size in self.batch_sizes):
+        """Refuse numbers that Triton would take for "none", and budgets that are none."""
+        if any(number < 1 for number in (self.count or 1, self.max_blocks, *self.batch_sizes)) or self.count == 0:
             msg = "--count, --max-blocks and --batch-sizes must be at least 1; Triton passes over a batch size of 0"
             raise TritonConfigError(msg)
+        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
+            raise TritonConfigError(f"--max-seconds must be a positive number such as 5, not {self.max_seconds:g}")
 
-    @cached_property
-    def digest(self) -> bytes:
-        """Return what tells these options from others, the template's text included."""
-        return self._digest(self.count)
-
-    @cached_property
-    def calibrated_digest(self) -> bytes:
-        """Return the digest of these options with counts that were measured, whatever they are."""
-        return self._digest("calibrated")
-
-    def _digest(self, count: int | str) -> bytes:
-        text = repr((FORMAT, count, self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
-        return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    def keys(self, base: bytes, traffic: Traffic) -> Keys:
+        """Return what stands for everything that a model's blocks are made from, the template's text included."""
+        return Keys(base, traffic.digest, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
 
 
 @dataclass(frozen=True)
@@ -120,31 +115,31 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         hint = "write one, or let --create write a minimal one"
         raise TritonConfigError(f"model {name}: {folder / files.CONFIG} is missing; {hint}")
     try:
-        span = pbtxt.own_span(text)
-        base_text, counts = span.outside(text) if span else text, options.counts.get(name)
-        measured = _key(base_text, traffic, options.calibrated_digest)
-        key = measured if counts is not None else _key(base_text, traffic, options.digest)
-        reason = _reason(
-            text if before is not None else None, span, (key, measured) if options.keep_counts else (key,), folder
-        )
-        if not reason and counts is None:
+        found = Recorded.read(text)
+        keys = options.keys(found.span.outside(text) if found else text, traffic)
+        counting = choose_counting(name, options, found, keys)
+        reason = out_of_date(found, counting.origin, keys, folder) if before is not None else "there is no config.pbtxt"
+        if not reason and name not in options.counts:
             stale = files.stale_files(folder, text)
             return ModelPlan(name, folder, before, text, "old data files are left over" if stale else "", stale=stale)
         model = read_model(name, parse(text))
         choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
         require_blocks(model, choices)
-        blocks, data = _make_blocks(model, choices, traffic, options)
-        if counts is not None:
-            choices, blocks, data = _counted(model, choices, blocks, data, counts)
-        after = pbtxt.merge(text, options.templates.warmup(blocks), key)
+        made, data = _make_blocks(model, choices, traffic)
+        chosen = give_counts(model, choices, made, counting)
+        blocks = chosen.blocks
+        names = {i.file for block in blocks for i in block.inputs}
+        data = {name: source for name, source in data.items() if name in names}
+        after = pbtxt.merge(text, chosen.comment + options.templates.warmup(blocks), keys.key(counting.origin))
         reason = reason or ("its counts were measured anew" if after != text else "")
         _check(model, after, {i.file: i.size for b in blocks for i in b.inputs})
     except (TritonConfigError, SampleError) as error:
         prefix = f"model {name}: "
         raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
-    total = sum(entry.weight for entry in traffic) or 1.0
-    coverage = min(1.0, sum(c.share for c in choices) / total)
-    stale, warning = files.stale_files(folder, after), _memory_warning(model, blocks)
+    weight = sum(entry.weight for entry in traffic) or 1.0
+    coverage = min(1.0, sum(c.share for c in chosen.choices) / weight)
+    stale = files.stale_files(folder, after)
+    warning = "; ".join(filter(None, (chosen.warning, _memory_warning(model, blocks))))
     return ModelPlan(name, folder, before, after, reason, blocks, coverage, data, stale, warning)
 
 
@@ -161,35 +156,8 @@ def plan_removal(name: str, folder: Path) -> ModelPlan:
     return ModelPlan(name, folder, before, after, "warm-up is removed" if after != before or stale else "", stale=stale)
 
 
-def _key(base: bytes, traffic: Traffic, options: bytes) -> str:
-    """Return what stands for everything that the blocks are made from; bodies are in it by the manifest's hashes."""
-    digest = hashlib.blake2b(base, digest_size=8)
-    digest.update(traffic.digest + options)
-    return digest.hexdigest()
-
-
-def _reason(before: bytes | None, span: pbtxt.Span | None, keys: tuple[str, ...], folder: Path) -> str:
-    """Return why a model's warm-up is out of date, or nothing when it is not."""
-    if before is None:
-        return "there is no config.pbtxt"
-    if span is None:
-        return "it has no generated warm-up"
-    if span.key not in keys:
-        return "samples, options or configuration changed"
-    if span.edited(before):
-        return "the generated part was edited"
-    for name in sorted(_referenced(before, span)):
-        if not files.is_whole(folder, name):
-            return f"{files.WARMUP}/{name} is missing or was changed"
-    return ""
-
-
-def _referenced(text: bytes, span: pbtxt.Span | None) -> set[str]:
-    return set(OWN_FILE.findall(span.inside(text).decode("ascii", "replace"))) if span else set()
-
-
 def _make_blocks(
-    model: Model, choices: Sequence[Choice], traffic: Traffic, options: Options
+    model: Model, choices: Sequence[Choice], traffic: Traffic
 ) -> tuple[tuple[Block, ...], dict[str, DataSource]]:
     """Encode each chosen request to learn its files' names and sizes; large ones are dropped and encoded once more."""
     data: dict[str, DataSource] = {}
@@ -211,29 +179,9 @@ def _make_blocks(
     blocks = []
     for number, choice in enumerate(choices, 1):
         own = inputs[choice.entry.id]
-        count = 1 if model.sequence else options.count
         name = block_name(number, choice.batch_size, own)
-        blocks.append(Block(name, choice.batch_size, count, (*own, *fixed), _share(choice)))
+        blocks.append(Block(name, choice.batch_size, 1, (*own, *fixed), _share(choice)))
     return tuple(blocks), data
-
-
-def _counted(
-    model: Model,
-    choices: Sequence[Choice],
-    blocks: Sequence[Block],
-    data: Mapping[str, DataSource],
-    counts: Mapping[str, int],
-) -> tuple[list[Choice], tuple[Block, ...], dict[str, DataSource]]:
-    """Return only what has a count, with that count."""
-    kept = [(c, replace(b, count=counts[b.name])) for c, b in zip(choices, blocks, strict=True) if b.name in counts]
-    if not kept:
-        raise model.fail("no block is left: none of them ran")
-    files_left = {i.file for _, block in kept for i in block.inputs}
-    return (
-        [choice for choice, _ in kept],
-        tuple(block for _, block in kept),
-        {name: source for name, source in data.items() if name in files_left},
-    )
 
 
 def encode_entry(

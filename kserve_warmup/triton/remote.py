@@ -25,7 +25,7 @@ from kserve_warmup.triton.disposable import copies
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.repository import plan_repository
-from kserve_warmup.triton.search import Search
+from kserve_warmup.triton.search import Search, limited
 
 LOAD_SECONDS = 600.0
 UNLOAD_SECONDS = 60.0
@@ -104,12 +104,12 @@ def calibrate_on(
     Raises:
         WarmupFailedError: The server is gone, or does not do as it is told.
     """
-    plain = replace(options, counts={}, keep_counts=False)
+    plain = replace(options, counts={}, keep=False, max_seconds=None)
     names = [plan.name for plan in plan_repository(repository, samples, models, plain).models]
     results = []
     for name in names:
         with copies(repository, [name]) as copy, _restored(Remote(url), name) as remote:
-            results.append(_search(remote, Bench(copy, samples, name, plain), tell))
+            results.append(_search(remote, Bench(copy, samples, name, plain), tell, options.max_seconds))
     return results
 
 
@@ -123,7 +123,7 @@ def prove_on(url: str, repository: Path, result: ModelResult) -> ModelResult:
     return replace(result, proofs=proofs, warm=warm)
 
 
-def _search(remote: Remote, bench: Bench, tell: Tell) -> ModelResult:
+def _search(remote: Remote, bench: Bench, tell: Tell, max_seconds: float | None) -> ModelResult:
     name = bench.name
     bench.clear()
     plan = bench.install()
@@ -153,9 +153,9 @@ def _search(remote: Remote, bench: Bench, tell: Tell) -> ModelResult:
                 series[block] = {"": seconds}
         if not search.learn(series):
             break
-    if not search.counts():
-        return ModelResult(name, search.results(), problem="none of its blocks runs")
-    found = ModelResult(name, search.results(), probe=probe)
+    found = ModelResult(name, limited(search.results(), max_seconds), probe=probe)
+    if not found.counts:
+        return replace(found, problem="none of its blocks runs")
     return replace(found, note=cold) if isinstance(cold, str) else replace(found, cold=cold)
 
 

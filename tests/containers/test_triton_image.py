@@ -70,7 +70,7 @@ def test_a_project_whose_warm_up_is_up_to_date_builds_and_runs_every_block(build
     assert f"{MODEL}: up to date" in log
     server = triton(image=image).wait_ready()
     (proof,) = prove(repositories.warm, server.http.url, [MODEL])
-    assert proof.counts.batches == ((1, 50), (8, 50))
+    assert proof.counts.batches == ((1, 4), (8, 2))
 
 
 @pytest.mark.parametrize(

@@ -14,26 +14,18 @@ from pathlib import Path
 
 import httpx
 import kserve
-from kserve.errors import InvalidInput
+from case_requests import *  # noqa: F403 - any of them may be named on the command line
+from case_requests import Case, HangingMiddleware, ask_for_key
 from kserve.model_server import app
 from predictors import Reloading, answer
-from starlette.responses import JSONResponse
 
-from kserve_warmup import WarmupModel, is_warmup
-
-CONTROL = "CONTROL" in os.environ
 KIND = os.environ.get("KIND", "")
 BY_EVENT = {}
 PER_THREAD = threading.local()
 
 
-class Case(kserve.Model if CONTROL else WarmupModel):
-    def load(self):
-        self.ready = True
-        return True
-
-    def predict(self, payload, headers=None):
-        return answer(payload)
+def gate_is_open():
+    return Path(os.environ["GATE"]).exists()
 
 
 # --- What belongs to the thread or the loop that serves ---------------------------------------------------------------
@@ -85,21 +77,33 @@ class LazyLoop(Case):
         return answer(payload)
 
 
-class MainThread(Case):
-    """What only the main thread may do, or what a load has set for the thread that it ran on."""
+class SetsSignals(Case):
+    """What only the main thread may do."""
 
+    def predict(self, payload, headers=None):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        return answer(payload)
+
+
+class LoadsSqlite(Case):
     def load(self):
         self.db = sqlite3.connect(":memory:")
+        return super().load()
+
+    def predict(self, payload, headers=None):
+        self.db.execute("select 1")
+        return answer(payload)
+
+
+class SetsForItsThread(Case):
+    """As libraries keep their settings."""
+
+    def load(self):
         PER_THREAD.scale = 2
         return super().load()
 
     def predict(self, payload, headers=None):
-        if KIND == "alarm":
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        elif KIND == "sqlite":
-            self.db.execute("select 1")
-        else:
-            assert PER_THREAD.scale == 2
+        assert PER_THREAD.scale == 2
         return answer(payload)
 
 
@@ -156,7 +160,7 @@ class Engine(Case):
         return super().load()
 
     async def start_engine(self):
-        while not Path(os.environ["GATE"]).exists():
+        while not gate_is_open():  # noqa: ASYNC110 - a file tells no event
             await asyncio.sleep(0.05)
         self.client = sum
         if KIND == "super":
@@ -182,7 +186,7 @@ class OwnHealthy(Case):
     async def healthy(self):
         if KIND == "super" and not await super().healthy():
             return False
-        return Path(os.environ["GATE"]).exists()
+        return gate_is_open()
 
 
 class ReadyInBody(Case):
@@ -238,83 +242,6 @@ class Outer(Case):
         return answered
 
 
-# --- Requests that need more than their body, or are refused -----------------------------------------------------------
-
-
-class Keyed(Case):
-    """Behind a middleware that asks for a key (see below)."""
-
-
-class NeverAnswersPosts(Case):
-    """Behind a middleware that hangs (see below)."""
-
-
-class Explainer(Case):
-    predict = kserve.Model.predict
-
-    async def explain(self, payload, headers=None):
-        return answer(payload)
-
-
-class RefusesTwoRows(Case):
-    def predict(self, payload, headers=None):
-        if len(payload["instances"]) > 1:
-            raise InvalidInput("one row at a time")
-        return answer(payload)
-
-
-class Marked(Case):
-    """Answers how many requests were warm-ups to is_warmup() and had the mark, and of this one both."""
-
-    warmups = 0
-
-    def predict(self, payload, headers=None):
-        marked = "x-kserve-warmup" in headers
-        self.warmups += is_warmup() and marked
-        seen = [self.warmups, int(is_warmup()), int(marked)]
-        if isinstance(payload, dict):
-            return {"predictions": [seen]}
-        output = kserve.InferOutput("seen", [3], "INT64", data=seen)
-        return kserve.InferResponse(payload.id or "none", payload.model_name, [output])
-
-
-# --- Faults -----------------------------------------------------------------------------------------------------------
-
-
-class SlowFirst(Case):
-    calls = 0
-
-    def predict(self, payload, headers=None):
-        self.calls += 1
-        time.sleep(3 if self.calls == 1 else 0)
-        return answer(payload)
-
-
-class HangsForTwoRows(Case):
-    async def predict(self, payload, headers=None):
-        await asyncio.sleep(3600 if len(payload["instances"]) > 1 else 0)
-        return answer(payload)
-
-
-class FailsWhenServed(Case):
-    """Its connection belongs to the thread that loads it, which is another one than the one that serves."""
-
-    def predict(self, payload, headers=None):
-        raise ValueError("this model has no weights")
-
-
-class UnAwaited(Case):
-    def _traced(function):  # noqa: N805
-        def wrapper(*args, **kwargs):
-            return function(*args, **kwargs)
-
-        return wrapper
-
-    @_traced
-    async def predict(self, payload, headers=None):
-        return answer(payload)
-
-
 class SlowPlain(Case):
     def predict(self, payload, headers=None):
         time.sleep(0.3)
@@ -347,28 +274,12 @@ async def _started():
     BY_EVENT["scale"] = 10
 
 
-async def _keyed(request, call_next):
-    if request.method == "POST" and request.headers.get("x-api-key") != "k":
-        return JSONResponse({"error": "no key"}, 401)
-    return await call_next(request)
-
-
-class _Hanging:
-    def __init__(self, inner):
-        self.inner = inner
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] == "http" and scope["method"] == "POST":
-            await asyncio.sleep(3600)
-        await self.inner(scope, receive, send)
-
-
 def main():
     names = [name for name in sys.argv[1].split(",") if name != "-"]
     if "Keyed" in names:
-        app.middleware("http")(_keyed)
+        app.middleware("http")(ask_for_key)
     if "NeverAnswersPosts" in names:
-        app.add_middleware(_Hanging)
+        app.add_middleware(HangingMiddleware)
     models = []
     for name in names:
         models.append(globals()[name](name.lower() if len(names) > 1 else "model"))

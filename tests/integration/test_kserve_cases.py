@@ -1,4 +1,4 @@
-"""What works with ``kserve.Model`` works when the base class is changed: objects of a thread or loop, late surroundings."""
+"""What works with ``kserve.Model`` works when the base class is changed: what belongs to a thread, or comes late."""
 
 import json
 import time
@@ -12,15 +12,6 @@ from sample_sets import samples, save
 V2_BODY = json.dumps(
     {"id": "7", "inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
 ).encode()
-
-
-def wait_predicting(server):
-    """Wait until a plain model of KServe's answers, which is ready whatever its engine does."""
-    server.wait_ready()
-    deadline = time.monotonic() + 30
-    while server.post("/v1/models/model:predict", v1_body())[0] != 200:
-        assert time.monotonic() < deadline, server.log[-3000:]
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -42,23 +33,24 @@ def backend():
     server.shutdown()
 
 
-BOUND = [("LazySqlite", ""), ("LazyLoop", ""), ("MainThread", "alarm"), ("MainThread", "sqlite"), ("MainThread", "own")]
+BOUND = ("LazySqlite", "LazyLoop", "SetsSignals", "LoadsSqlite", "SetsForItsThread")
 
 
-@pytest.mark.parametrize(("target", "kind"), BOUND)
-def test_the_control_answers(target, kind, start_case):
-    server = start_case(target, KIND=kind, CONTROL=1)
-    server.wait_ready()
-    assert server.predict()[0] == 0
+def predict_each(server, count=1):
+    """Return the fewest calls that were made before the requests to each model."""
+    for target in BOUND:
+        server.wait_ready(target.lower())
+    return min(server.predict(target.lower())[0] for target in BOUND * count)
+
+
+def test_the_control_answers_what_belongs_to_its_thread_or_loop_and_is_cold(start_case):
+    assert predict_each(start_case(",".join(BOUND), CONTROL=1)) == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize(("target", "kind"), BOUND)
-def test_what_belongs_to_the_thread_or_loop_that_serves_is_made_there(target, kind, workers, start_case, v1_set):
-    server = start_case(target, samples=v1_set, KIND=kind, workers=workers)
-    server.wait_ready()
-    for _ in range(4):
-        assert server.predict()[0] > 0
+def test_what_belongs_to_the_thread_or_loop_that_serves_is_made_there(workers, start_case, v1_set):
+    server = start_case(",".join(BOUND), samples=v1_set, workers=workers)
+    assert predict_each(server, 2 * workers) > 0
 
 
 def test_a_model_that_declares_its_inputs_and_has_no_set_answers_users_after_the_made_up_requests(start_case):
@@ -104,16 +96,18 @@ def test_locks_and_clients_made_before_the_server_runs_work_in_requests(kind, co
     assert server.predict()[0] == before + 1
 
 
-@pytest.mark.parametrize("target", ["NeedsStartUp", "NeedsMain"])
-def test_what_is_set_up_between_load_and_serving_is_there_when_the_model_is_warmed(target, start_case, v1_set):
-    control = start_case(target, CONTROL=1)
-    server = start_case(target, samples=v1_set)
-    control.wait_ready()
-    server.wait_ready()
-    late, calls, _ = json.loads(server.post("/v1/models/model:predict", v1_body())[1])["predictions"][0]
-    assert late in (5, 10)
-    assert calls > 0
-    assert control.post("/v1/models/model:predict", v1_body())[0] == 200
+@pytest.mark.parametrize(("workers", "control"), [(1, True), (1, False), (2, False)])
+def test_what_is_set_up_between_load_and_serving_is_there_when_models_are_warmed(workers, control, start_case, v1_set):
+    server = start_case(
+        "NeedsStartUp,NeedsMain", samples=v1_set, workers=workers, **({"CONTROL": 1} if control else {})
+    )
+    for model, set_up in (("needsstartup", 10), ("needsmain", 5)):
+        server.wait_ready(model)
+        status, body, _ = server.post(f"/v1/models/{model}:predict", v1_body())
+        assert status == 200, body
+        late, calls, _ = json.loads(body)["predictions"][0]
+        assert late == set_up
+        assert control or calls > 0
 
 
 def test_a_first_call_of_three_seconds_is_waited_for(start_case, v1_set):

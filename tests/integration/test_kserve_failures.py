@@ -52,11 +52,11 @@ def test_a_hanging_model_never_gets_ready_by_default(start, v1_set):
 def test_an_async_handler_that_blocks_the_event_loop_ends_the_process_with_a_clear_line(start, v1_set):
     code, last = start("BlocksTheLoop", samples=v1_set, request_timeout=1).outcome()
     assert code == 1
-    assert "blocks the event loop" in last
+    assert "blocks the thread that serves" in last
 
 
 def test_a_slow_model_that_the_budget_cuts_is_served_and_not_refused(start, v1_set, tmp_path):
-    server = start("SlowPredict", samples=v1_set, max_seconds=0.2, report=tmp_path / "report.json")
+    server = start("SlowPredict", samples=v1_set, max_seconds=0.2, request_timeout=30, report=tmp_path / "report.json")
     server.wait_ready()
     report = WarmupReport.from_json((tmp_path / "report.json").read_text())
     assert not report.converged
@@ -169,4 +169,4 @@ def test_serve_ends_with_one_line_when_the_model_cannot_be_warmed(start, v1_set)
     code, last = server.outcome()
     assert code == 1
     assert last.startswith("kserve-warmup: fails: ")
-    assert "Traceback" not in server.log
+    assert server.log.count("kserve-warmup: ") == 1

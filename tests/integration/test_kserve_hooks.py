@@ -31,9 +31,17 @@ def grpc_infer(server, metadata=()):
         return list(answer.outputs[0].contents.int64_contents)
 
 
-@pytest.mark.parametrize("target", ["ReadyInBody", "LazySqlite"])
-def test_a_class_that_declares_ready_in_its_body_is_warmed(target, start_case, v1_set):
-    server = start_case(target, samples=v1_set)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_class_that_declares_ready_in_its_body_is_warmed(workers, start_case, v1_set):
+    server = start_case("ReadyInBody", samples=v1_set, workers=workers)
+    server.wait_ready()
+    assert server.predict()[0] > 0
+
+
+def test_an_engine_runs_in_each_worker_before_that_one_is_ready(start_case, v1_set, tmp_path):
+    server = start_case("Engine", samples=v1_set, workers=2, GATE=tmp_path / "gate")
+    server.wait_for_log("Waiting for application startup")
+    (tmp_path / "gate").touch()
     server.wait_ready()
     assert server.predict()[0] > 0
 

@@ -13,18 +13,30 @@ from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
 
+TRIES_SOON = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
+"""Refused connections are tried again ever later, by default up to minutes: past the warm-up that is looked at."""
+
 
 @pytest.mark.parametrize(
-    "target", ["OwnLoad", "LoadModel", "LoadsInInit", "LazyAsyncClient", "AsyncLoadModel", "ResponseHeaders"]
+    ("target", "paths"),
+    [
+        ("OwnLoad", "in_process, rest, grpc"),
+        ("LoadModel", "in_process, rest, grpc"),
+        ("ResponseHeaders", "in_process, rest, grpc"),
+        # what is not complete when load() ends, or needs a loop, is warmed where it is served
+        ("LoadsInInit", "rest, grpc"),
+        ("LazyAsyncClient", "rest, grpc"),
+        ("AsyncLoadModel", "rest, grpc"),
+    ],
 )
 def test_the_first_request_after_ready_meets_a_model_that_every_protocol_has_warmed(
-    target, start, sample_set, tmp_path
+    target, paths, start, sample_set, tmp_path
 ):
     server = start(target, samples=sample_set, report=tmp_path / "report.json")
     server.wait_ready()
     calls_before, _ = server.predict()
     report = WarmupReport.from_json((tmp_path / "report.json").read_text())
-    assert report.transport == "in_process, rest, grpc"
+    assert report.transport == paths
     assert {s.protocol for s in report.strata} == {"v1", "v2", "v2-binary", "grpc"}
     assert all(s.warmed for s in report.strata)
     assert report.coverage + report.unsteady == pytest.approx(1)
@@ -85,9 +97,7 @@ def test_grpc_is_unavailable_until_the_model_is_warm_and_starts_no_second_load(s
         ],
     )
     codes = set()
-    # Refused connections are tried again ever later, by default up to minutes: past the warm-up that is looked at.
-    options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}", options=options) as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}", options=TRIES_SOON) as channel:
         stub = GRPCInferenceServiceStub(channel)
         grpc.channel_ready_future(channel).result(60)
         while server.get("/") is None:
@@ -102,7 +112,7 @@ def test_grpc_is_unavailable_until_the_model_is_warm_and_starts_no_second_load(s
     assert ("UNAVAILABLE", False) in codes
     # The last answer may fall between warm and the opening of HTTP.
     assert codes <= {("UNAVAILABLE", False), ("answered", False), ("answered", True)}
-    assert values[0] > 15
+    assert values[0] > 5
 
 
 @pytest.mark.parametrize("target", ["OwnLoad", "LazyAsyncClient"])
@@ -174,9 +184,9 @@ def test_several_models_are_each_warm(start, v1_set):
 
 
 def test_a_model_that_waits_for_its_turn_to_be_warmed_does_not_say_ready_in_between(start, v1_set):
-    server = start("SlowPredict,OwnLoad", samples=v1_set, max_calls=10)
+    server = start("SlowAsyncPredict,OwnLoad", samples=v1_set, max_calls=10)
     answers = []
-    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc}", options=TRIES_SOON) as channel:
         stub = GRPCInferenceServiceStub(channel)
         grpc.channel_ready_future(channel).result(60)
         while server.get("/") is None:

@@ -111,7 +111,7 @@ def test_a_hang_on_the_wire_alone_is_told_when_the_server_is_to_serve_all_the_sa
 
 
 @pytest.mark.parametrize("protocol", ["v1", "grpc-v2"])
-def test_a_transformer_waits_for_its_predictor_and_marks_what_it_sends_there(protocol, start, start_case, tmp_path):
+def test_a_transformer_waits_for_its_predictor_and_marks_what_it_sends_there(protocol, start_case, tmp_path):
     made = samples("v1" if protocol == "v1" else "v2")
     http, grpc = free_ports(2)
     options = ["--predictor_protocol", protocol, "--predictor_host", f"127.0.0.1:{http if protocol == 'v1' else grpc}"]

@@ -5,11 +5,16 @@ import pytest
 from kserve_warmup import WarmupSettings
 
 
-@pytest.mark.parametrize("target", ["LazySqlite", "MadeWhenAsked"])
 @pytest.mark.parametrize(
-    ("name", "value"), [("max_seconds", "60s"), ("on_failure", "SERVE"), ("enabled", "maybe"), ("headers", "x: y")]
+    ("target", "name", "value"),
+    [
+        ("LazySqlite", "max_seconds", "60s"),
+        ("LazySqlite", "on_failure", "SERVE"),
+        ("MadeWhenAsked", "enabled", "maybe"),
+        ("MadeWhenAsked", "headers", "x: y"),
+    ],
 )
-def test_a_value_that_cannot_be_ends_the_start_with_one_line_that_names_the_variable(name, value, target, start_case):
+def test_a_value_that_cannot_be_ends_the_start_with_one_line_that_names_the_variable(target, name, value, start_case):
     server = start_case(target, **{name: value})
     code, last = server.outcome()
     assert code == 1

@@ -41,7 +41,7 @@ def url():
 
 
 def send(url, sample):
-    return asyncio.run(RestTransport(url, "model", 30.0).send(sample))
+    return asyncio.run(RestTransport(url, "model", timeout=30).send(sample))
 
 
 def test_a_stream_counts_until_its_first_event_and_is_read_to_its_end(url):

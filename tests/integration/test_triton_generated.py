@@ -129,6 +129,23 @@ def config_of(repository):
     return repository.models / "m" / "config.pbtxt"
 
 
+def test_default_counts_run_on_every_instance_and_those_of_a_sequence_once(tmp_path):
+    repository = Repository(tmp_path)
+    fill(repository)
+    plan = repository.generate("batcher", "two_instances", "unbatched", "sequence")
+    arguments = ["--model-control-mode=explicit", *(f"--load-model={model.name}" for model in plan.models)]
+    with TritonServer(repository.models, arguments, env=repository.env) as server:
+        server.wait_ready()
+        proofs = prove(repository.models, server.http_url, [model.name for model in plan.models])
+    batches = {proof.model: proof.counts.batches for proof in proofs}
+    assert batches == {
+        "batcher": ((1, 6), (2, 2), (4, 2), (8, 2)),  # the first block pays what the process pays once
+        "two_instances": ((3, 6),),
+        "unbatched": ((1, 3),),
+        "sequence": ((1, 1),),
+    }
+
+
 def test_requests_after_the_load_are_no_proof(one):
     with TritonServer(one.models, env=one.env) as server:
         server.wait_ready()

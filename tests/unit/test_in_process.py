@@ -53,7 +53,7 @@ def asks_for_any_loop(payload):
     return plain(payload)
 
 
-def fails(payload):
+def fails(_payload):
     raise ValueError("no weights")
 
 
@@ -86,7 +86,7 @@ def test_a_coroutine_that_suspends_cannot_be_judged_here_and_is_closed():
 
 
 def test_a_hang_that_was_interrupted_is_a_hang_and_not_something_to_judge_later():
-    def interrupted(payload):
+    def interrupted(_payload):
         raise NoAnswerError("no answer within 1 s")
 
     with pytest.raises(NoAnswerError):

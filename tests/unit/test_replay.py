@@ -154,7 +154,7 @@ def test_a_request_that_was_begun_gets_its_answer_whatever_is_left_of_the_budget
 
 
 def test_a_hang_after_which_nothing_is_left_of_the_budget_has_failed_all_the_same():
-    async def hang(sample):
+    async def hang(_sample):
         await asyncio.sleep(0.1)
         raise NoAnswerError("no answer within 0.1 s")
 

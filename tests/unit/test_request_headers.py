@@ -63,7 +63,7 @@ def test_an_option_without_a_colon_is_told_without_its_value():
 
 
 def test_a_file_that_cannot_be_read_or_holds_no_header_is_named_and_not_shown(tmp_path):
-    with pytest.raises(WarmupError, match="x: cannot read .*nowhere"):
+    with pytest.raises(WarmupError, match=r"x: cannot read .*nowhere"):
         parse_headers({"x": {"file": str(tmp_path / "nowhere")}}).read()
     (tmp_path / "bad").write_bytes(b"secret\nsecond line")
     with pytest.raises(WarmupError, match="no header can have") as caught:

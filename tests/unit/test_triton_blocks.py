@@ -68,7 +68,7 @@ def test_a_data_file_is_one_row_in_little_endian(repository, sets):
     folder = model(repository, "m")
     save(sets, "m", sample(x(2)))
     generate(repository, sets)
-    assert warmups(folder) == [(2, 50, {"X": ([4], struct.pack("<4f", 0, 1, 2, 3))})]
+    assert warmups(folder) == [(2, 3, {"X": ([4], struct.pack("<4f", 0, 1, 2, 3))})]
 
 
 def test_a_model_without_batching_gets_the_full_shape_and_batch_size_one(repository, sets):
@@ -77,8 +77,8 @@ def test_a_model_without_batching_gets_the_full_shape_and_batch_size_one(reposit
     save(sets, "m", sample(x(2), weight=0.6), sample(x(3), weight=0.4))
     generate(repository, sets)
     assert warmups(folder) == [
-        (1, 50, {"X": ([2, 4], struct.pack("<8f", *range(8)))}),
-        (1, 50, {"X": ([3, 4], struct.pack("<12f", *range(12)))}),
+        (1, 4, {"X": ([2, 4], struct.pack("<8f", *range(8)))}),
+        (1, 2, {"X": ([3, 4], struct.pack("<12f", *range(12)))}),
     ]
 
 
@@ -143,7 +143,7 @@ def test_a_json_column_fills_an_input_of_one_element(repository, sets):
     folder = model(repository, "m", "max_batch_size: 4 input [ { name: 'X' data_type: TYPE_FP32 dims: [ 1 ] } ]")
     save(sets, "m", v1(1.5, 2.5))
     generate(repository, sets)
-    assert warmups(folder) == [(2, 50, {"X": ([1], struct.pack("<f", 1.5))})]
+    assert warmups(folder) == [(2, 3, {"X": ([1], struct.pack("<f", 1.5))})]
 
 
 def test_an_optional_input_may_be_missing_and_is_a_block_of_its_own(repository, sets):

@@ -73,7 +73,7 @@ def test_check_writes_nothing_and_tells_why(repository, sets):
         (lambda f: next((f / "warmup").iterdir()).write_bytes(b"0123456789abcdef"), "is missing or was changed"),
         (
             lambda f: (f / "config.pbtxt").write_bytes(
-                (f / "config.pbtxt").read_bytes().replace(b"count: 50", b"count: 1")
+                (f / "config.pbtxt").read_bytes().replace(b"  count: 3", b"  count: 1")
             ),
             "was edited",
         ),
@@ -258,7 +258,7 @@ def test_json_for_machines(repository, sets):
     (facts,) = json.loads(output)["models"]
     assert code == 0
     assert facts["changed"]
-    assert facts["blocks"] == [{"name": "01 batch 1 X[4]", "batch_size": 1, "count": 50}]
+    assert facts["blocks"] == [{"name": "01 batch 1 X[4]", "batch_size": 1, "count": 3}]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""Models whose requests need more than their body, are refused, hang or fail; the control is as in case_models.py."""
+
+import asyncio
+import os
+import time
+
+import kserve
+from kserve.errors import InvalidInput
+from predictors import answer
+from starlette.responses import JSONResponse
+
+from kserve_warmup import WarmupModel, is_warmup
+
+
+class Case(kserve.Model if "CONTROL" in os.environ else WarmupModel):
+    def load(self):
+        self.ready = True
+        return True
+
+    def predict(self, payload, headers=None):
+        return answer(payload)
+
+
+class Keyed(Case):
+    """Behind a middleware that asks for a key (see below)."""
+
+
+class NeverAnswersPosts(Case):
+    """Behind a middleware that hangs (see below)."""
+
+
+class Explainer(Case):
+    predict = kserve.Model.predict
+
+    async def explain(self, payload, headers=None):
+        return answer(payload)
+
+
+class RefusesTwoRows(Case):
+    def predict(self, payload, headers=None):
+        if len(payload["instances"]) > 1:
+            raise InvalidInput("one row at a time")
+        return answer(payload)
+
+
+class Marked(Case):
+    """Answers how many requests were warm-ups to is_warmup() and had the mark, and of this one both."""
+
+    warmups = 0
+
+    def predict(self, payload, headers=None):
+        marked = "x-kserve-warmup" in headers
+        self.warmups += is_warmup() and marked
+        seen = [self.warmups, int(is_warmup()), int(marked)]
+        if isinstance(payload, dict):
+            return {"predictions": [seen]}
+        output = kserve.InferOutput("seen", [3], "INT64", data=seen)
+        return kserve.InferResponse(payload.id or "none", payload.model_name, [output])
+
+
+class SlowFirst(Case):
+    calls = 0
+
+    def predict(self, payload, headers=None):
+        self.calls += 1
+        time.sleep(3 if self.calls == 1 else 0)
+        return answer(payload)
+
+
+class HangsForTwoRows(Case):
+    async def predict(self, payload, headers=None):
+        await asyncio.sleep(3600 if len(payload["instances"]) > 1 else 0)
+        return answer(payload)
+
+
+class FailsWhenServed(Case):
+    def predict(self, payload, headers=None):
+        raise ValueError("this model has no weights")
+
+
+class UnAwaited(Case):
+    def _traced(function):  # noqa: N805
+        def wrapper(*args, **kwargs):
+            return function(*args, **kwargs)
+
+        return wrapper
+
+    @_traced
+    async def predict(self, payload, headers=None):
+        return answer(payload)
+
+
+async def ask_for_key(request, call_next):
+    if request.method == "POST" and request.headers.get("x-api-key") != "k":
+        return JSONResponse({"error": "no key"}, 401)
+    return await call_next(request)
+
+
+class HangingMiddleware:
+    def __init__(self, inner):
+        self.inner = inner
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http" and scope["method"] == "POST":
+            await asyncio.sleep(3600)
+        await self.inner(scope, receive, send)
