@@ -35,11 +35,20 @@ class SuspendedError(Exception):
     """A coroutine waits for something that only an event loop can bring."""
 
 
+class LoopNeededError(BaseException):
+    """A request asks for an event loop, or wants to make one.
+
+    Not an Exception: code that falls back to a loop of its own when there is none, and keeps it, would be broken for
+    users, whose requests meet the loop that serves.
+    """
+
+
 def step(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never suspends to its end, with no event loop to be had.
 
     Raises:
         SuspendedError: it suspends; it is closed then.
+        LoopNeededError: it asks for a loop where it could be given none but a wrong one.
     """
     with _no_event_loop():
         try:
@@ -77,7 +86,7 @@ class InProcessTransport:
             step(self._call(sample))
         except NoAnswerError:
             raise
-        except Exception as error:
+        except (Exception, LoopNeededError) as error:
             raise NotHereError(describe(error)) from error
         return time.perf_counter() - started
 
@@ -125,15 +134,20 @@ class _NoLoopPolicy(asyncio.AbstractEventLoopPolicy):
         self._real, self._thread = real, threading.get_ident()
 
     def get_event_loop(self) -> asyncio.AbstractEventLoop:
-        if threading.get_ident() == self._thread:
-            raise RuntimeError("there is no event loop before the server runs")
+        self._only_elsewhere()
         return self._real.get_event_loop()
 
     def set_event_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self._only_elsewhere()
         self._real.set_event_loop(loop)
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        self._only_elsewhere()
         return self._real.new_event_loop()
+
+    def _only_elsewhere(self) -> None:
+        if threading.get_ident() == self._thread:
+            raise LoopNeededError("there is no event loop before the server runs")
 
     def get_child_watcher(self) -> Any:
         return self._real.get_child_watcher()

@@ -77,6 +77,19 @@ class LazyLoop(Case):
         return answer(payload)
 
 
+class FallsBackToItsOwnLoop(Case):
+    loop = None
+
+    def predict(self, payload, headers=None):
+        if self.loop is None:
+            try:
+                self.loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self.loop = asyncio.new_event_loop()
+        assert self.loop.is_running(), "the loop that was kept is not the one that serves"
+        return answer(payload)
+
+
 class SetsSignals(Case):
     """What only the main thread may do."""
 
@@ -204,24 +217,6 @@ class Transformer(Case):
 
     def preprocess(self, payload, headers=None):
         return payload
-
-
-class Counts(kserve.Model):
-    """A predictor that answers how many requests came with the mark of a warm-up, and how many without."""
-
-    seen = (0, 0)
-
-    def load(self):
-        self.ready = True
-        return True
-
-    def predict(self, payload, headers=None):
-        marked = "x-kserve-warmup" in headers
-        self.seen = (self.seen[0] + marked, self.seen[1] + (not marked))
-        if isinstance(payload, dict):
-            return {"predictions": [self.seen]}
-        output = kserve.InferOutput("seen", [2], "INT64", data=list(self.seen))
-        return kserve.InferResponse(payload.id or "none", payload.model_name, [output])
 
 
 class Inner(Case):

@@ -90,6 +90,24 @@ class UnAwaited(Case):
         return answer(payload)
 
 
+class Counts(kserve.Model):
+    """A predictor that answers how many requests came with the mark of a warm-up, and how many without."""
+
+    seen = (0, 0)
+
+    def load(self):
+        self.ready = True
+        return True
+
+    def predict(self, payload, headers=None):
+        marked = "x-kserve-warmup" in headers
+        self.seen = (self.seen[0] + marked, self.seen[1] + (not marked))
+        if isinstance(payload, dict):
+            return {"predictions": [self.seen]}
+        output = kserve.InferOutput("seen", [2], "INT64", data=list(self.seen))
+        return kserve.InferResponse(payload.id or "none", payload.model_name, [output])
+
+
 async def ask_for_key(request, call_next):
     if request.method == "POST" and request.headers.get("x-api-key") != "k":
         return JSONResponse({"error": "no key"}, 401)

@@ -33,7 +33,7 @@ def backend():
     server.shutdown()
 
 
-BOUND = ("LazySqlite", "LazyLoop", "SetsSignals", "LoadsSqlite", "SetsForItsThread")
+BOUND = ("LazySqlite", "LazyLoop", "FallsBackToItsOwnLoop", "SetsSignals", "LoadsSqlite", "SetsForItsThread")
 
 
 def predict_each(server, count=1):

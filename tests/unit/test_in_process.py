@@ -53,6 +53,22 @@ def asks_for_any_loop(payload):
     return plain(payload)
 
 
+def makes_a_loop_if_there_is_none(payload):
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.new_event_loop()
+    return plain(payload)
+
+
+def sets_a_loop_if_there_is_none(payload):
+    try:
+        asyncio.get_event_loop()
+    except Exception:  # noqa: BLE001 - as people write it
+        asyncio.set_event_loop(None)
+    return plain(payload)
+
+
 def fails(_payload):
     raise ValueError("no weights")
 
@@ -64,7 +80,17 @@ def hands_out_a_coroutine(payload):
     return later()
 
 
-@pytest.mark.parametrize("predict", [asks_for_the_running_loop, asks_for_any_loop, fails, hands_out_a_coroutine])
+@pytest.mark.parametrize(
+    "predict",
+    [
+        asks_for_the_running_loop,
+        asks_for_any_loop,
+        makes_a_loop_if_there_is_none,
+        sets_a_loop_if_there_is_none,
+        fails,
+        hands_out_a_coroutine,
+    ],
+)
 def test_what_needs_a_loop_or_fails_cannot_be_judged_here(predict):
     with pytest.raises(NotHereError):
         send(Model(predict))
