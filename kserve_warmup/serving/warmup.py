@@ -40,6 +40,9 @@ logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe
 PATH_SHARE = 0.75
 """Share of what is left of the budget that one path may spend: the next one must not go without."""
 
+PROBE_SECONDS = 5.0
+"""How long a request may take that only asks whether the model answers at all."""
+
 BLOCKED_SECONDS = 1.0
 """How much later than its own timeout a request is taken for one that blocks the thread."""
 
@@ -100,6 +103,31 @@ class Warmup:
                         await self._over_wire(_Blaming(grpc, noted), samples)
                     finally:
                         await grpc.close()
+
+    async def is_answered(self, app: Any, name: str | None) -> bool:
+        """Return whether the model answers its commonest request by now; True if nothing can be sent to it here.
+
+        Args:
+            app: The application, None in a process that serves gRPC alone.
+            name: What the application calls the model, None if it does not serve it.
+        """
+        over_rest = app is not None and name is not None
+        found = [s for s in self.samples if s.protocol == "grpc" or over_rest]
+        if not found:
+            return True
+        with warming() as noted, requests_quiet(logging.CRITICAL), request_histograms_untouched(self.model.name):
+            try:
+                if found[0].protocol == "grpc":
+                    async with grpc_loopback(self.model, noted) as address:
+                        grpc = GrpcTransport(address, self.model.name, PROBE_SECONDS, self.headers)
+                        await grpc.send(found[0])
+                        await grpc.close()
+                else:
+                    async with rest_loopback(app) as url:
+                        await RestTransport(url, str(name), PROBE_SECONDS, self.headers).send(found[0])
+            except RequestFailedError:
+                return False
+        return True
 
     async def _over_wire(self, transport: Transport, samples: Iterable[Sample]) -> None:
         report = await self._over(transport, samples)

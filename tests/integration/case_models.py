@@ -178,6 +178,8 @@ class Engine(Case):
         self.client = sum
         if KIND == "super":
             await super().start_engine()
+        if KIND == "runs on":
+            await asyncio.Event().wait()
 
     async def predict(self, payload, headers=None):
         assert self.client([1, 2]) == 3
