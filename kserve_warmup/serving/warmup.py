@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.files import write_whole
-from kserve_warmup.replay import RequestFailedError, Transport, describe, replay
+from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, describe, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
 from kserve_warmup.serving.chosen import chosen_samples
@@ -62,7 +62,7 @@ class Warmup:
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
         self.report = WarmupReport(model.name, "none", 0.0, ())
-        self.waits = False
+        self.waits = self._interrupted = False
         self._waited_since = time.monotonic()
 
     def in_load(self, *, only_grpc: bool) -> None:
@@ -72,8 +72,12 @@ class Warmup:
         """
         samples = [s for s in self.samples if s.protocol != "openai" and (s.protocol == "grpc" or not only_grpc)]
         if samples:
-            with warming():
-                report = step(self._over(InProcessTransport(self.model, self.headers), samples))
+            try:
+                with warming():
+                    report = step(self._over(InProcessTransport(self.model, self.headers), samples))
+            except DependencyAwayError as error:
+                logger.warning("%s: %s in load(); the server tries again", self.model.name, error)
+                return
             answered = tuple(s for s in report.strata if s.warmed or s.failures)
             self.report = self.report.then(replace(report, strata=answered))
             self._check(self.report)
@@ -158,7 +162,14 @@ class Warmup:
             )
 
     def _hangs(self, transport: Transport, interrupt: Callable[[], None]) -> None:
-        """End the process over a request that blocks its thread; if it is to serve all the same, interrupt that."""
+        """End the process over a request that blocks its thread; if it is to serve all the same, interrupt that.
+
+        In load() it may wait for what comes with the server, so that it is interrupted there, if that is possible.
+        """
+        if transport.name == InProcessTransport.name and not self._interrupted:
+            self._interrupted = True
+            interrupt()
+            return
         message = (
             f"{self.model.name}: a warm-up request over {transport.name} gives no answer within "
             f"{self.settings.patience:.3g} s and blocks the thread that serves{HOW_TO_WAIT}"

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import kserve
 from case_requests import *  # noqa: F403 - any of them may be named on the command line
-from case_requests import Case, HangingMiddleware, ask_for_key
+from case_requests import STARTED, Case, HangingMiddleware, ask_for_key
 from kserve.model_server import app
 from predictors import Reloading, answer
 
@@ -269,6 +269,7 @@ class Making(Reloading):
 @app.on_event("startup")
 async def _started():
     BY_EVENT["scale"] = 10
+    STARTED.set()
 
 
 def main():
