@@ -122,7 +122,9 @@ async def _first_warm_up(model: WarmupModel) -> None:
     try:
         if state.phase is Phase.NEW and state.load_wanted:
             with _as_if_before_the_loop():
-                model.load()
+                loaded = model.load()
+            if not loaded:
+                logger.error("%s: not ready: its load() says so in this process, unlike in its parent", model.name)
         await become_warm(model)
     except Exception as error:
         if lifecycle_of(model).stopped:

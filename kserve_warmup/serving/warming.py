@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ from kserve_warmup.serving.lifecycle import Lifecycle, lifecycle_of, roll_call
 from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
+from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 from kserve_warmup.transports.loopback import rest_loopback
@@ -34,6 +36,9 @@ MOST_LOOK_SECONDS = 2.0
 
 ENGINE_LOOK_SECONDS = 0.05
 """Between two looks at the model's own engine."""
+
+ENGINE_SAYS_NOTHING_SECONDS = 10.0
+"""After which, again and again, a model is asked whether its engine is up."""
 
 ASK_SECONDS = 5.0
 """Until the application has said which models it serves."""
@@ -68,14 +73,33 @@ async def _finish_loading(model: WarmupModel, lifecycle: Lifecycle) -> None:
     if inspect.iscoroutinefunction(model.load_model):
         with lifecycle.made_by_load.recording(model.__dict__), lifecycle.clock.step(LOAD):
             await model.load_model()
-    if lifecycle.engine and not lifecycle.engine_up.is_set():
+    enabled = (model.warmup_settings or WarmupSettings()).enabled  # if not, all is as if this package were not there
+    if enabled and lifecycle.engine and not lifecycle.engine_up.is_set():
         lifecycle.move(lifecycle.state.waits())
         # KServe starts no engine of a worker's copy, nor of a model that is made while the server runs.
         starting = None if lifecycle.registered else asyncio.ensure_future(model.start_engine())
+        asked = time.monotonic()
         while not lifecycle.engine_up.is_set():  # set from any thread
             if starting and starting.done():
                 await starting
             await asyncio.sleep(ENGINE_LOOK_SECONDS)
+            if time.monotonic() - asked > ENGINE_SAYS_NOTHING_SECONDS:
+                if await _answers(model, lifecycle):
+                    break
+                asked = time.monotonic()
+
+
+async def _answers(model: WarmupModel, lifecycle: Lifecycle) -> bool:
+    """Return whether a model answers whose engine has said nothing yet: some run as long as the server does."""
+    warmup = lifecycle.warmup = lifecycle.warmup or Warmup(model, lifecycle.clock)
+    name = await _name_in(PROCESS.app, model, warmup.headers) if PROCESS.app else None
+    if await warmup.is_answered(PROCESS.app, name):
+        return True
+    logger.warning(
+        "%s: not ready: its start_engine() has neither returned nor set ready, and requests are not answered yet",
+        model.name,
+    )
+    return False
 
 
 async def _tried(model: WarmupModel, lifecycle: Lifecycle, warmup: Warmup) -> bool:

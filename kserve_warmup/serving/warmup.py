@@ -15,7 +15,7 @@ from urllib.parse import quote
 from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.files import write_whole
-from kserve_warmup.replay import RequestFailedError, Transport, describe, replay
+from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, describe, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
 from kserve_warmup.serving.chosen import chosen_samples
@@ -41,6 +41,9 @@ logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe
 PATH_SHARE = 0.75
 """Share of what is left of the budget that one path may spend: the next one must not go without."""
 
+PROBE_SECONDS = 5.0
+"""How long a request may take that only asks whether the model answers at all."""
+
 BLOCKED_SECONDS = 1.0
 """How much later than its own timeout a request is taken for one that blocks the thread."""
 
@@ -60,7 +63,7 @@ class Warmup:
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
         self.report = WarmupReport(model.name, "none", 0.0, ())
-        self.waits = False
+        self.waits = self._interrupted = False
         self._waited_since = time.monotonic()
 
     def in_load(self, *, only_grpc: bool) -> None:
@@ -70,8 +73,12 @@ class Warmup:
         """
         samples = [s for s in self.samples if s.protocol != "openai" and (s.protocol == "grpc" or not only_grpc)]
         if samples:
-            with warming():
-                report = step(self._over(InProcessTransport(self.model, self.headers), samples))
+            try:
+                with warming():
+                    report = step(self._over(InProcessTransport(self.model, self.headers), samples))
+            except DependencyAwayError as error:
+                logger.warning("%s: %s in load(); the server tries again", self.model.name, error)
+                return
             answered = tuple(s for s in report.strata if s.warmed or s.failures)
             self.report = self.report.then(replace(report, strata=answered))
             self._check(self.report)
@@ -102,6 +109,31 @@ class Warmup:
                     finally:
                         await grpc.close()
 
+    async def is_answered(self, app: Any, name: str | None) -> bool:
+        """Return whether the model answers its commonest request by now; True if nothing can be sent to it here.
+
+        Args:
+            app: The application, None in a process that serves gRPC alone.
+            name: What the application calls the model, None if it does not serve it.
+        """
+        over_rest = app is not None and name is not None
+        found = [s for s in self.samples if s.protocol == "grpc" or over_rest]
+        if not found:
+            return True
+        with warming() as noted, requests_quiet(logging.CRITICAL), request_histograms_untouched(self.model.name):
+            try:
+                if found[0].protocol == "grpc":
+                    async with grpc_loopback(self.model, noted) as address:
+                        grpc = GrpcTransport(address, self.model.name, PROBE_SECONDS, self.headers)
+                        await grpc.send(found[0])
+                        await grpc.close()
+                else:
+                    async with rest_loopback(app) as url:
+                        await RestTransport(url, str(name), PROBE_SECONDS, self.headers).send(found[0])
+            except RequestFailedError:
+                return False
+        return True
+
     async def _over_wire(self, transport: Transport, samples: Iterable[Sample]) -> None:
         report = await self._over(transport, samples)
         self.report = self.report.then(report)
@@ -131,7 +163,14 @@ class Warmup:
             )
 
     def _hangs(self, transport: Transport, interrupt: Callable[[], None]) -> None:
-        """End the process over a request that blocks its thread; if it is to serve all the same, interrupt that."""
+        """End the process over a request that blocks its thread; if it is to serve all the same, interrupt that.
+
+        In load() it may wait for what comes with the server, so that it is interrupted there, if that is possible.
+        """
+        if transport.name == InProcessTransport.name and not self._interrupted:
+            self._interrupted = True
+            interrupt()
+            return
         message = (
             f"{self.model.name}: a warm-up request over {transport.name} gives no answer within "
             f"{self.settings.patience:.3g} s and blocks the thread that serves{HOW_TO_WAIT}"

@@ -24,7 +24,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 from kserve.protocol.rest.v2_datamodels import InferenceRequest, InferenceResponse
 
-from kserve_warmup.replay import NoAnswerError, NotHereError, describe
+from kserve_warmup.replay import DependencyAwayError, NoAnswerError, NotHereError, describe
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
@@ -78,14 +78,14 @@ class InProcessTransport:
         """Call the model with ``sample`` and return the seconds that it took.
 
         Raises:
-            NoAnswerError: the model hangs.
+            DependencyAwayError: the model hangs: it may wait for what comes with the server.
             NotHereError: anything else that is no answer.
         """
         started = time.perf_counter()
         try:
             step(self._call(sample))
-        except NoAnswerError:
-            raise
+        except NoAnswerError as error:
+            raise DependencyAwayError(str(error)) from error
         except (Exception, LoopNeededError) as error:
             raise NotHereError(describe(error)) from error
         return time.perf_counter() - started

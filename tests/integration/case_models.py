@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import kserve
 from case_requests import *  # noqa: F403 - any of them may be named on the command line
-from case_requests import Case, HangingMiddleware, ask_for_key
+from case_requests import STARTED, Case, HangingMiddleware, ask_for_key
 from kserve.model_server import app
 from predictors import Reloading, answer
 
@@ -178,6 +178,8 @@ class Engine(Case):
         self.client = sum
         if KIND == "super":
             await super().start_engine()
+        if KIND == "runs on":
+            await asyncio.Event().wait()
 
     async def predict(self, payload, headers=None):
         assert self.client([1, 2]) == 3
@@ -267,6 +269,7 @@ class Making(Reloading):
 @app.on_event("startup")
 async def _started():
     BY_EVENT["scale"] = 10
+    STARTED.set()
 
 
 def main():

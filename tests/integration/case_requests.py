@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 import time
 
 import kserve
@@ -64,6 +65,17 @@ class SlowFirst(Case):
     def predict(self, payload, headers=None):
         self.calls += 1
         time.sleep(3 if self.calls == 1 else 0)
+        return answer(payload)
+
+
+STARTED = threading.Event()
+
+
+class WaitsForStartUp(Case):
+    """Its thread sleeps until the application has started."""
+
+    def predict(self, payload, headers=None):
+        STARTED.wait()
         return answer(payload)
 
 

@@ -117,6 +117,14 @@ def test_a_first_call_of_three_seconds_is_waited_for(start_case, v1_set):
     assert "no answer" not in server.log
 
 
+def test_a_request_that_waits_for_what_comes_with_the_server_is_interrupted_in_load_and_answered_later(
+    start_case, v1_set
+):
+    server = start_case("WaitsForStartUp", samples=v1_set, request_timeout=2)
+    server.wait_ready()
+    assert server.predict()[0] > 0
+
+
 def test_an_un_awaited_coroutine_is_a_fault_as_it_is_for_users(start_case, v1_set):
     control = start_case("UnAwaited", CONTROL=1)
     code, last = start_case("UnAwaited", samples=v1_set).outcome()

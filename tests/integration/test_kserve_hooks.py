@@ -82,6 +82,17 @@ def test_the_engine_of_a_plain_model_of_kserves_starts_by_the_same_class(start_c
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize("how", ["samples", "no samples", "off"])
+def test_an_engine_that_runs_as_long_as_the_server_and_says_nothing_keeps_no_model_from_serving(
+    how, start_case, v1_set, tmp_path
+):
+    given = {"samples": {"samples": v1_set}, "no samples": {}, "off": {"samples": v1_set, "enabled": "false"}}[how]
+    (tmp_path / "gate").touch()
+    server = start_case("Engine", KIND="runs on", GATE=tmp_path / "gate", **given)
+    server.wait_ready()
+    assert (server.predict()[0] > 0) is (how == "samples")
+
+
 @pytest.mark.parametrize("kind", ["", "super"])
 def test_a_models_own_start_runs_before_it_is_warmed(kind, start_case, v1_set):
     server = start_case("OwnStart", samples=v1_set, KIND=kind)
