@@ -91,6 +91,7 @@ def test_an_engine_that_runs_as_long_as_the_server_and_says_nothing_keeps_no_mod
     server = start_case("Engine", KIND="runs on", GATE=tmp_path / "gate", **given)
     server.wait_ready()
     assert (server.predict()[0] > 0) is (how == "samples")
+    server.process.kill()  # KServe waits for such an engine when it is asked to stop
 
 
 @pytest.mark.parametrize("kind", ["", "super"])
