@@ -23,8 +23,8 @@ from kserve_warmup.triton.counts import EACH, Cost, within
 CAP = 40
 """Calls of a block that the judge may ask for; only what is not steady then gets more."""
 
-LEAST = 4
-"""Calls of a block before it is judged: two that compile would be taken for the level."""
+LEAST = 6
+"""Calls of a block before it is judged: two that compile would be taken for the level, and four tell of no fall."""
 
 SCOUT, SCOUT_SECONDS = 32, 10.0
 """Calls that the first block makes in any case, and seconds: what comes late there is looked for in the others too."""
@@ -37,6 +37,9 @@ ROUNDS = 10
 """Starts, at most."""
 
 TOLERANCE = 0.1
+
+BESIDE = 0.0005
+"""Seconds that a request takes beside the model's compute: what is small against that, such as noise, tells nothing."""
 
 QUIET = 4
 """Calls after a late dear one that are looked at when it is tried once more."""
@@ -125,7 +128,8 @@ class Search:
     def _more(self, known: Series, judged: Mapping[str, BlockResult], longest: float) -> dict[str, int]:
         """Return how often each block runs in the next start, nothing if all is known.
 
-        What moves runs twice as often; a late dear call is made once more, and then by the other blocks too.
+        What moves runs as often once more, and if that is no noise twice as often. A late dear call is made once more,
+        and then by the other blocks too.
         """
         if self._rounds == 1:
             asked = {name: max(LEAST, calls) for name, calls in questions(known, CAP).items()}
@@ -142,7 +146,10 @@ class Search:
         wanted |= {name: depth + QUIET for name in known if lengths[name] <= depth}
         if longest * GROWTH <= ROUND_SECONDS:
             moving = [name for name in known if not judged[name].steady and lengths[name] < RECOMMENDED_MAX_CALLS]
-            wanted |= {name: min(lengths[name] * GROWTH, RECOMMENDED_MAX_CALLS) for name in moving}
+            for name in moving:
+                once = self._made(name, lengths[name] * 3 // 4) == 1  # the last block's length is not always the same
+                again = lengths[name] if once else lengths[name] * GROWTH
+                wanted[name] = min(again, RECOMMENDED_MAX_CALLS)
         return dict.fromkeys(known, EACH) | wanted if wanted else {}
 
     def _made(self, name: str, call: int) -> int:
@@ -162,7 +169,8 @@ def questions(series: Series, cap: int) -> dict[str, int]:
         made = dict.fromkeys(blocks, 0)
         while (name := steadiness.next()) is not None:
             calls, number = blocks[name], made[name]
-            steadiness.observe(name, calls[number] if number < len(calls) else median(calls[len(calls) // 2 :]))
+            seconds = calls[number] if number < len(calls) else median(calls[len(calls) // 2 :])
+            steadiness.observe(name, BESIDE + seconds)
             made[name] += 1
         asked |= {name: max(asked[name], number) for name, number in made.items()}
     return asked
@@ -170,7 +178,8 @@ def questions(series: Series, cap: int) -> dict[str, int]:
 
 def judge(blocks: Sequence[Block], series: Series) -> dict[str, BlockResult]:
     """Return what the calls say of each block, the slowest instance counting: one call more than were needed."""
-    noise = {instance: common_noise(calls.values()) for instance, calls in _by_instance(series).items()}
+    requests = {name: {i: [BESIDE + call for call in calls] for i, calls in of.items()} for name, of in series.items()}
+    noise = {instance: common_noise(calls.values()) for instance, calls in _by_instance(requests).items()}
     found = {}
     for block in blocks:
         own = series.get(block.name, {})
@@ -178,13 +187,14 @@ def judge(blocks: Sequence[Block], series: Series) -> dict[str, BlockResult]:
             problem = "its calls have no times in the server's log"
             found[block.name] = BlockResult(block.name, block.batch_size, EACH, problem=problem)
             continue
-        settled = {instance: settle(calls, noise[instance], TOLERANCE) for instance, calls in own.items()}
+        took = requests[block.name]
+        settled = {instance: settle(calls, noise[instance], TOLERANCE) for instance, calls in took.items()}
         moving = [instance for instance, one in settled.items() if _moves(one)]
         longest = max(len(calls) for calls in own.values())
-        needed = max(needed_calls(own[i], one, noise[i]) for i, one in settled.items())
+        needed = max(needed_calls(took[i], one, noise[i]) for i, one in settled.items())
         count = longest if moving else max(EACH, needed + 1)
         slowest = max(own.values(), key=lambda calls: sum(calls[:count]))
-        level = max(one.level for one in settled.values())
+        level = max(0.0, *(one.level - BESIDE for one in settled.values()))
         found[block.name] = BlockResult(
             block.name,
             block.batch_size,

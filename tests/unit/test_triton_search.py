@@ -86,7 +86,20 @@ def test_slow_blocks_are_judged_by_few_calls():
     slow = {name: lambda length, _: [0.5] * length for name in "abc"}
     search, starts = found_in(slow)
     assert {result.count for result in search.results()} == {2}
-    assert sum(sum(counts.values()) for counts in starts) <= 20  # and no scout: thirty calls take too long
+    assert sum(sum(counts.values()) for counts in starts) <= 26  # and no scout: thirty calls take too long
+
+
+def test_wild_noise_below_a_millisecond_is_hardly_ever_taken_for_warming_up():
+    chance, found = random.Random(0), []
+
+    def noisy(length, _):
+        return [2.0, *(0.0002 * (1 + chance.expovariate(1)) for _ in range(length - 1))]
+
+    for _ in range(20):
+        search, starts = found_in(dict.fromkeys("abcd", noisy))
+        found.append(sum(result.count for result in search.results()))
+        assert sum(sum(counts.values()) for counts in starts) < 4 * 128
+    assert sorted(found)[17] <= 4 * 4
 
 
 def test_the_slowest_instance_sets_the_count():
@@ -97,7 +110,7 @@ def test_the_slowest_instance_sets_the_count():
 
 
 def test_what_is_still_moving_gets_more_calls_and_in_the_end_all_that_were_tried():
-    result, _ = result_of(lambda length, _: [1 / n**2 for n in range(1, length + 1)])
+    result, _ = result_of(lambda length, _: [1 / n for n in range(1, length + 1)])
     assert not result.steady
     assert result.count >= 64
     assert result.problem == f"not steady after {result.count:,} calls"
@@ -113,7 +126,7 @@ def test_the_next_starts_are_longer_only_for_what_is_not_settled():
 
 def test_calls_that_take_too_long_are_not_tried_with_more():
     _, executions = result_of(lambda length, _: [100 / n for n in range(1, length + 1)])
-    assert executions < 10
+    assert executions <= 10
 
 
 def test_a_block_that_failed_is_left_out_once():
