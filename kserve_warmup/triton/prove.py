@@ -10,6 +10,7 @@ from typing import Any
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.triton import files, pbtxt
+from kserve_warmup.triton.asking import asked, document
 from kserve_warmup.triton.model_config import ModelConfig, new_config, parse
 from kserve_warmup.triton.repository import model_folders
 from kserve_warmup.triton.rules import is_ensemble
@@ -70,40 +71,32 @@ def prove(repository: Path, url: str, models: Sequence[str]) -> list[Proof]:
         WarmupFailedError: A model is not loaded, was loaded from another configuration, or its statistics differ.
         TritonConfigError: A named model has no warm-up at all.
     """
-    import httpx
-
     proofs: list[Proof] = []
-    with httpx.Client(base_url=url if "://" in url else f"http://{url}", timeout=TIMEOUT) as client:
-        for name, folder in model_folders(repository, models).items():
-            text = files.config_text(folder)
-            if text is None or not (models or pbtxt.own_span(text)):
-                continue
-            config = parse(text)
-            if not config.model_warmup or is_ensemble(config):
-                raise TritonConfigError(f"model {name}: it has no model_warmup to prove")
-            try:
-                proofs += _prove_model(client, name, config)
-            except httpx.HTTPError as error:
-                raise WarmupFailedError(
-                    f"model {name}: no answer from {url}: {error or type(error).__name__}"
-                ) from None
+    for name, folder in model_folders(repository, models).items():
+        text = files.config_text(folder)
+        if text is None or not (models or pbtxt.own_span(text)):
+            continue
+        config = parse(text)
+        if not config.model_warmup or is_ensemble(config):
+            raise TritonConfigError(f"model {name}: it has no model_warmup to prove")
+        proofs += _prove_model(url, name, config)
     if not proofs:
         raise TritonConfigError(f"no model of {repository} has a generated warm-up: run 'kserve-warmup triton' first")
     return proofs
 
 
-def _prove_model(client: Any, name: str, config: ModelConfig) -> list[Proof]:
+def _prove_model(url: str, name: str, config: ModelConfig) -> list[Proof]:
     from google.protobuf import json_format
 
     running = new_config()
-    json_format.ParseDict(_get(client, name, "config"), running, ignore_unknown_fields=True)
+    json_format.ParseDict(_get(url, name, "config"), running, ignore_unknown_fields=True)
     if list(running.model_warmup) != list(config.model_warmup):
         raise WarmupFailedError(
             f"model {name}: the server runs another model_warmup than config.pbtxt holds: reload it"
         )
     want = expected(running, instances_of(running))
     proofs = []
-    for version in _get(client, name, "stats")["model_stats"]:
+    for version in _get(url, name, "stats")["model_stats"]:
         got = _counts(version)
         if got != want:
             hint = (
@@ -115,14 +108,15 @@ def _prove_model(client: Any, name: str, config: ModelConfig) -> list[Proof]:
     return proofs
 
 
-def _get(client: Any, model: str, what: str) -> dict[str, Any]:
-
-    response = client.get(f"/v2/models/{url_name(model)}/{what}")
-    if response.status_code != 200:  # noqa: PLR2004
-        raise WarmupFailedError(
-            f"model {model}: the server has no {what} of it ({response.text.strip()[:200]}): load it first"
-        )
-    found: dict[str, Any] = response.json()
+def _get(url: str, model: str, what: str) -> dict[str, Any]:
+    path = f"/v2/models/{url_name(model)}/{what}"
+    try:
+        answer = asked(url, "GET", path, None, TIMEOUT)
+    except WarmupFailedError as error:
+        raise WarmupFailedError(f"model {model}: {error}") from None
+    if not answer.ok:
+        raise WarmupFailedError(f"model {model}: the server has no {what} of it ({answer.text}): load it first")
+    found: dict[str, Any] = document(answer, url, path)
     return found
 
 

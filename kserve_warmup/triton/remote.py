@@ -20,6 +20,7 @@ from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.measure import Target, send
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.triton.asking import asked, document
 from kserve_warmup.triton.calibrate import Bench, ModelResult, Tell, measured
 from kserve_warmup.triton.disposable import copies
 from kserve_warmup.triton.plan import Options
@@ -81,16 +82,10 @@ class Remote:
         return next((str(m.get("state", "")) for m in index if m["name"] == model), "")
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        import httpx
-
-        try:
-            response = httpx.request(method, self.http + path, json=body, timeout=LOAD_SECONDS, trust_env=False)
-        except httpx.HTTPError as error:
-            raise WarmupFailedError(f"no answer from {self.url}: {error or type(error).__name__}") from None
-        if not response.is_success:
-            said = " ".join(response.text.split())[:300]
-            raise WarmupFailedError(f"{self.url} refuses {path}: {said}; it has to run in explicit mode")
-        return response.json() if response.content else None
+        answer = asked(self.http, method, path, body, LOAD_SECONDS)
+        if not answer.ok:
+            raise WarmupFailedError(f"{self.url} refuses {path}: {answer.text}; it has to run in explicit mode")
+        return document(answer, self.url, path) if answer.body else None
 
 
 def calibrate_on(
