@@ -73,7 +73,7 @@ def test_a_request_that_the_model_cannot_take_ends_the_container(kserve, tmp_pat
     SampleSet("digits_knn", (request("v2", body, headers=headers),)).save(tmp_path / "samples")
     server = kserve(mounts=[(tmp_path / "samples", "/samples", "ro")], samples="/samples")
     assert server.never_ready_until_it_ends() == 1
-    assert server.last_line.startswith("kserve-warmup: digits_knn: 1 of 1 strata cannot be warmed over in_process")
+    assert server.last_line.startswith("kserve-warmup: digits_knn: 1 of 1 strata cannot be warmed over rest")
     assert report() is None
 
 

@@ -1,6 +1,7 @@
 """``docker stop`` at any moment: the container ends by itself, within its grace period, and leaves nothing behind."""
 
 import json
+import re
 
 import pytest
 from docker_servers import Load
@@ -11,7 +12,7 @@ ENDED = (0, 143)  # by itself, or by SIGTERM; 137 would be the kill after the gr
 def left_behind(reports):
     """Return the names of the files in ``reports``, all of which can be read."""
     for file in reports.iterdir():
-        assert file.name == "report.json", f"{file.name} was left behind"
+        assert re.fullmatch(r"report(-\d+)?\.json", file.name), f"{file.name} was left behind"
         json.loads(file.read_text())
     return [file.name for file in reports.iterdir()]
 
@@ -39,7 +40,7 @@ def test_a_stop_while_it_serves_lets_the_requests_under_way_end(kserve, reports,
         assert server.stop() in ENDED
         answered = len(load.answers)
     assert len(load.answers) == answered
-    assert left_behind(reports) == ["report.json"]
+    assert len(left_behind(reports)) == workers  # each process that serves over REST writes its own
 
 
 def test_a_stop_in_the_middle_of_triton_s_warm_up_ends_it_at_once(triton, repositories):
