@@ -208,7 +208,7 @@ class Gate:
             logger.warning("%s, they are left out; %s", what, why)
         steady = sum(s.converged for r in reports for s in r.strata)
         self._tell("ready", f"{steady} of {strata} strata steady{f', {len(refused)} refused' if refused else ''}")
-        gc.collect()
+        gc.collect(1)  # young garbage alone: a full collection would keep a replica waiting
         return True
 
     def _write(self, reports: tuple[WarmupReport, ...]) -> None:
