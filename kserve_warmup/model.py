@@ -9,38 +9,23 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kserve
-from kserve.errors import ModelNotReady
-from kserve.model import InferenceVerb
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.serving import compat, server
 from kserve_warmup.serving.capture import CAPTURE
-from kserve_warmup.serving.context import is_warmup, noting
-from kserve_warmup.serving.hooks import being_healthy, put_ourselves_around, starting_engine
-from kserve_warmup.serving.lifecycle import BusyError, Lifecycle, answer_roll_call, lifecycle_of
+from kserve_warmup.serving.context import is_warmup
+from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine
+from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, answer_roll_call, lifecycle_of
 from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
 from kserve_warmup.serving.signals import ends_at_once
-from kserve_warmup.serving.state import UNDER_WAY, Phase
+from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
-
-
-class StillWarmingError(ModelNotReady):  # type: ignore[misc]
-    """A request met a model whose load or warm-up is under way: HTTP 503, gRPC UNAVAILABLE.
-
-    KServe's gRPC interceptor reads ``reason``, which its own ModelNotReady lacks (interceptors.py:88 of 0.21), and
-    would answer UNKNOWN.
-    """
-
-    def __init__(self, model: str) -> None:
-        """Name the model."""
-        super().__init__(model, "It is loading or warming up.")
-        self.reason = str(self)
 
 
 class CannotWarmError(WarmupError, SystemExit):
@@ -101,11 +86,14 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     def engine(self, value: bool) -> None:
         lifecycle_of(self).engine = bool(value)
 
-    healthy = being_healthy(kserve.Model.healthy)
-    """Return whether the model is loaded, and warm on every path that this process serves.
+    async def healthy(self) -> bool:
+        """Return whether the model is loaded, and warm on every path that this process serves.
 
-    This is what KServe's readiness endpoints and its gates for requests ask.
-    """
+        This is what KServe's readiness endpoints and its gates for requests ask, twice for each request.
+        """
+        if lifecycle_of(self).state.healthy:
+            return bool(self.ready)
+        return await self._healthy(kserve.Model.healthy)
 
     async def _healthy(self, own: Callable[[Any], Awaitable[bool]]) -> bool:
         answer_roll_call(self)
@@ -124,20 +112,15 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         warmup = lifecycle_of(self).warmup
         return warmup.report if warmup else None
 
-    async def __call__(
-        self, body: Any, headers: dict[str, str] | None = None, verb: InferenceVerb = InferenceVerb.PREDICT
-    ) -> Any:
-        """Answer a request; one that meets a model which is still warming up is refused.
+    async def preprocess(self, payload: Any, headers: dict[str, str] | None = None) -> Any:
+        """Return ``payload`` as it is; what a subclass has instead comes after this look at who asks.
 
-        gRPC's path has no such gate of its own. Nobody outside may call a request a warm-up request.
+        Raises:
+            StillWarmingError: the model is still warming up; gRPC's path has no such gate of its own.
         """
-        if is_warmup():
-            return await noting(super().__call__(body, headers, verb))
-        if PROCESS.serving and _not_yet(lifecycle_of(self)):
-            raise StillWarmingError(self.name)
-        if headers and WARMUP_HEADER in headers:
-            headers = {name: value for name, value in headers.items() if name != WARMUP_HEADER}
-        return await super().__call__(body, headers, verb)
+        if SHUT or (headers and WARMUP_HEADER in headers):
+            admit(self, headers)
+        return payload
 
     def load_model(self) -> None:
         """Load the model. Override this, plain or async, and leave ``load()`` alone."""
@@ -246,8 +229,8 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         return any(
             inspect.iscoroutinefunction(hook) or inspect.isasyncgenfunction(hook)
             for hook in own
-            # KServe's own are coroutines too: preprocess and postprocess do nothing, predict and explain call others.
-            if getattr(hook, "__func__", None) not in _KSERVES_OWN
+            # KServe's are coroutines too: preprocess and postprocess do nothing, predict and explain call others.
+            if getattr(hook, "__func__", None) not in _NOT_THEIR_OWN
         )
 
     def _attend(self) -> None:
@@ -272,11 +255,8 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         self._attend()
 
 
-_KSERVES_OWN = tuple(getattr(kserve.Model, name) for name in ("predict", "explain", "preprocess", "postprocess"))
-
-
-def _not_yet(lifecycle: Lifecycle) -> bool:
-    return lifecycle.state.phase in UNDER_WAY or lifecycle.state.phase is Phase.LOADED
+_KSERVES = ("predict", "explain", "preprocess", "postprocess")
+_NOT_THEIR_OWN = (WarmupModel.preprocess, *(getattr(kserve.Model, name) for name in _KSERVES))
 
 
 def _in_a_request(lifecycle: Lifecycle) -> bool:

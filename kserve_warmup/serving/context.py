@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -54,3 +55,24 @@ async def noting(answer: Awaitable[T]) -> T:
         if (noted := _ATTEMPT.get()) is not None:
             noted.error = error
         raise
+
+
+@contextmanager
+def errors_noted(model_class: type) -> Iterator[None]:
+    """Note what models of a class raise in warm-up requests within this block; later calls cost nothing more."""
+    own: Any = getattr(model_class, "__call__")  # noqa: B004, B009  (of the class, which instances are called by)
+    inherited = "__call__" not in vars(model_class)
+
+    @functools.wraps(own)
+    async def answer(self: Any, *args: Any, **kwargs: Any) -> Any:
+        answered = own(self, *args, **kwargs)
+        return await (noting(answered) if is_warmup() else answered)
+
+    setattr(model_class, "__call__", answer)  # noqa: B010
+    try:
+        yield
+    finally:
+        if inherited:
+            delattr(model_class, "__call__")
+        else:
+            setattr(model_class, "__call__", own)  # noqa: B010

@@ -8,8 +8,13 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from kserve.errors import ModelNotReady
+
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.serving.lifecycle import lifecycle_of
+from kserve_warmup.serving.context import is_warmup
+from kserve_warmup.serving.lifecycle import SHUT, lifecycle_of
+from kserve_warmup.serving.process import PROCESS
+from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 if TYPE_CHECKING:
     from kserve_warmup.model import WarmupModel
@@ -34,6 +39,54 @@ def put_ourselves_around(cls: type[WarmupModel], base: type[WarmupModel]) -> Non
     for name in ("ready", "engine"):
         if not hasattr(inspect.getattr_static(cls, name), "__get__"):
             setattr(cls, name, inspect.getattr_static(base, name))
+
+
+class StillWarmingError(ModelNotReady):  # type: ignore[misc]
+    """A request met a model whose load or warm-up is under way: HTTP 503, gRPC UNAVAILABLE.
+
+    KServe's gRPC interceptor reads ``reason``, which its own ModelNotReady lacks (interceptors.py:88 of 0.21), and
+    would answer UNKNOWN.
+    """
+
+    def __init__(self, model: str) -> None:
+        """Name the model."""
+        super().__init__(model, "It is loading or warming up.")
+        self.reason = str(self)
+
+
+def admit(model: WarmupModel, headers: dict[str, str] | None) -> None:
+    """Let a request in: nobody outside may call one a warm-up request, nor have it answered before the model is warm.
+
+    Raises:
+        StillWarmingError: the model is still warming up.
+    """
+    if is_warmup():
+        return
+    if PROCESS.serving and lifecycle_of(model).not_yet:
+        raise StillWarmingError(model.name)
+    if headers and WARMUP_HEADER in headers:
+        del headers[WARMUP_HEADER]
+
+
+def _preprocessing(preprocess: Any) -> Any:
+    """Wrap ``preprocess``, the first of a request's hooks."""
+    if inspect.iscoroutinefunction(preprocess):
+
+        @functools.wraps(preprocess)
+        async def wrapper(self: WarmupModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+            if SHUT or (headers and WARMUP_HEADER in headers):
+                admit(self, headers)
+            return await preprocess(self, payload, headers, *args, **kwargs)
+
+        return wrapper
+
+    @functools.wraps(preprocess)
+    def plain(self: WarmupModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if SHUT or (headers and WARMUP_HEADER in headers):
+            admit(self, headers)
+        return preprocess(self, payload, headers, *args, **kwargs)
+
+    return plain
 
 
 def _loading(load: Any) -> Any:
@@ -121,6 +174,7 @@ def _arriving(setstate: Any) -> Any:
 
 _WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "load": _loading,
+    "preprocess": _preprocessing,
     "__init__": _constructing,
     "start": _starting,
     "start_engine": starting_engine,

@@ -34,6 +34,11 @@ LONG_SECONDS = 10.0
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
 
+SHUT: set[int] = set()
+"""Ids of lifecycles whose models may not be open to users. Each request looks at it, and finds it empty where all is warm:
+so a plain set, whose ids may be stale. Who finds it filled looks closely."""
+
+
 class BusyError(Exception):
     """A load or a warm-up is under way already."""
 
@@ -78,8 +83,14 @@ class Lifecycle:
     def move(self, state: ModelState) -> None:
         """Go on to ``state``."""
         self.state = state
+        (SHUT.add if self.not_yet else SHUT.discard)(id(self))
         if state.phase is Phase.WAITING:
             self._waits.set()
+
+    @property
+    def not_yet(self) -> bool:
+        """Return whether the model is on its way to warm."""
+        return self.state.phase in UNDER_WAY or self.state.phase is Phase.LOADED
 
     @property
     def loading_here(self) -> bool:

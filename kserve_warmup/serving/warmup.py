@@ -20,7 +20,7 @@ from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
 from kserve_warmup.serving.chosen import chosen_samples
 from kserve_warmup.serving.compat import request_histograms_untouched
-from kserve_warmup.serving.context import Attempt, noting, warming
+from kserve_warmup.serving.context import Attempt, errors_noted, noting, warming
 from kserve_warmup.serving.end import end_process
 from kserve_warmup.serving.faults import failure
 from kserve_warmup.serving.logs import requests_quiet
@@ -147,6 +147,7 @@ class Warmup:
         with (
             self.clock.step(MODEL_WARMUP if in_process else f"{WIRE_WARMUP} ({transport.name})"),
             request_histograms_untouched(self.model.name),
+            errors_noted(type(self.model)),
             # a failure that is known by now, and tried again and again, needs no traceback each time
             requests_quiet(logging.CRITICAL if self.waits else logging.INFO),
             interruptible(noting.__code__, f"no answer within {self.settings.patience:.3g} s") as interrupt,
