@@ -35,8 +35,8 @@ logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe
 
 
 SHUT: set[int] = set()
-"""Ids of lifecycles whose models may not be open to users. Each request looks at it, and finds it empty where all is warm:
-so a plain set, whose ids may be stale. Who finds it filled looks closely."""
+"""Ids of lifecycles whose models may not be open to users. Each request looks at it, and finds it empty when all is
+warm: so a plain set, whose ids may be stale. Who finds it filled looks closely."""
 
 
 class BusyError(Exception):
