@@ -40,7 +40,7 @@ def test_a_stop_while_it_serves_lets_the_requests_under_way_end(kserve, reports,
         assert server.stop() in ENDED
         answered = len(load.answers)
     assert len(load.answers) == answered
-    assert len(left_behind(reports)) == workers  # each process that serves over REST writes its own
+    assert 0 < len(left_behind(reports)) <= workers  # each worker that is warm by now has written its own
 
 
 def test_a_stop_in_the_middle_of_triton_s_warm_up_ends_it_at_once(triton, repositories):
