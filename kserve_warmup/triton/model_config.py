@@ -1,47 +1,14 @@
-"""Triton's ``ModelConfig`` message, without the rest of tritonclient."""
+"""Triton's ``ModelConfig`` messages from text."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from functools import cache, lru_cache
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+from functools import lru_cache
 
-from kserve_warmup.errors import TritonConfigError, WarmupError
+from google.protobuf import text_format
+
+from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.protocols.generated.model_config_pb2 import ModelConfig
 from kserve_warmup.triton._tokens import blank_comments
-
-ModelConfig = Any
-"""A ``inference.ModelConfig``; protobuf's classes are made while running, which mypy cannot see."""
-
-_MODULE = "kserve_warmup_triton_model_config_pb2"
-
-
-@cache
-def pb2() -> ModuleType:
-    """Return tritonclient's ``model_config_pb2``, loaded from its file.
-
-    Importing it by its name would run ``tritonclient.grpc``, whose service messages have the names of KServe's own:
-    protobuf refuses two in one process. The file alone clashes with neither, and needs no grpc.
-    """
-    package = importlib.util.find_spec("tritonclient")
-    folders = list(package.submodule_search_locations or ()) if package else []
-    for folder in folders:
-        file = Path(folder) / "grpc" / "model_config_pb2.py"
-        spec = importlib.util.spec_from_file_location(_MODULE, file)
-        if file.is_file() and spec and spec.loader:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[_MODULE] = module
-            spec.loader.exec_module(module)
-            return module
-    msg = "tritonclient has no model_config_pb2: install tritonclient[grpc]"
-    raise WarmupError(msg)
-
-
-def new_config() -> ModelConfig:
-    """Return an empty ``ModelConfig``."""
-    return pb2().ModelConfig()
 
 
 @lru_cache(maxsize=8)
@@ -53,9 +20,7 @@ def parse(text: bytes) -> ModelConfig:
     Raises:
         TritonConfigError: It is no config, with the line where reading stopped.
     """
-    from google.protobuf import text_format
-
-    message = new_config()
+    message = ModelConfig()
     try:
         text_format.Parse(_readable(text), message, allow_unknown_field=True)
     except text_format.ParseError as error:

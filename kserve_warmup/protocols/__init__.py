@@ -1,0 +1,1 @@
+"""One codec a wire protocol, and the messages that protoc made."""
