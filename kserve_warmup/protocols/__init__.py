@@ -1,1 +1,1 @@
-"""One codec a wire protocol, and the messages that protoc made."""
+"""The wire protocols: one codec each, the tensors that their bodies hold, and the endpoints that take them."""
