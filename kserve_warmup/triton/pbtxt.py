@@ -15,8 +15,7 @@ from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.protocols.generated.model_config_pb2 import ModelConfig
-from kserve_warmup.triton._tokens import line_of, tokens, top_level_words
-from kserve_warmup.triton.model_config import parse
+from kserve_warmup.triton.model_config import line_of, parse, tokens, top_level_words
 
 _BEGIN = "# >>> kserve-warmup {key}.{digest}: generated from real requests, edits in here are lost >>>"
 _END = "# <<< kserve-warmup <<<"
