@@ -15,7 +15,7 @@ LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
   docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env torch-env perf-analyzer demo test test-unit test-kserve test-ray test-torch test-containers images clean-images lint format bench bench-torch clean
+.PHONY: help env triton-env torch-env perf-analyzer demo test test-unit test-kserve test-ray test-torch test-containers images clean-images lint format protos bench bench-torch clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -64,6 +64,9 @@ format: env  ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+protos: env  ## The protobuf messages, from their .proto files.
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. kserve_warmup/protocols/generated/*.proto
+
 bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/results.
 	$(BIN)/python -m benchmarks.steady_state
 	$(BIN)/python -m benchmarks.time_to_warm --starts 10
@@ -98,7 +101,7 @@ env: $(VENV)/.installed  ## The Python environment.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[demo,dev,traffic]'
+	$(BIN)/pip install --quiet --editable '.[demo,dev,traffic,triton]'
 	touch $@
 
 triton-env: $(TRITON_VENV)/.installed  ## A real tritonserver, and the demo's models beside it, in an environment with numpy<2.

@@ -32,11 +32,10 @@ from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton.calibrate import calibrate
-from kserve_warmup.triton.disposable import caches, start
+from kserve_warmup.triton.disposable import caches, durations, start
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.server import TritonServer
-from kserve_warmup.triton.warmup_log import durations
 
 REPOSITORY = Path(__file__).parents[1] / "model_repository"
 KINDS = ("cold", "count 50", "default", "calibrated")

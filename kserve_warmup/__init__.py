@@ -47,8 +47,7 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used.
 
-    ``WarmupModel`` needs kserve, whose import takes a second that the command line need not wait for, and whose gRPC
-    messages cannot be loaded beside tritonclient's: both define ``inference.ModelInferRequest``.
+    ``WarmupModel`` needs kserve, whose import takes a second that the command line need not wait for.
     """
     if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"

@@ -20,14 +20,13 @@ from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton import files
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.counts import Cost
-from kserve_warmup.triton.disposable import Run, copies, start
+from kserve_warmup.triton.disposable import Run, copies, durations, start
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import Proof, prove
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.rules import STRING
 from kserve_warmup.triton.search import BlockResult, Search, limited
-from kserve_warmup.triton.warmup_log import durations
 
 MEASURED = 12
 """Requests that measure a start from outside, cold and warm."""

@@ -7,12 +7,12 @@ terabytes, while it is compiled already. Only the kernel ends that for certain.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import resource
-import select
-import signal
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError
@@ -23,7 +23,6 @@ MEMORY = 512 << 20
 ANSWER = 4 << 20
 
 _GOOD, _BAD = b"+", b"-"
-_CHUNK = 1 << 16
 _REASON = 300
 """Characters of a reason that are told."""
 
@@ -34,59 +33,42 @@ def confined(work: Callable[[], str]) -> str:
     Raises:
         TritonConfigError: it failed, in one line; or it takes too long, too much memory, or writes too much.
     """
-    ours, theirs = os.pipe()
-    child = os.fork()  # cheap, once a model; the child only computes
-    if not child:
-        os.close(ours)
-        _answer(work, theirs)
-    os.close(theirs)
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    child = fork.Process(target=_answer, args=(work, theirs))
+    child.start()  # cheap, once a model; the child only computes
+    theirs.close()
     try:
-        answer = _received(ours)
+        if not ours.poll(SECONDS):
+            raise TritonConfigError(f"it takes longer than {SECONDS:g} s")
+        answer = ours.recv_bytes(ANSWER)
+    except EOFError:
+        answer = _BAD
     finally:
-        os.close(ours)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        ours.close()
+        child.kill()
+        child.join()
+        child.close()
     if answer[:1] == _GOOD:
         return answer[1:].decode()
     raise TritonConfigError(answer[1:].decode() or f"it takes more than {MEMORY >> 20} MiB of memory, or crashes")
 
 
-def _received(pipe: int) -> bytes:
-    """Return all that comes until the pipe is closed."""
-    end = time.monotonic() + SECONDS
-    answer = bytearray()
-    ready = select.poll()
-    ready.register(pipe, select.POLLIN)
-    while True:
-        left = end - time.monotonic()
-        if left <= 0 or not ready.poll(left * 1000):
-            raise TritonConfigError(f"it takes longer than {SECONDS:g} s")
-        chunk = os.read(pipe, _CHUNK)
-        if not chunk:
-            return bytes(answer)
-        answer += chunk
-        if len(answer) > ANSWER:
-            raise TritonConfigError(f"it writes more than {ANSWER >> 20} MiB")
-
-
-def _answer(work: Callable[[], str], pipe: int) -> None:
-    """Do the work, write the answer and end this process, without a word of what the parent would say at its end."""
-    code = 1
+def _answer(work: Callable[[], str], pipe: Connection) -> None:
+    """Do the work, send the answer and end this process, without a word of what the parent would say at its end."""
+    answer = _BAD
     try:
         _limit()
-        try:
-            answer = _GOOD + work().encode("utf-8", "replace")
-        except MemoryError:
-            answer = _BAD
-        except Exception as error:  # noqa: BLE001  (whatever a template can raise)
-            answer = _BAD + " ".join(_reason(error).split())[:_REASON].encode("utf-8", "replace")
-        rest = memoryview(answer)
-        while rest:
-            rest = rest[os.write(pipe, rest[:_CHUNK]) :]
-        code = 0
+        answer = _GOOD + work().encode("utf-8", "replace")
+    except MemoryError:
+        pass
+    except Exception as error:  # noqa: BLE001  (whatever a template can raise)
+        answer = _BAD + " ".join(_reason(error).split())[:_REASON].encode("utf-8", "replace")
     finally:
-        os._exit(code)
+        if len(answer) > ANSWER:
+            answer = _BAD + f"it writes more than {ANSWER >> 20} MiB".encode()
+        pipe.send_bytes(answer)
+        os._exit(0)
 
 
 def _reason(error: Exception) -> str:

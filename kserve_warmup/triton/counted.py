@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 from kserve_warmup.triton.blocks import Block, Choice
 from kserve_warmup.triton.counts import Cost, default_counts, total, within
-from kserve_warmup.triton.origin import comment
-from kserve_warmup.triton.recorded import Counting
+from kserve_warmup.triton.recorded import Counting, comment
 from kserve_warmup.triton.rules import Model
 
 

@@ -1,47 +1,88 @@
-"""Triton's ``ModelConfig`` message, without the rest of tritonclient."""
+"""Triton's model configuration as text: the message that it means, and its comments, strings and brackets by position.
+
+What is edited by position moves nothing else.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from functools import cache, lru_cache
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
 
-from kserve_warmup.errors import TritonConfigError, WarmupError
-from kserve_warmup.triton._tokens import blank_comments
+from google.protobuf import text_format
 
-ModelConfig = Any
-"""A ``inference.ModelConfig``; protobuf's classes are made while running, which mypy cannot see."""
+from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.protocols.generated.model_config_pb2 import ModelConfig
 
-_MODULE = "kserve_warmup_triton_model_config_pb2"
+BOM = b"\xef\xbb\xbf"
+
+Kind = Literal["comment", "string", "open", "close"]
+
+# A comment ends at a line feed only, and a string never crosses one: what the C++ tokenizer takes. Whatever is between
+# these tokens is left to protobuf's parser, which every text goes through as well.
+_TOKEN = re.compile(
+    rb"""
+    (?P<comment> \#[^\n]* )
+    | (?P<string> "(?:[^"\\\n]|\\[^\n])*" | '(?:[^'\\\n]|\\[^\n])*' )
+    | (?P<open> [{\[<] )
+    | (?P<close> [}\]>] )
+    """,
+    re.VERBOSE,
+)
+_WORD = re.compile(rb"[A-Za-z0-9_]+")
 
 
-@cache
-def pb2() -> ModuleType:
-    """Return tritonclient's ``model_config_pb2``, loaded from its file.
+class Token(NamedTuple):
+    """A piece of text: bytes ``start`` to ``end``; ``depth`` brackets were open before it."""
 
-    Importing it by its name would run ``tritonclient.grpc``, whose service messages have the names of KServe's own:
-    protobuf refuses two in one process. The file alone clashes with neither, and needs no grpc.
+    kind: Kind
+    start: int
+    end: int
+    depth: int
+
+
+def line_of(text: bytes, position: int) -> int:
+    """Return the line number (from 1) of a byte position."""
+    return text.count(b"\n", 0, position) + 1
+
+
+def tokens(text: bytes) -> Iterator[Token]:
+    """Yield the tokens of ``text``.
+
+    Raises:
+        TritonConfigError: Brackets close that were never opened, or stay open.
     """
-    package = importlib.util.find_spec("tritonclient")
-    folders = list(package.submodule_search_locations or ()) if package else []
-    for folder in folders:
-        file = Path(folder) / "grpc" / "model_config_pb2.py"
-        spec = importlib.util.spec_from_file_location(_MODULE, file)
-        if file.is_file() and spec and spec.loader:
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[_MODULE] = module
-            spec.loader.exec_module(module)
-            return module
-    msg = "tritonclient has no model_config_pb2: install tritonclient[grpc]"
-    raise WarmupError(msg)
+    depth = 0
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "close" and depth == 0:
+            raise TritonConfigError(f"line {line_of(text, match.start())}: {match.group().decode()} closes nothing")
+        yield Token(kind, match.start(), match.end(), depth)  # type: ignore[arg-type]
+        depth += (kind == "open") - (kind == "close")
+    if depth:
+        msg = "a bracket is never closed"
+        raise TritonConfigError(msg)
 
 
-def new_config() -> ModelConfig:
-    """Return an empty ``ModelConfig``."""
-    return pb2().ModelConfig()
+def blank_comments(text: bytes) -> bytes:
+    """Return ``text`` with spaces for its comments and its byte order mark; every other byte keeps its place."""
+
+    def blank(match: re.Match[bytes]) -> bytes:
+        return b" " * len(match.group()) if match.lastgroup == "comment" else match.group()
+
+    plain = _TOKEN.sub(blank, text) if b"#" in text else text
+    return b"   " + plain.removeprefix(BOM) if plain.startswith(BOM) else plain
+
+
+def top_level_words(text: bytes) -> list[bytes]:
+    """Return the words outside brackets, strings and comments: top-level field names, and bare values."""
+    kept, end = bytearray(), 0
+    for token in tokens(text):
+        if token.depth == 0:
+            kept += text[end : token.start] + b" "
+        end = token.end
+    return _WORD.findall(bytes(kept + text[end:]))
 
 
 @lru_cache(maxsize=8)
@@ -53,9 +94,7 @@ def parse(text: bytes) -> ModelConfig:
     Raises:
         TritonConfigError: It is no config, with the line where reading stopped.
     """
-    from google.protobuf import text_format
-
-    message = new_config()
+    message = ModelConfig()
     try:
         text_format.Parse(_readable(text), message, allow_unknown_field=True)
     except text_format.ParseError as error:

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.triton._tokens import line_of, tokens, top_level_words
-from kserve_warmup.triton.model_config import new_config, parse
+from kserve_warmup.protocols.generated.model_config_pb2 import ModelConfig
+from kserve_warmup.triton.model_config import line_of, parse, tokens, top_level_words
 
 _BEGIN = "# >>> kserve-warmup {key}.{digest}: generated from real requests, edits in here are lost >>>"
 _END = "# <<< kserve-warmup <<<"
@@ -162,7 +162,7 @@ def own_blocks(text: bytes) -> list[Any]:
 
 def _meaning(text: bytes) -> bytes:
     """Return what a config says, ``model_warmup`` aside, in a form that can be compared."""
-    config = new_config()
+    config = ModelConfig()
     config.CopyFrom(parse(text))
     config.ClearField("model_warmup")
     return bytes(config.SerializeToString(deterministic=True))

@@ -55,7 +55,7 @@ class Options:
 
     def keys(self, base: bytes, traffic: Traffic) -> Keys:
         """Return what stands for everything that a model's blocks are made from, the template's text included."""
-        return Keys(base, traffic.digest, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
+        return Keys(base, traffic, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import json_format
+
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
+from kserve_warmup.protocols.generated.model_config_pb2 import ModelConfig
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.asking import asked, document
-from kserve_warmup.triton.model_config import ModelConfig, new_config, parse
+from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.repository import model_folders
 from kserve_warmup.triton.rules import is_ensemble
 
@@ -86,9 +89,7 @@ def prove(repository: Path, url: str, models: Sequence[str]) -> list[Proof]:
 
 
 def _prove_model(url: str, name: str, config: ModelConfig) -> list[Proof]:
-    from google.protobuf import json_format
-
-    running = new_config()
+    running = ModelConfig()
     json_format.ParseDict(_get(url, name, "config"), running, ignore_unknown_fields=True)
     if list(running.model_warmup) != list(config.model_warmup):
         raise WarmupFailedError(

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.protocols.generated.model_config_pb2 import DataType, ModelConfig, ModelSequenceBatching
 from kserve_warmup.samples.datatypes import DTYPES
-from kserve_warmup.triton.model_config import ModelConfig, pb2
 
 STRING = "TYPE_STRING"
 SIZES = {f"TYPE_{name}": dtype.itemsize for name, dtype in DTYPES.items() if name != "BYTES"}
@@ -120,7 +120,7 @@ def _input(model: str, declared: Any, max_batch_size: int) -> ModelInput:
     if declared.is_shape_tensor and max_batch_size:
         msg = f"input {declared.name!r} is a shape tensor of a batching model, which Triton's warm-up cannot feed"
         raise TritonConfigError(f"model {model}: {msg}")
-    kind = pb2().DataType.Name(declared.data_type)
+    kind = DataType.Name(declared.data_type)
     if kind != STRING and kind not in SIZES:
         raise TritonConfigError(f"model {model}: input {declared.name!r} has no data_type: set it in config.pbtxt")
     return ModelInput(declared.name, kind, tuple(declared.dims), declared.optional)
@@ -141,12 +141,12 @@ def _control(model: str, declared: Any) -> Control:
         "TYPE_FP32": control.fp32_false_true,
         "TYPE_BOOL": control.bool_false_true,
     }
-    value: Any = _CONTROL_VALUES[pb2().ModelSequenceBatching.Control.Kind.Name(control.kind)]
+    value: Any = _CONTROL_VALUES[ModelSequenceBatching.Control.Kind.Name(control.kind)]
     given = next((kind for kind, pair in kinds.items() if pair), None)
     if given is not None:
         kind, value = given, kinds[given][1]
     else:
-        kind = pb2().DataType.Name(control.data_type)
+        kind = DataType.Name(control.data_type)
     if kind == STRING:
         return Control(declared.name, kind, struct.pack("<I", 1) + b"1")
     if kind not in _CONTROL_FORMATS:
@@ -196,7 +196,7 @@ def check_names(model: Model, names: set[str], where: str) -> None:
 
 
 def _check_input(model: Model, declared: ModelInput, given: Any, sizes: Mapping[str, int], where: str) -> None:
-    kind, dims = pb2().DataType.Name(given.data_type), list(given.dims)
+    kind, dims = DataType.Name(given.data_type), list(given.dims)
     if kind != declared.data_type:
         raise model.fail(f"{where}: its type is {kind}, the model takes {declared.data_type}")
     if any(d < 0 for d in dims):

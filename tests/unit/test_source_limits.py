@@ -20,9 +20,10 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
 from kserve_warmup.cli.sample import _bytes
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.generated.prediction_log_pb2 import PredictionLog
 from kserve_warmup.samples.digest import Digest, Job, records, source
 from kserve_warmup.samples.place import list_shape, without_numbers
-from kserve_warmup.samples.sources import _prediction_log, lines, storage
+from kserve_warmup.samples.sources import lines, storage
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.traffic import sample_traffic
 from kserve_warmup.samples.wire import decode
@@ -79,12 +80,12 @@ def tfrecord(data: bytes, claimed: int | None = None) -> bytes:
 
 
 def prediction(dtype: int, field: str, value: object, shape: list[int]) -> bytes:
-    log = _prediction_log._prediction_log()()
-    item = log.predict_log.request.inputs.add(key="x")
-    item.value.dtype = dtype
-    getattr(item.value, field).append(value)
+    log = PredictionLog()
+    tensor = log.predict_log.request.inputs["x"]
+    tensor.dtype = dtype
+    getattr(tensor, field).append(value)
     for size in shape:
-        item.value.tensor_shape.dim.add(size=size)
+        tensor.tensor_shape.dim.add(size=size)
     return tfrecord(log.SerializeToString())
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.counts import Cost, default_counts, total, within
-from kserve_warmup.triton.origin import Origin, comment, read_comment
+from kserve_warmup.triton.recorded import Origin, comment, read_comment
 
 NAMES = ("01 batch 1 X[4]", "02 batch 4 X[4]")
 

@@ -6,13 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from triton_models import PLAIN, generate, model, sample, save, warmups, x
 from typer.testing import CliRunner
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
+from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.wire import Tensor
+from kserve_warmup.triton import pbtxt
 from kserve_warmup.triton.files import is_whole
 from kserve_warmup.triton.model_config import parse
+from kserve_warmup.triton.plan import Options
+from kserve_warmup.triton.recorded import Origin
+from kserve_warmup.triton.traffic import Traffic
 
 ENSEMBLE = "platform: 'ensemble' ensemble_scheduling { step [ { model_name: 'a' } ] }"
 
@@ -42,6 +49,10 @@ def command(*arguments):
     return result.exit_code, result.output
 
 
+def other(rows):
+    return Tensor("X", "FP32", np.full((rows, 4), 9, np.float32))
+
+
 def tree(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -64,6 +75,50 @@ def test_check_writes_nothing_and_tells_why(repository, sets):
     generate(repository, sets)
     assert command(repository, "--samples", sets, "--check")[0] == 0
     assert command(repository, "--samples", sets, "--check", "--count", 7)[0] == 1
+
+
+def test_the_same_samples_chosen_a_day_later_change_nothing(repository, sets):
+    model(repository, "m")
+    save(sets, "m", sample(x(), weight=0.75), sample(x(2), weight=0.25))
+    generate(repository, sets)
+    made = (sample(x(), weight=0.7), sample(x(2), weight=0.2))
+    later = {"created": "2030-01-02T03:04:05Z", "source": "elsewhere", "coverage": 0.9, "selection": {"requests": 7}}
+    SampleSet("m", made, **later).save(sets / "later" / "m")
+    before = tree(repository)
+    for options in ((), ("--check",)):
+        assert command(repository, "--samples", sets / "later", *options) == (0, "m: up to date\n")
+    assert tree(repository) == before
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        (sample(x(), weight=0.25), sample(x(2), weight=0.75)),
+        (sample(x(), weight=0.75), sample(x(2), weight=0.2), sample(x(3), weight=0.05)),
+        (sample(x(), weight=0.75), sample(x(4), weight=0.25)),
+        (sample(x(), weight=0.75), sample(other(2), weight=0.25)),
+    ],
+    ids=["others are the most frequent", "one more", "another size", "other content"],
+)
+def test_other_requests_are_out_of_date(repository, sets, made):
+    model(repository, "m")
+    save(sets, "m", sample(x(), weight=0.75), sample(x(2), weight=0.25))
+    generate(repository, sets)
+    save(sets / "later", "m", *made)
+    assert command(repository, "--samples", sets / "later", "--check")[0] == 1
+
+
+def test_what_an_earlier_release_wrote_for_the_same_set_is_up_to_date(repository, sets):
+    folder = model(repository, "m")
+    save(sets, "m", sample(x()))
+    options, found = Options(), Traffic.open(sets / "m")
+    key = options.keys(PLAIN.encode(), found)._key(Origin(), found.digest)
+    generate(repository, sets)
+    text = (folder / "config.pbtxt").read_bytes()
+    span = pbtxt.own_span(text)
+    (folder / "config.pbtxt").write_bytes(text.replace(span.key.encode(), key.encode()))
+    assert span.key != key
+    assert command(repository, "--samples", sets, "--check") == (0, "m: up to date\n")
 
 
 @pytest.mark.parametrize(
@@ -141,10 +196,6 @@ def test_files_of_other_samples_are_removed(repository, sets):
     for body in (sets / "m" / "bodies").iterdir():
         body.unlink()
     (sets / "m" / "bodies").rmdir()
-    import numpy as np
-
-    from kserve_warmup.samples.wire import Tensor
-
     save(sets, "m", sample(Tensor("X", "FP32", np.full((1, 4), 9, np.float32))))
     generate(repository, sets)
     assert not old.exists()
@@ -320,10 +371,6 @@ def loads(folder):
 
 
 def test_a_kill_at_any_write_leaves_a_model_that_loads(repository, sets):
-    import numpy as np
-
-    from kserve_warmup.samples.wire import Tensor
-
     folder = model(repository, "m")
     save(sets, "m", sample(x()))
     generate(repository, sets)

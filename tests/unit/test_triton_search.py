@@ -5,8 +5,8 @@ import random
 import pytest
 
 from kserve_warmup.triton.blocks import Block
+from kserve_warmup.triton.disposable import calls, durations
 from kserve_warmup.triton.search import Search, judge, limited
-from kserve_warmup.triton.warmup_log import calls, durations
 
 
 def block(name="b", count=50):

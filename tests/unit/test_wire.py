@@ -323,31 +323,6 @@ def test_kserve_and_tritonclient_cannot_bring_their_grpc_messages_into_one_proce
     assert "duplicate symbol" in done.stderr
 
 
-SAME_MESSAGE = """
-from {module} import ModelInferRequest
-from kserve_warmup.samples._infer_proto import model_infer_request
-
-def fields(message):
-    nested = {{f.name: f.message_type and fields(f.message_type) for f in message.fields}}
-    return {{f.name: (f.number, f.type, f.is_repeated, nested[f.name]) for f in message.fields}}
-
-def within(theirs, ours):
-    return all(
-        ours[name][:3] == facts[:3] and (facts[3] is None or within(facts[3], ours[name][3]))
-        for name, facts in theirs.items()
-    )
-
-print(within(fields(ModelInferRequest.DESCRIPTOR), fields(model_infer_request().DESCRIPTOR)))
-"""
-
-
-@pytest.mark.parametrize("module", ["kserve.protocol.grpc.grpc_predict_v2_pb2", "tritonclient.grpc.service_pb2"])
-def test_every_field_of_kserves_and_tritons_grpc_message_is_in_our_own_description_of_it(module):
-    program = SAME_MESSAGE.format(module=module)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
-
-
 def test_grpc_bodies_are_read_without_importing_kserve():
     program = (
         "import sys\nfrom kserve_warmup.samples import wire\nfrom kserve_warmup.samples.datatypes import Tensor\n"
