@@ -110,10 +110,13 @@ def read_model(name: str, config: ModelConfig) -> Model:
         raise TritonConfigError(f"model {name}: {msg}")
     controls = tuple(_control(name, c) for c in sequence.control_input) if sequence is not None else ()
     inputs = {i.name: _input(name, i, config.max_batch_size) for i in config.input}
-    instances = sum(max(1, g.count) * max(1, len(g.gpus)) for g in config.instance_group if not g.passive)
-    return Model(
-        name, config.max_batch_size, inputs, controls, _batcher_sizes(config), max(1, instances), sequence is not None
-    )
+    sizes, instances = _batcher_sizes(config), instances_of(config)
+    return Model(name, config.max_batch_size, inputs, controls, sizes, instances, sequence is not None)
+
+
+def instances_of(config: ModelConfig) -> int:
+    """Return the number of instances that a configuration asks for, at least 1."""
+    return sum(max(1, g.count) * max(1, len(g.gpus)) for g in config.instance_group if not g.passive) or 1
 
 
 def _input(model: str, declared: Any, max_batch_size: int) -> ModelInput:
