@@ -20,7 +20,7 @@ from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton import files
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.counts import Cost
-from kserve_warmup.triton.disposable import Run, copies, durations, start
+from kserve_warmup.triton.disposable import calls, copies, durations, started
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import Proof, prove
@@ -112,7 +112,7 @@ class Bench:
     tell: Tell
 
     def fresh(self) -> ModelPlan:
-        """Take all blocks away and write them as they are without any count."""
+        """Write all blocks anew."""
         self.clear()
         return self.install()
 
@@ -161,39 +161,33 @@ def _calibrate(bench: Bench) -> ModelResult:
     probe = bench.request(plan, plan.blocks[0])
     bench.clear()
     bench.tell(f"{name}: cold start")
-    cold = start(bench.copy, name, lambda server: measured(server.http_url, name, probe))
-    if cold.problem is not None or cold.answer is None:
-        return ModelResult(name, problem=f"it does not load without any warm-up either: {cold.problem}")
+    with started(bench.copy, name) as (server, problem):
+        if problem is not None:
+            return ModelResult(name, problem=f"it does not load without any warm-up either: {problem}")
+        cold = measured(server.http_url, name, probe)
     search = Search(plan.blocks)
     for counts in bench.rounds(search):
         bench.install(counts)
-        run: Run[None] = start(bench.copy, name)
-        if run.problem is not None:
-            block = run.calls[-1].block if run.calls else ""
-            if not search.leave_out(block, run.problem):
+        with started(bench.copy, name) as (server, problem):
+            pass
+        made = calls(server.log, name)
+        if problem is not None:
+            block = made[-1].block if made else ""
+            if not search.leave_out(block, problem):
                 where = f"its block {block!r}, not one of ours: " if block else ""
-                return ModelResult(name, search.results(), problem=where + run.problem)
-        elif not search.learn(durations(run.calls)):
+                return ModelResult(name, search.results(), problem=where + problem)
+        elif not search.learn(durations(made)):
             break
     found = bench.found(search)
-    return found if found.problem else _proven(bench, found, probe, cold.answer)
-
-
-def _proven(bench: Bench, found: ModelResult, probe: Sample | None, cold: Latencies | str) -> ModelResult:
-    bench.tell(f"{bench.name}: proof and measurement")
+    if found.problem:
+        return found
+    bench.tell(f"{name}: proof and measurement")
     bench.install(found.counts)
-    last = start(
-        bench.copy,
-        bench.name,
-        lambda server: (
-            prove(bench.copy, server.http_url, [bench.name]),
-            measured(server.http_url, bench.name, probe),
-        ),
-    )
-    if last.problem is not None or last.answer is None:
-        return replace(found, problem=f"it loaded before, and does not any more: {last.problem}")
-    proofs, warm = last.answer
-    return replace(found, proofs=tuple(proofs)).seen(warm, cold)
+    with started(bench.copy, name) as (server, problem):
+        if problem is not None:
+            return replace(found, problem=f"it loaded before, and does not any more: {problem}")
+        proofs = tuple(prove(bench.copy, server.http_url, [name]))
+        return replace(found, proofs=proofs).seen(measured(server.http_url, name, probe), cold)
 
 
 def measured(url: str, model: str, probe: Sample | None) -> Latencies | str:
