@@ -32,7 +32,7 @@ from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton.calibrate import calibrate
-from kserve_warmup.triton.disposable import caches, durations, start
+from kserve_warmup.triton.disposable import caches, calls, durations, started
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
 from kserve_warmup.triton.server import TritonServer
@@ -148,10 +148,12 @@ def generate(repository: Path, samples: Path, name: str, **options: Any) -> None
 def recorded_oracle(repository: Path, name: str) -> float:
     """Return what each one-off cost and two calls a block took in a long warm-up, of the slowest instance."""
     by_instance: dict[str, float] = {}
-    for instances in durations(start(repository, name).calls).values():
-        for instance, calls in instances.items():
-            level = median(calls[len(calls) // 2 :])
-            dear = sum(call - level for call in calls[: len(calls) // 2] if call > 1.5 * level)
+    with started(repository, name) as (server, _):
+        pass
+    for instances in durations(calls(server.log, name)).values():
+        for instance, took in instances.items():
+            level = median(took[len(took) // 2 :])
+            dear = sum(call - level for call in took[: len(took) // 2] if call > 1.5 * level)
             by_instance[instance] = by_instance.get(instance, 0.0) + dear + 2 * level
     return max(by_instance.values())
 

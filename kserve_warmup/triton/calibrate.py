@@ -8,7 +8,7 @@ were needed. A block that fails, hangs or crashes the server is left out, and th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton import files
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.counts import Cost
-from kserve_warmup.triton.disposable import Run, copies, durations, start
+from kserve_warmup.triton.disposable import calls, copies, durations, started
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import Proof, prove
@@ -67,9 +67,15 @@ class ModelResult:
         """Return whether nothing is left out but what the budget does not reach."""
         return self.problem is None and all(b.count is not None or b.cost is not None for b in self.blocks)
 
+    def seen(self, warm: Latencies | str | None, cold: Latencies | str | None) -> ModelResult:
+        """Return the result with what was measured from outside, or with a note when some of it was not."""
+        if isinstance(cold, str) or isinstance(warm, str):
+            return replace(self, note=cold if isinstance(cold, str) else str(warm))
+        return replace(self, cold=cold, warm=warm)
+
 
 def calibrate(
-    repository: Path, samples: Path, models: Sequence[str], options: Options, tell: Tell
+    repository: Path, samples: Path, models: Sequence[str], options: Options, tell: Tell, *, find: Find | None = None
 ) -> list[ModelResult]:
     """Find how often each block of each model has to run; nothing in ``repository`` is written.
 
@@ -79,6 +85,7 @@ def calibrate(
         models: The models; all that have samples when empty.
         options: As for :func:`plan_repository`; its count is not used, and its ``max_seconds`` cuts what is found.
         tell: Hears in a line what begins.
+        find: Finds it for one model; on a disposable tritonserver when left out.
 
     Raises:
         TritonConfigError: A model cannot be warmed as asked.
@@ -89,18 +96,36 @@ def calibrate(
     results = []
     for name in names:
         with copies(repository, [name]) as copy:
-            results.append(_calibrate(Bench(copy, samples, name, plain), tell, options.max_seconds))
+            results.append((find or _calibrate)(Bench(copy, samples, name, plain, options.max_seconds, tell)))
     return results
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A copy of one model, which is given other counts again and again."""
+    """A copy of one model, which is given other counts again and again; ``max_seconds`` cuts what is found."""
 
     copy: Path
     samples: Path
     name: str
     options: Options
+    max_seconds: float | None
+    tell: Tell
+
+    def fresh(self) -> ModelPlan:
+        """Write all blocks anew."""
+        self.clear()
+        return self.install()
+
+    def rounds(self, search: Search) -> Iterator[dict[str, int]]:
+        """Yield how often each block runs in the next start, for as long as the search asks for one."""
+        while counts := search.counts():
+            self.tell(f"{self.name}: {len(counts)} blocks, up to {max(counts.values())} calls each")
+            yield counts
+
+    def found(self, search: Search) -> ModelResult:
+        """Return what the search has found, within the budget."""
+        result = ModelResult(self.name, limited(search.results(), self.max_seconds))
+        return result if result.counts else replace(result, problem="none of its blocks runs")
 
     def install(self, counts: Mapping[str, int] | None = None) -> ModelPlan:
         """Write the blocks that have a count, or all of them."""
@@ -128,51 +153,41 @@ class Bench:
         apply_all(plan_repository_removal(self.copy, [self.name]).changed)
 
 
-def _calibrate(bench: Bench, tell: Tell, max_seconds: float | None) -> ModelResult:
-    name = bench.name
-    bench.clear()
-    plan = bench.install()
+Find = Callable[[Bench], ModelResult]
+
+
+def _calibrate(bench: Bench) -> ModelResult:
+    name, plan = bench.name, bench.fresh()
     probe = bench.request(plan, plan.blocks[0])
     bench.clear()
-    tell(f"{name}: cold start")
-    cold = start(bench.copy, name, lambda server: measured(server.http_url, name, probe))
-    if cold.problem is not None or cold.answer is None:
-        return ModelResult(name, problem=f"it does not load without any warm-up either: {cold.problem}")
+    bench.tell(f"{name}: cold start")
+    with started(bench.copy, name) as (server, problem):
+        if problem is not None:
+            return ModelResult(name, problem=f"it does not load without any warm-up either: {problem}")
+        cold = measured(server.http_url, name, probe)
     search = Search(plan.blocks)
-    while counts := search.counts():
-        tell(f"{name}: {len(counts)} blocks, up to {max(counts.values())} calls each")
+    for counts in bench.rounds(search):
         bench.install(counts)
-        run: Run[None] = start(bench.copy, name)
-        if run.problem is not None:
-            block = run.calls[-1].block if run.calls else ""
-            if not search.leave_out(block, run.problem):
+        with started(bench.copy, name) as (server, problem):
+            pass
+        made = calls(server.log, name)
+        if problem is not None:
+            block = made[-1].block if made else ""
+            if not search.leave_out(block, problem):
                 where = f"its block {block!r}, not one of ours: " if block else ""
-                return ModelResult(name, search.results(), problem=where + run.problem)
-        elif not search.learn(durations(run.calls)):
+                return ModelResult(name, search.results(), problem=where + problem)
+        elif not search.learn(durations(made)):
             break
-    return _proven(bench, limited(search.results(), max_seconds), probe, cold.answer, tell)
-
-
-def _proven(
-    bench: Bench, blocks: tuple[BlockResult, ...], probe: Sample | None, cold: Latencies | str, tell: Tell
-) -> ModelResult:
-    name, found = bench.name, ModelResult(bench.name, blocks)
-    if not found.counts:
-        return replace(found, problem="none of its blocks runs")
-    tell(f"{name}: proof and measurement")
+    found = bench.found(search)
+    if found.problem:
+        return found
+    bench.tell(f"{name}: proof and measurement")
     bench.install(found.counts)
-    last = start(
-        bench.copy,
-        name,
-        lambda server: (prove(bench.copy, server.http_url, [name]), measured(server.http_url, name, probe)),
-    )
-    if last.problem is not None or last.answer is None:
-        return replace(found, problem=f"it loaded before, and does not any more: {last.problem}")
-    proofs, warm = last.answer
-    if isinstance(cold, str) or isinstance(warm, str):
-        note = next(m for m in (cold, warm) if isinstance(m, str))
-        return replace(found, proofs=tuple(proofs), note=note)
-    return replace(found, proofs=tuple(proofs), cold=cold, warm=warm)
+    with started(bench.copy, name) as (server, problem):
+        if problem is not None:
+            return replace(found, problem=f"it loaded before, and does not any more: {problem}")
+        proofs = tuple(prove(bench.copy, server.http_url, [name]))
+        return replace(found, proofs=proofs).seen(measured(server.http_url, name, probe), cold)
 
 
 def measured(url: str, model: str, probe: Sample | None) -> Latencies | str:

@@ -12,13 +12,12 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.triton.server import TritonServer
@@ -37,8 +36,6 @@ _CALL = re.compile(
     r"(?P<instance>\S+) is running warmup sample '(?P<block>.*)' for iteration (?P<number>\d+)(?P=quote)\s*"
 )
 
-Answer = TypeVar("Answer")
-
 
 def caches(folder: Path) -> dict[str, str]:
     """Return environment variables that put every compilation cache into ``folder``."""
@@ -53,15 +50,6 @@ class Call:
     block: str
     number: int
     at: datetime
-
-
-@dataclass(frozen=True)
-class Run(Generic[Answer]):
-    """What one start did: the warm-up's calls, why it failed (or None), and what was asked once it was ready."""
-
-    calls: list[Call]
-    problem: str | None
-    answer: Answer | None = None
 
 
 @contextmanager
@@ -90,19 +78,19 @@ def _copy(source: str, target: str) -> None:
     shutil.copy2(source, target)
 
 
-def start(repository: Path, model: str, ask: Callable[[TritonServer], Answer] | None = None) -> Run[Answer]:
-    """Load ``model`` in a server of its own, ask it once it is ready, and end the server.
+@contextmanager
+def started(repository: Path, model: str) -> Iterator[tuple[TritonServer, str | None]]:
+    """Load ``model`` in a server of its own, and yield that once it is ready, or else with the reason in a line.
 
     Raises:
         WarmupError: There is no tritonserver on this machine.
     """
     arguments = ["--model-control-mode=explicit", f"--load-model={model}", "--log-verbose=1"]
-    with tempfile.TemporaryDirectory(prefix="kserve-warmup-cold-") as cache:
-        server = TritonServer(repository, arguments, env=caches(Path(cache)))
-        with server:
-            problem = _wait(server, model)
-            answer = ask(server) if ask and problem is None else None
-        return Run(calls(server.log, model), problem, answer)
+    with (
+        tempfile.TemporaryDirectory(prefix="kserve-warmup-cold-") as cache,
+        TritonServer(repository, arguments, env=caches(Path(cache))) as server,
+    ):
+        yield server, _wait(server, model)
 
 
 def _wait(server: TritonServer, model: str) -> str | None:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError
@@ -34,24 +34,21 @@ def locked(repository: Path, tell: Callable[[str], object], wait: float = WAIT) 
     """
     if not repository.is_dir():
         raise TritonConfigError(f"{repository} is not a folder: name a Triton model repository")
-    try:
-        handle = _opened(repository)
-    except OSError as error:
-        raise TritonConfigError(f"cannot lock {repository}: {error.strerror}") from None
-    try:
-        _wait(handle, repository, tell, wait)
+    with ExitStack() as stack:
+        try:
+            handle = _opened(repository)
+            stack.callback(os.close, handle)
+            _wait(handle, repository, tell, wait)
+        except OSError as error:
+            raise TritonConfigError(f"cannot lock {repository}: {error.strerror}") from None
         yield
-    finally:
-        os.close(handle)
 
 
 def _opened(repository: Path) -> int:
     """Return the descriptor of what can be locked: the folder, which needs no write access, or a file in it."""
     handle = os.open(repository, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return handle
+        _taken(handle)
     except OSError:
         os.close(handle)
         return os.open(repository / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -61,18 +58,19 @@ def _opened(repository: Path) -> int:
 def _wait(handle: int, repository: Path, tell: Callable[[str], object], wait: float) -> None:
     end = time.monotonic() + wait
     told = False
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                msg = f"another generator has been writing to {repository} for {wait:g} s: run again when it is done"
-                raise TritonConfigError(msg) from None
-        except OSError as error:
-            raise TritonConfigError(f"cannot lock {repository}: {error.strerror}") from None
-        else:
-            return
+    while not _taken(handle):
+        if time.monotonic() > end:
+            msg = f"another generator has been writing to {repository} for {wait:g} s: run again when it is done"
+            raise TritonConfigError(msg)
         if not told:
             tell(f"another generator writes to {repository}: waiting for it, {wait:g} s at most")
             told = True
         time.sleep(_LOOK)
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

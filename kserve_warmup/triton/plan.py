@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
 from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.manifest import Entry
 from kserve_warmup.triton import files, pbtxt
-from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
-from kserve_warmup.triton.counted import give_counts
+from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, give_counts
 from kserve_warmup.triton.counts import Cost
 from kserve_warmup.triton.encode import BoundInput, encode_row, file_name
 from kserve_warmup.triton.model_config import parse
-from kserve_warmup.triton.recorded import Keys, Recorded, choose_counting, out_of_date
+from kserve_warmup.triton.recorded import Counting, Keys, Origin, Recorded, choose_counting, out_of_date
 from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
 from kserve_warmup.triton.rules import Model, check_warmup, read_model
 from kserve_warmup.triton.traffic import Traffic
@@ -53,6 +53,12 @@ class Options:
         if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
             raise TritonConfigError(f"--max-seconds must be a positive number such as 5, not {self.max_seconds:g}")
 
+    def counting(self, model: str) -> Counting:
+        """Return where these options say that a model's counts come from."""
+        measured = model in self.counts
+        origin = Origin(measured, None if measured else self.count, self.max_seconds)
+        return Counting(origin, self.counts.get(model), self.costs.get(model))
+
     def keys(self, base: bytes, traffic: Traffic) -> Keys:
         """Return what stands for everything that a model's blocks are made from, the template's text included."""
         return Keys(base, traffic, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
@@ -62,8 +68,8 @@ class Options:
 class ModelPlan:
     """One model's folder as it is and as it is to be.
 
-    ``before`` is None when there is no ``config.pbtxt``. ``data`` tells how each data file is made, by its name;
-    large ones are not held in memory. ``stale`` are own files that are no longer needed, as paths from ``folder``.
+    ``before`` is None when there is no ``config.pbtxt``. ``data`` makes each data file's bytes, by its name; large ones
+    are not held in memory. ``stale`` are own files that are no longer needed, as paths from ``folder``.
     ``reason`` is empty when nothing has to change.
     """
 
@@ -74,7 +80,7 @@ class ModelPlan:
     reason: str
     blocks: tuple[Block, ...] = ()
     coverage: float = 0.0
-    data: Mapping[str, DataSource] = field(default_factory=dict)
+    data: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     stale: frozenset[str] = frozenset()
     warning: str = ""
 
@@ -82,17 +88,6 @@ class ModelPlan:
     def changed(self) -> bool:
         """Return whether anything has to be written or removed."""
         return bool(self.reason)
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """Where a data file's bytes come from: fixed bytes, or an input of a recorded request."""
-
-    model: Model
-    traffic: Traffic | None = None
-    entry: Entry | None = None
-    bound: BoundInput | None = None
-    fixed: bytes = b""
 
 
 def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base: bytes | None = None) -> ModelPlan:
@@ -117,14 +112,13 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
     try:
         found = Recorded.read(text)
         keys = options.keys(found.span.outside(text) if found else text, traffic)
-        counting = choose_counting(name, options, found, keys)
+        counting = choose_counting(options.counting(name), found, keys, keep=options.keep)
         reason = out_of_date(found, counting.origin, keys, folder) if before is not None else "there is no config.pbtxt"
         if not reason and name not in options.counts:
             stale = files.stale_files(folder, text)
             return ModelPlan(name, folder, before, text, "old data files are left over" if stale else "", stale=stale)
         model = read_model(name, parse(text))
         choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
-        require_blocks(model, choices)
         made, data = _make_blocks(model, choices, traffic)
         chosen = give_counts(model, choices, made, counting)
         blocks = chosen.blocks
@@ -158,23 +152,25 @@ def plan_removal(name: str, folder: Path) -> ModelPlan:
 
 def _make_blocks(
     model: Model, choices: Sequence[Choice], traffic: Traffic
-) -> tuple[tuple[Block, ...], dict[str, DataSource]]:
+) -> tuple[tuple[Block, ...], dict[str, Callable[[], bytes]]]:
     """Encode each chosen request to learn its files' names and sizes; large ones are dropped and encoded once more."""
-    data: dict[str, DataSource] = {}
+    data: dict[str, Callable[[], bytes]] = {}
     fixed = []
     for control in model.controls:
         name = file_name(control.data)
-        data[name] = DataSource(model, fixed=control.data)
+        data[name] = partial(bytes, control.data)
         fixed.append(BlockInput(control.name, control.data_type, (1,), name, len(control.data)))
     inputs: dict[str, list[BlockInput]] = {}
     for choice in choices:
         if choice.entry.id in inputs:
             continue
         found = inputs[choice.entry.id] = []
-        for bound, raw in encode_entry(model, traffic, choice.entry, choice.inputs):
+        tensors = traffic.tensors(choice.entry)
+        for bound in choice.inputs:
+            raw = _encode(model, tensors, choice.entry, bound)
             name = file_name(raw)
-            small = len(raw) <= SMALL
-            data[name] = DataSource(model, fixed=raw) if small else DataSource(model, traffic, choice.entry, bound)
+            again = partial(_encode_anew, model, traffic, choice.entry, bound)
+            data[name] = partial(bytes, raw) if len(raw) <= SMALL else again
             found.append(BlockInput(bound.name, bound.data_type, bound.dims, name, len(raw)))
     blocks = []
     for number, choice in enumerate(choices, 1):
@@ -184,13 +180,8 @@ def _make_blocks(
     return tuple(blocks), data
 
 
-def encode_entry(
-    model: Model, traffic: Traffic, entry: Entry, inputs: Sequence[BoundInput]
-) -> Iterator[tuple[BoundInput, bytes]]:
-    """Yield each input of a recorded request with its data file's bytes, one at a time."""
-    tensors = traffic.tensors(entry)
-    for bound in inputs:
-        yield bound, _encode(model, tensors, entry, bound)
+def _encode_anew(model: Model, traffic: Traffic, entry: Entry, bound: BoundInput) -> bytes:
+    return _encode(model, traffic.tensors(entry), entry, bound)
 
 
 def _encode(model: Model, tensors: Mapping[str, Tensor], entry: Entry, bound: BoundInput) -> bytes:

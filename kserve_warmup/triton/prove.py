@@ -16,7 +16,7 @@ from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.asking import asked, document
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.repository import model_folders
-from kserve_warmup.triton.rules import is_ensemble
+from kserve_warmup.triton.rules import instances_of, is_ensemble
 
 TIMEOUT = 30.0
 
@@ -55,11 +55,6 @@ def expected(config: ModelConfig, instances: int) -> Counts:
             batches[block.batch_size] = batches.get(block.batch_size, 0) + max(1, block.count) * instances
     inferences = sum(size * calls for size, calls in batches.items())
     return Counts(inferences, sum(batches.values()), tuple(sorted(batches.items())))
-
-
-def instances_of(config: ModelConfig) -> int:
-    """Return the number of instances that a server's own, completed configuration runs."""
-    return sum(max(1, g.count) * max(1, len(g.gpus)) for g in config.instance_group if not g.passive) or 1
 
 
 def prove(repository: Path, url: str, models: Sequence[str]) -> list[Proof]:

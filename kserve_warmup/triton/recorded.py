@@ -20,15 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.counts import ROW_SECONDS, Cost, total
 from kserve_warmup.triton.encode import OWN_FILE
-
-if TYPE_CHECKING:
-    from kserve_warmup.triton.plan import Options
-    from kserve_warmup.triton.traffic import Traffic
+from kserve_warmup.triton.traffic import Traffic
 
 FORMAT = 1
 """Raised when equal samples and options would give other blocks than before."""
@@ -153,13 +150,11 @@ class Recorded:
         return Counting(origin, {block.name: max(1, block.count) for block in blocks}, costs)
 
 
-def choose_counting(model: str, options: Options, found: Recorded | None, keys: Keys) -> Counting:
-    """Return where a model's counts come from: the options, or else what is recorded, or else the default."""
-    asked = Origin(count=options.count, max_seconds=options.max_seconds)
-    if model in options.counts:
-        return Counting(replace(asked, calibrated=True), options.counts[model], options.costs.get(model))
-    if found is None or options.count is not None or not options.keep:
-        return Counting(asked)
+def choose_counting(given: Counting, found: Recorded | None, keys: Keys, *, keep: bool) -> Counting:
+    """Return where counts come from: what is given, or else, to ``keep`` that, what is recorded."""
+    asked = given.origin
+    if given.counts is not None or found is None or asked.count is not None or not keep:
+        return given
     recorded = found.origin or Origin()
     if found.edited and not keys.fits(found.span, recorded):  # the origin itself may have been
         recorded = Origin()

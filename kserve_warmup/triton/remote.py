@@ -21,12 +21,10 @@ from kserve_warmup.measure import Target, send
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.triton.asking import asked, document
-from kserve_warmup.triton.calibrate import Bench, ModelResult, Tell, measured
-from kserve_warmup.triton.disposable import copies
+from kserve_warmup.triton.calibrate import Bench, ModelResult, Tell, calibrate, measured
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.prove import prove
-from kserve_warmup.triton.repository import plan_repository
-from kserve_warmup.triton.search import Search, limited
+from kserve_warmup.triton.search import Search
 
 LOAD_SECONDS = 600.0
 UNLOAD_SECONDS = 60.0
@@ -34,7 +32,10 @@ UNLOAD_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Remote:
-    """A tritonserver with ``--model-control-mode=explicit`` that loads its models from the repository at hand."""
+    """A tritonserver with ``--model-control-mode=explicit`` that loads its models from the repository at hand.
+
+    What it refuses, or is not there to answer, is a ``WarmupFailedError``.
+    """
 
     url: str
 
@@ -43,23 +44,15 @@ class Remote:
         """Return the address with its scheme."""
         return (self.url if "://" in self.url else f"http://{self.url}").rstrip("/")
 
-    def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """Send a command of the repository API.
-
-        Raises:
-            WarmupFailedError: The server refuses it, or is not there.
-        """
-        self._ask("POST", path, body)
-
     def load(self, model: str, config: Mapping[str, Any] | None = None) -> None:
         """Load ``model`` anew, from disk or with another configuration than the one on disk."""
         self.unload(model)
         parameters = {} if config is None else {"parameters": {"config": json.dumps(config)}}
-        self.post(f"/v2/repository/models/{url_name(model)}/load", parameters)
+        self._ask("POST", f"/v2/repository/models/{url_name(model)}/load", parameters)
 
     def unload(self, model: str) -> None:
         """Unload ``model``, and wait until it is gone: a load before that would find it unchanged."""
-        self.post(f"/v2/repository/models/{url_name(model)}/unload", {})
+        self._ask("POST", f"/v2/repository/models/{url_name(model)}/unload", {})
         deadline = time.monotonic() + UNLOAD_SECONDS
         while self._state(model) not in ("UNAVAILABLE", ""):
             if time.monotonic() > deadline:
@@ -99,34 +92,28 @@ def calibrate_on(
     Raises:
         WarmupFailedError: The server is gone, or does not do as it is told.
     """
-    plain = replace(options, counts={}, keep=False, max_seconds=None)
-    names = [plan.name for plan in plan_repository(repository, samples, models, plain).models]
-    results = []
-    for name in names:
-        with copies(repository, [name]) as copy, _restored(Remote(url), name) as remote:
-            results.append(_search(remote, Bench(copy, samples, name, plain), tell, options.max_seconds))
-    return results
+
+    def find(bench: Bench) -> ModelResult:
+        with _restored(Remote(url), bench.name) as remote:
+            return _search(remote, bench)
+
+    return calibrate(repository, samples, models, options, tell, find=find)
 
 
 def prove_on(url: str, repository: Path, result: ModelResult) -> ModelResult:
     """Load what was written, prove by the statistics that it ran, and measure it from outside."""
     Remote(url).load(result.model)
-    proofs = tuple(prove(repository, url, [result.model]))
-    warm = measured(Remote(url).http, result.model, result.probe)
-    if isinstance(warm, str):
-        return replace(result, proofs=proofs, note=warm)
-    return replace(result, proofs=proofs, warm=warm)
+    proven = replace(result, proofs=tuple(prove(repository, url, [result.model])))
+    return proven.seen(measured(Remote(url).http, result.model, result.probe), result.cold)
 
 
-def _search(remote: Remote, bench: Bench, tell: Tell, max_seconds: float | None) -> ModelResult:
-    name = bench.name
-    bench.clear()
-    plan = bench.install()
+def _search(remote: Remote, bench: Bench) -> ModelResult:
+    name, plan = bench.name, bench.fresh()
     made = {block.name: bench.request(plan, block) for block in plan.blocks}
     requests = {block: sample for block, sample in made.items() if sample is not None}
     if len(requests) < len(made):
         return ModelResult(name, problem="requests cannot stand for its sequences: calibrate it without --server")
-    tell(f"{name}: cold start on {remote.url}")
+    bench.tell(f"{name}: cold start on {remote.url}")
     remote.load(name)
     config = remote.cold_config(name)
     remote.load(name, config)
@@ -135,8 +122,7 @@ def _search(remote: Remote, bench: Bench, tell: Tell, max_seconds: float | None)
     if isinstance(cold, str):
         _require_alive(remote, name, plan.blocks[0].name, cold)
     search = Search(plan.blocks)
-    while counts := search.counts():
-        tell(f"{name}: {len(counts)} blocks, up to {max(counts.values())} calls each")
+    for counts in bench.rounds(search):
         remote.load(name, config)
         series = {}
         for block, count in counts.items():
@@ -148,10 +134,8 @@ def _search(remote: Remote, bench: Bench, tell: Tell, max_seconds: float | None)
                 series[block] = {"": seconds}
         if not search.learn(series):
             break
-    found = ModelResult(name, limited(search.results(), max_seconds), probe=probe)
-    if not found.counts:
-        return replace(found, problem="none of its blocks runs")
-    return replace(found, note=cold) if isinstance(cold, str) else replace(found, cold=cold)
+    found = replace(bench.found(search), probe=probe)
+    return found if found.problem else found.seen(None, cold)
 
 
 def _times(remote: Remote, model: str, sample: Sample, count: int) -> list[float] | str:

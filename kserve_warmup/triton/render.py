@@ -1,9 +1,20 @@
-"""Blocks and minimal configurations as protobuf text, through Jinja2 templates that a user may replace."""
+"""Blocks and minimal configurations as protobuf text, through Jinja2 templates that a user may replace.
+
+A sandbox keeps a template from reaching what it must not, and not from counting to 10**12 or asking for a string of
+terabytes, while it is compiled already. Only the kernel ends that for certain: where a template's author is not known
+to be well-meaning, it is rendered in a process of bounded time, memory and answer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import multiprocessing
+import os
+import resource
+import time
+from collections.abc import Callable, Sequence
 from functools import cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +24,6 @@ from google.protobuf import text_encoding
 
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import Block
-from kserve_warmup.triton.confined import confined
 from kserve_warmup.triton.files import read_regular
 
 WARMUP_TEMPLATE = "model_warmup.pbtxt.j2"
@@ -21,6 +31,15 @@ CONFIG_TEMPLATE = "config.pbtxt.j2"
 
 LARGEST = 1 << 20
 """Bytes that a template may have."""
+
+SECONDS = 10.0
+MEMORY = 512 << 20
+"""Bytes above what the process has at its beginning."""
+ANSWER = 4 << 20
+
+_GOOD, _BAD = b"+", b"-"
+_REASON = 300
+"""Characters of a reason that are told."""
 
 
 class Bare(str):
@@ -135,3 +154,71 @@ class Templates:
         if not text.isascii():
             raise TritonConfigError(f"template {name} writes text beyond ASCII: use escapes in strings")
         return text
+
+
+def confined(work: Callable[[], str]) -> str:
+    """Return what ``work`` returns, done in a process of its own, which is no more when this returns.
+
+    Raises:
+        TritonConfigError: it failed, in one line; or it takes too long, too much memory, or writes too much.
+    """
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    child = fork.Process(target=_answer, args=(work, theirs))
+    child.start()  # cheap, once a model; the child only computes
+    theirs.close()
+    try:
+        if not ours.poll(SECONDS):
+            raise TritonConfigError(f"it takes longer than {SECONDS:g} s")
+        answer = ours.recv_bytes(ANSWER)
+    except EOFError:
+        answer = _BAD
+    finally:
+        ours.close()
+        child.kill()
+        child.join()
+        child.close()
+    if answer[:1] == _GOOD:
+        return answer[1:].decode()
+    raise TritonConfigError(answer[1:].decode() or f"it takes more than {MEMORY >> 20} MiB of memory, or crashes")
+
+
+def _answer(work: Callable[[], str], pipe: Connection) -> None:
+    """Do the work, send the answer and end this process, without a word of what the parent would say at its end."""
+    answer = _BAD
+    try:
+        _limit()
+        answer = _GOOD + work().encode("utf-8", "replace")
+    except MemoryError:
+        pass
+    except Exception as error:  # noqa: BLE001  (whatever a template can raise)
+        answer = _BAD + " ".join(_reason(error).split())[:_REASON].encode("utf-8", "replace")
+    finally:
+        if len(answer) > ANSWER:
+            answer = _BAD + f"it writes more than {ANSWER >> 20} MiB".encode()
+        pipe.send_bytes(answer)
+        os._exit(0)
+
+
+def _reason(error: Exception) -> str:
+    told = isinstance(error, TritonConfigError | jinja2.TemplateError)
+    return str(error) if told else f"{type(error).__name__}: {error}"
+
+
+def _limit() -> None:
+    """Set what the kernel enforces, also when the parent is no more."""
+    seconds = int(SECONDS + time.process_time()) + 1
+    for what, most in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, _taken() + MEMORY)):
+        _, hard = resource.getrlimit(what)
+        with contextlib.suppress(ValueError, OSError):
+            limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+            resource.setrlimit(what, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _taken() -> int:
+    """Return the bytes of address space that this process has; threads and libraries reserve more than they use."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux: time and answer are bounded all the same
+        return 1 << 40

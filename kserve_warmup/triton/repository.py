@@ -15,7 +15,7 @@ from kserve_warmup.triton import files
 from kserve_warmup.triton.create import minimal_config
 from kserve_warmup.triton.encode import file_name
 from kserve_warmup.triton.model_config import parse
-from kserve_warmup.triton.plan import DataSource, ModelPlan, Options, encode_entry, plan_model, plan_removal
+from kserve_warmup.triton.plan import ModelPlan, Options, plan_model, plan_removal
 from kserve_warmup.triton.rules import is_ensemble
 from kserve_warmup.triton.traffic import Traffic
 
@@ -165,21 +165,10 @@ def apply(plan: ModelPlan) -> None:
 
 
 def _write_data(plan: ModelPlan, access: Access) -> None:
-    wanted = {name: source for name, source in plan.data.items() if not files.is_whole(plan.folder, name)}
-    by_entry: dict[str, list[tuple[str, DataSource]]] = {}
-    for name, source in wanted.items():
-        by_entry.setdefault(source.entry.id if source.entry else "", []).append((name, source))
-    for group in by_entry.values():
-        for name, data in _bytes(group):
-            if file_name(data) != name:
-                raise WarmupError(f"model {plan.name}: a sample changed while the generator ran; run it again")
-            write_own(plan.folder / files.WARMUP / name, data, access)
-
-
-def _bytes(group: list[tuple[str, DataSource]]) -> list[tuple[str, bytes]]:
-    first = group[0][1]
-    if first.traffic is None or first.entry is None:
-        return [(name, source.fixed) for name, source in group]
-    names = {source.bound: name for name, source in group if source.bound}
-    encoded = encode_entry(first.model, first.traffic, first.entry, list(names))
-    return [(names[bound], raw) for bound, raw in encoded]
+    for name, make in plan.data.items():
+        if files.is_whole(plan.folder, name):
+            continue
+        data = make()
+        if file_name(data) != name:
+            raise WarmupError(f"model {plan.name}: a sample changed while the generator ran; run it again")
+        write_own(plan.folder / files.WARMUP / name, data, access)

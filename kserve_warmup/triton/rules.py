@@ -12,28 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.protocols.generated.model_config_pb2 import DataType, ModelConfig, ModelSequenceBatching
+from kserve_warmup.protocols.generated.model_config_pb2 import DataType, ModelConfig
 from kserve_warmup.samples.datatypes import DTYPES
 
 STRING = "TYPE_STRING"
 SIZES = {f"TYPE_{name}": dtype.itemsize for name, dtype in DTYPES.items() if name != "BYTES"}
 """Bytes of one element by Triton type; ``TYPE_STRING`` is not in it: 4 bytes and the text each."""
 
-_CONTROL_VALUES = {  # start, ready and end at once: a sequence of one request, which leaves no state behind
-    "CONTROL_SEQUENCE_START": 1,
-    "CONTROL_SEQUENCE_READY": 1,
-    "CONTROL_SEQUENCE_END": 1,
-    "CONTROL_SEQUENCE_CORRID": 1,
-}
-_CONTROL_FORMATS = {
-    "TYPE_INT32": "<i",
-    "TYPE_FP32": "<f",
-    "TYPE_BOOL": "<?",
-    "TYPE_INT64": "<q",
-    "TYPE_UINT64": "<Q",
-    "TYPE_UINT32": "<I",
-}
+_CONTROL_TYPES = ("TYPE_INT32", "TYPE_FP32", "TYPE_BOOL", "TYPE_INT64", "TYPE_UINT64", "TYPE_UINT32")
 
 
 def data_type(datatype: str) -> str:
@@ -110,10 +99,13 @@ def read_model(name: str, config: ModelConfig) -> Model:
         raise TritonConfigError(f"model {name}: {msg}")
     controls = tuple(_control(name, c) for c in sequence.control_input) if sequence is not None else ()
     inputs = {i.name: _input(name, i, config.max_batch_size) for i in config.input}
-    instances = sum(max(1, g.count) * max(1, len(g.gpus)) for g in config.instance_group if not g.passive)
-    return Model(
-        name, config.max_batch_size, inputs, controls, _batcher_sizes(config), max(1, instances), sequence is not None
-    )
+    sizes, instances = _batcher_sizes(config), instances_of(config)
+    return Model(name, config.max_batch_size, inputs, controls, sizes, instances, sequence is not None)
+
+
+def instances_of(config: ModelConfig) -> int:
+    """Return the number of instances that a configuration asks for, at least 1."""
+    return sum(max(1, g.count) * max(1, len(g.gpus)) for g in config.instance_group if not g.passive) or 1
 
 
 def _input(model: str, declared: Any, max_batch_size: int) -> ModelInput:
@@ -141,17 +133,17 @@ def _control(model: str, declared: Any) -> Control:
         "TYPE_FP32": control.fp32_false_true,
         "TYPE_BOOL": control.bool_false_true,
     }
-    value: Any = _CONTROL_VALUES[ModelSequenceBatching.Control.Kind.Name(control.kind)]
-    given = next((kind for kind, pair in kinds.items() if pair), None)
+    value: Any = 1  # start, ready and end at once: a sequence of one request, which leaves no state behind
+    given = next((kind for kind, pair in kinds.items() if pair[1:]), None)
     if given is not None:
         kind, value = given, kinds[given][1]
     else:
         kind = DataType.Name(control.data_type)
     if kind == STRING:
         return Control(declared.name, kind, struct.pack("<I", 1) + b"1")
-    if kind not in _CONTROL_FORMATS:
+    if kind not in _CONTROL_TYPES:
         raise TritonConfigError(f"model {model}: control input {declared.name!r} has neither values nor a data_type")
-    return Control(declared.name, kind, struct.pack(_CONTROL_FORMATS[kind], value))
+    return Control(declared.name, kind, np.array([value], DTYPES[kind.removeprefix("TYPE_")]).tobytes())
 
 
 def check_warmup(model: Model, warmup: Any, sizes: Mapping[str, int]) -> None:

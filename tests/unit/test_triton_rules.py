@@ -111,10 +111,10 @@ def test_a_configuration_that_cannot_be_read(refused):
     assert "not a model configuration: 1:" in refused("max_batch_size: ${size}\n", sample(x()))
 
 
-def test_a_control_without_values(refused):
-    config = (
-        PLAIN + "sequence_batching { control_input [ { name: 'S' control [ { kind: CONTROL_SEQUENCE_START } ] } ] }"
-    )
+@pytest.mark.parametrize("values", ["", "int32_false_true: [ 1 ]"])
+def test_a_control_without_values(refused, values):
+    control = f"{{ kind: CONTROL_SEQUENCE_START {values} }}"
+    config = PLAIN + f"sequence_batching {{ control_input [ {{ name: 'S' control [ {control} ] }} ] }}"
     assert "control input 'S' has neither values nor a data_type" in refused(config, sample(x()))
 
 

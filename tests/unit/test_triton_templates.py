@@ -11,7 +11,7 @@ import pytest
 from triton_models import generate, model, sample, save, x
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.triton import confined
+from kserve_warmup.triton import render
 from kserve_warmup.triton.render import LARGEST, WARMUP_TEMPLATE, Templates, default_templates
 
 
@@ -60,7 +60,7 @@ def test_a_template_that_asks_for_gigabytes_is_one_line(templates, text):
     ],
 )
 def test_a_template_that_does_not_end_is_ended(templates, text, monkeypatch):
-    monkeypatch.setattr(confined, "SECONDS", 0.5)
+    monkeypatch.setattr(render, "SECONDS", 0.5)
     assert WARMUP_TEMPLATE in refused(templates, text)
 
 
