@@ -10,6 +10,11 @@ TORCH_INDEX ?=
 # Where demo, tests and benchmarks find tritonserver: nothing is run for lying in the current folder.
 export KSERVE_WARMUP_TRITON_ENV ?= $(CURDIR)/$(TRITON_VENV)
 
+# Most tests only wait for a server, so several run beside each other; those marked "alone" run at the end, one by one.
+TOGETHER := -n 3 --dist loadgroup --no-loadscope-reorder
+# Hundreds of processes start in the tests: what one has compiled the next one need not.
+export PYTHONDONTWRITEBYTECODE :=
+
 # What this machine lacks is left out of "make test", and said loudly; in CI (CI set) everything runs, or fails.
 LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
   docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))
@@ -28,14 +33,14 @@ test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## A
 	@$(if $(filter chromium,$(LEFT_OUT)),echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver).")
 	@$(if $(filter docker,$(LEFT_OUT)),echo "No Docker daemon answers: the tests of both servers in containers are LEFT OUT (apt-get install docker.io, and start dockerd).")
 	@$(if $(filter haproxy,$(LEFT_OUT)),echo "No haproxy on PATH: the rolling updates are LEFT OUT (apt-get install haproxy).")
-	$(BIN)/pytest $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
+	$(BIN)/pytest $(TOGETHER) $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
 	  $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
 	  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)
 	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
 	@echo "The tests of torch's models need torch, a large download, and are LEFT OUT: make test-torch runs them."
 
 test-unit: env  ## The tests that start no server.
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest $(TOGETHER) tests/unit
 
 test-torch: torch-env  ## The tests of torch's models; downloads torch's CPU build (190 MB) when it is not there.
 	$(BIN)/pytest -m torch tests/integration

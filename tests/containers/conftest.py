@@ -1,4 +1,4 @@
-"""Containers that end with their test, and figures that are printed when all is done."""
+"""Containers that end with their test."""
 
 import contextlib
 import json
@@ -10,21 +10,6 @@ from types import SimpleNamespace
 import docker
 import pytest
 from docker_servers import KSERVE, LABEL, MODEL, PROBE, ROOT, SAMPLES, TRITON, Container, connect
-
-FIGURES = []
-
-
-def pytest_terminal_summary(terminalreporter):
-    if FIGURES:
-        terminalreporter.section("containers, measured from outside")
-        for line in FIGURES:
-            terminalreporter.write_line(line)
-
-
-@pytest.fixture(scope="session")
-def figures():
-    """Lines to print at the end: figures are looked at, not asserted."""
-    return FIGURES
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ def test_kserve_is_never_ready_before_its_report_says_that_all_paths_are_warm(ks
     warm = measured(server, protocol)
     assert server.infer()["calls"][0] > report()["calls"]
     cold = kserve(enabled=False).wait_ready()
-    figures.append(figure(f"KServe {protocol}", warm, measured(cold, protocol)))
+    figures(figure(f"KServe {protocol}", warm, measured(cold, protocol)))
     assert cold.infer()["calls"] == [REQUESTS]
 
 
@@ -54,7 +54,7 @@ def test_triton_is_never_ready_before_its_statistics_show_every_block(triton, re
     cold = triton(mounts=[(repositories.cold, "/models", "ro")]).wait_ready()
     with pytest.raises(WarmupFailedError, match="another model_warmup"):
         prove(repositories.warm, cold.http.url, [MODEL])
-    figures.append(figure(f"Triton {protocol}", warm, measured(cold, protocol)))
+    figures(figure(f"Triton {protocol}", warm, measured(cold, protocol)))
 
 
 def test_readiness_is_lost_with_a_stop_and_comes_back_with_the_warm_up(kserve, report):
@@ -116,5 +116,6 @@ def test_hundreds_of_warm_up_requests_leave_some_lines_in_the_log(kserve, report
 
 def test_image_sizes(client, figures):
     sizes = {name: client.images.get(name).attrs["Size"] / MEGABYTE for name in (BASE, KSERVE, TRITON)}
-    figures.extend(f"image {name}: {size:.0f} MB" for name, size in sizes.items())
+    for name, size in sizes.items():
+        figures(f"image {name}: {size:.0f} MB")
     assert sizes[BASE] < 600

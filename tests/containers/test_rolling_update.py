@@ -32,7 +32,8 @@ def test_no_user_of_a_rolling_update_meets_a_cold_replica_unless_it_has_no_warm_
 
     kinds = {"warm": lambda port, core: start(port, core, True), "cold": lambda port, core: start(port, core, False)}
     done, traffic = updates(kinds, UPDATES)
-    figures.extend(lines(done))
+    for line in lines(done):
+        figures(line)
     assert [(update.kind, update.failed) for update in done] == [("warm", 0), ("cold", 0)] * UPDATES
     first_in_its_process = [answer for answer in traffic.answers if calls_before(answer) == 0]
     assert len(first_in_its_process) == UPDATES  # of those without warm-up; no other left it to a user

@@ -36,4 +36,4 @@ def test_no_request_meets_a_cold_worker_even_when_one_was_killed_under_load(kser
     assert min(answer["calls"][0] for answer in load.answers) >= BATCH_ONE_CALLS
     # those that the dead worker was answering, one for each client at most
     assert len(load.errors) <= len(load.clients), load.errors
-    figures.append(f"workers={workers}: {len(load.answers)} answers, {len(load.errors)} lost with a killed worker")
+    figures(f"workers={workers}: {len(load.answers)} answers, {len(load.errors)} lost with a killed worker")

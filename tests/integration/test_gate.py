@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from gate_process import GateProcess
 from guarded import HOST, TOKEN, guarded
-from kserve_server import free_ports
+from kserve_server import ended_at_once, free_ports
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
@@ -190,23 +190,23 @@ def test_a_server_of_grpc_alone_is_warmed_and_watched(start, ports, tmp_path):
         assert gate.wait_phase("ready")["warmups"] == 2
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("phase", ["waiting", "warming", "ready"])
 def test_sigterm_ends_it_at_once_whatever_it_is_at(start, ports, url, v1_set, phase):
     with GateProcess(url, v1_set) as gate:
         if phase != "waiting":
             start("SlowAsyncPredict" if phase == "warming" else "Plain", ports=ports, enabled="false")
         gate.wait_phase(phase)
-        gate.process.terminate()
-        assert gate.process.wait(5) == 0
+        assert ended_at_once(gate.process) == 0
 
 
-def test_a_container_s_first_process_ends_on_sigterm_too(url, v1_set):
+@pytest.mark.alone
+def test_a_container_s_first_process_ends_on_sigterm_too_and_at_once(url, v1_set):
     unshare = ["unshare", "--pid", "--fork", "--kill-child"]
     with GateProcess(url, v1_set, prefix=unshare) as gate:
         gate.wait_phase("waiting")
         pid = int(subprocess.check_output(["pgrep", "-P", str(gate.process.pid)]))
-        subprocess.run(["kill", str(pid)], check=True)
-        assert gate.process.wait(10) == 0
+        assert ended_at_once(gate.process, pid) == 0
 
 
 def test_it_stays_under_60_megabytes_with_every_protocol(gate, start, ports):

@@ -38,6 +38,7 @@ async def start_and_stop(options):
     await port.wait_closed()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("protocol", "cycles"), [("v2", 1000), ("grpc", 200)])
 def test_a_thousand_starts_and_stops_leave_nothing(start, tmp_path, protocol, cycles):
     server = start("Plain", enabled="false")

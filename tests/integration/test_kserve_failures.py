@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from kserve_server import ended_at_once
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
@@ -111,25 +112,26 @@ def test_the_budget_ends_a_warm_up_and_the_report_says_not_converged(start, tmp_
     assert "NOT steady" in server.log
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(("target", "moment"), [("SlowLoad", "loading"), ("SlowPredict", "predicting")])
 def test_sigterm_ends_a_load_or_a_warm_up_at_once(target, moment, workers, start, v1_set):
     server = start(target, samples=v1_set, workers=workers, LOAD_SECONDS=3600)
     server.wait_for_log(moment)
-    server.process.terminate()
-    assert server.process.wait(10) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    assert ended_at_once(server.process) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("target", ["SlowPredict", "SlowAsyncPredict"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_sigterm_ends_a_warm_up_in_the_serving_processes_at_once(target, workers, start, v1_set):
     server = start(target, samples=v1_set, workers=workers, max_calls=40)
     server.wait_for_log("Waiting for application startup")
     time.sleep(1)  # into the warm-up of the serving process
-    server.process.terminate()
-    assert server.process.wait(10) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+    assert ended_at_once(server.process) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("target", "moment"), [("SlowLoad", "loading"), ("SlowPredict", "predicting")])
 def test_sigterm_ends_it_as_pid_1_too(target, moment, start, v1_set):
     own_pids = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
@@ -138,8 +140,7 @@ def test_sigterm_ends_it_as_pid_1_too(target, moment, start, v1_set):
     server = start(target, samples=v1_set, LOAD_SECONDS=3600, prefix=own_pids)
     server.wait_for_log(moment)
     first = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()[0]
-    os.kill(int(first), signal.SIGTERM)
-    assert server.process.wait(10) == 128 + signal.SIGTERM
+    assert ended_at_once(server.process, int(first)) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(

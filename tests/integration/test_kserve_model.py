@@ -205,7 +205,7 @@ def test_each_model_takes_its_own_sample_set_from_a_folder_of_sets(start, tmp_pa
     assert 'kserve_warmup_converged{batch="3",model_name="loadmodel"' in metrics
 
 
-def test_request_histograms_count_real_requests_only_and_the_warm_up_has_series_of_its_own(start, sample_set):
+def test_request_histograms_count_real_requests_only(start, sample_set):
     server = start("OwnLoad", samples=sample_set)
     server.wait_ready()
     before = _series(server)
@@ -214,10 +214,6 @@ def test_request_histograms_count_real_requests_only_and_the_warm_up_has_series_
     for stage in ("preprocess", "predict", "postprocess"):
         assert before.get(f'request_{stage}_seconds_count{{model_name="model"}}', 0) == 0
         assert after[f'request_{stage}_seconds_count{{model_name="model"}}'] == 1
-    for name in ("seconds", "calls_total", "converged", "first_latency_seconds", "steady_latency_seconds"):
-        assert sum(key.startswith(f"kserve_warmup_{name}{{") for key in after) == 8, name
-    shares = [after[f'kserve_warmup_{name}_ratio{{model_name="model"}}'] for name in ("coverage", "unsteady")]
-    assert sum(shares) == pytest.approx(1)
 
 
 def _series(server):

@@ -44,6 +44,7 @@ def send(url, sample):
     return asyncio.run(RestTransport(url, "model", timeout=30).send(sample))
 
 
+@pytest.mark.alone
 def test_a_stream_counts_until_its_first_event_and_is_read_to_its_end(url):
     begin = time.perf_counter()
 
@@ -53,6 +54,7 @@ def test_a_stream_counts_until_its_first_event_and_is_read_to_its_end(url):
     assert latency_ms(chat("long"), Target(url, "model"), pace=0) < 1000 * REST_SECONDS
 
 
+@pytest.mark.alone
 def test_a_whole_answer_counts_until_its_end(url):
     assert send(url, chat("long", stream=False)) > REST_SECONDS
     assert latency_ms(chat("long", stream=False), Target(url, "model"), pace=0) > 1000 * REST_SECONDS

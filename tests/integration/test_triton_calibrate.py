@@ -13,6 +13,8 @@ from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.remote import Remote
 from kserve_warmup.triton.server import TritonServer
 
+pytestmark = pytest.mark.alone  # how slow a call is decides what is found
+
 # Each shape is slow for its first seven calls. One shape takes the whole server down, another is refused.
 COMPILES = """
 import os, signal, time

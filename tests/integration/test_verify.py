@@ -41,6 +41,7 @@ def unseen(tmp_path):
     return save(tmp_path / "unseen", samples("v1", rows=(2, 3)))
 
 
+@pytest.mark.alone
 def test_a_warm_server_passes(seen):
     done = verify("--samples", seen, *QUICK, "--", *SERVER, "CompilesPerBatch", *PORTS, KSERVE_WARMUP_SAMPLES=str(seen))
 
@@ -69,6 +70,7 @@ def test_a_cold_server_fails_and_each_of_its_strata_is_named(seen, tmp_path):
     assert ET.fromstring(xml.read_bytes()).get("failures") == "3"
 
 
+@pytest.mark.alone
 def test_a_shape_that_was_not_warmed_is_named(seen, unseen, tmp_path):
     page = tmp_path / "report.html"
     command = [*SERVER, "CompilesPerBatch", *PORTS]
@@ -115,6 +117,7 @@ def test_triton_is_verified_over_http_and_grpc(tmp_path):
     assert len(json.loads(done.stdout)["rows"]) == 3
 
 
+@pytest.mark.alone
 def test_a_gate_s_ready_is_waited_for_when_it_is_named(start, seen):
     http, grpc = free_ports(2)
     with GateProcess(f"http://127.0.0.1:{http}", seen) as gate:
@@ -127,6 +130,7 @@ def test_a_gate_s_ready_is_waited_for_when_it_is_named(start, seen):
     assert json.loads(done.stdout)["verdict"] == "pass", done.stdout
 
 
+@pytest.mark.alone
 def test_a_pod_of_server_and_gate_is_verified_as_one_command(seen):
     gate = f"{sys.executable} -m kserve_warmup gate http://127.0.0.1:$0 --samples {seen} --port $1"
     script = f"{' '.join(SERVER)} CompilesPerBatch --http_port=$0 --grpc_port=$2 & exec {gate}"

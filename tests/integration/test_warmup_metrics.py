@@ -17,11 +17,22 @@ def series(text):
     return found
 
 
+OF_A_STRATUM = {
+    "calls_total": lambda stratum: stratum.calls,
+    "seconds": lambda stratum: stratum.seconds,
+    "converged": lambda stratum: stratum.converged,
+    "first_latency_seconds": lambda stratum: stratum.first_ms / 1000,
+    "steady_latency_seconds": lambda stratum: stratum.steady_ms / 1000,
+}
+
+
 def by_stratum(found, name):
     return {(x["protocol"], x["signature"], int(x["batch"])): value for x, value in found[name]}
 
 
-def test_every_warm_up_call_over_every_path_is_counted_once(start, sample_set, tmp_path):
+def test_every_series_of_a_warm_up_has_the_values_of_its_report_and_every_call_is_counted_once(
+    start, sample_set, tmp_path
+):
     server = start("OwnLoad", samples=sample_set, report=tmp_path / "report.json")
     server.wait_ready()
 
@@ -29,9 +40,11 @@ def test_every_warm_up_call_over_every_path_is_counted_once(start, sample_set, t
     found = series(server.get("/metrics")[1].decode())
 
     assert report.transport == "in_process, rest, grpc"
-    calls = by_stratum(found, "kserve_warmup_calls_total")
-    assert calls == {(s.protocol, s.signature, s.batch): s.calls for s in report.strata}
-    assert sum(calls.values()) == report.calls == server.predict()[0]
+    assert len(report.strata) == 8
+    for name, told in OF_A_STRATUM.items():
+        expected = {(s.protocol, s.signature, s.batch): pytest.approx(told(s)) for s in report.strata}
+        assert by_stratum(found, f"kserve_warmup_{name}") == expected, name
+    assert report.calls == server.predict()[0]
     for name, value in (("coverage", report.coverage), ("unsteady", report.unsteady), ("refused", 0)):
         assert found[f"kserve_warmup_{name}_ratio"] == [({"model_name": "model"}, pytest.approx(value))]
 
