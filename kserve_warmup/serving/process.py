@@ -31,10 +31,10 @@ class Process:
         return self.loop is not None and self.loop.is_running()
 
     def begin(self, app: Any = None) -> None:
-        """Note the running loop as the one that serves."""
+        """Note the running loop as the one that serves; what an earlier server of this process had is forgotten."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
-            self.loop, self.turn = loop, asyncio.Lock()
+            self.loop, self.app, self.turn = loop, None, asyncio.Lock()
         self.app = app or self.app
 
     def spawn(self, work: Any) -> asyncio.Task[None]:

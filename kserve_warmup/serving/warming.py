@@ -64,6 +64,9 @@ async def become_warm(model: WarmupModel) -> None:
     except BaseException:
         lifecycle.move(lifecycle.state.fails())
         raise
+    finally:
+        if lifecycle.warmup:
+            lifecycle.warmup.attempt.over = True
     warmup.finish()
     lifecycle.move(lifecycle.state.warmed())
 

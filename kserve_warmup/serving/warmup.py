@@ -63,6 +63,7 @@ class Warmup:
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
         self.report = WarmupReport(model.name, "none", 0.0, ())
+        self.attempt = Attempt()
         self.waits = self._interrupted = False
         self._waited_since = time.monotonic()
 
@@ -74,7 +75,7 @@ class Warmup:
         samples = [s for s in self.samples if s.protocol != "openai" and (s.protocol == "grpc" or not only_grpc)]
         if samples:
             try:
-                with warming():
+                with warming(self.attempt):
                     report = step(self._over(InProcessTransport(self.model, self.headers), samples))
             except DependencyAwayError as error:
                 logger.warning("%s: %s in load(); the server tries again", self.model.name, error)
@@ -92,20 +93,20 @@ class Warmup:
         """
         samples = [s for s in self._sendable if s.protocol != "grpc"]
         if samples:
-            with warming() as noted:
+            with warming(self.attempt):
                 async with rest_loopback(app) as url:
                     rest = RestTransport(url, name, self.settings.patience, self.headers)
-                    await self._over_wire(_Blaming(rest, noted), samples)
+                    await self._over_wire(_Blaming(rest, self.attempt), samples)
 
     async def over_grpc(self) -> None:
         """Warm KServe's gRPC stack in this process, on the running loop; raises as :meth:`over_rest` does."""
         samples = [s for s in self._sendable if s.protocol == "grpc"]
         if samples:
-            with warming() as noted:
-                async with grpc_loopback(self.model, noted) as address:
+            with warming(self.attempt):
+                async with grpc_loopback(self.model, self.attempt) as address:
                     grpc = GrpcTransport(address, self.model.name, self.settings.patience, self.headers)
                     try:
-                        await self._over_wire(_Blaming(grpc, noted), samples)
+                        await self._over_wire(_Blaming(grpc, self.attempt), samples)
                     finally:
                         await grpc.close()
 
@@ -120,10 +121,11 @@ class Warmup:
         found = [s for s in self.samples if s.protocol == "grpc" or over_rest]
         if not found:
             return True
-        with warming() as noted, requests_quiet(logging.CRITICAL), request_histograms_untouched(self.model.name):
+        quiet = requests_quiet(self.attempt, logging.CRITICAL)
+        with warming(self.attempt), quiet, request_histograms_untouched(self.model.name):
             try:
                 if found[0].protocol == "grpc":
-                    async with grpc_loopback(self.model, noted) as address:
+                    async with grpc_loopback(self.model, self.attempt) as address:
                         grpc = GrpcTransport(address, self.model.name, PROBE_SECONDS, self.headers)
                         await grpc.send(found[0])
                         await grpc.close()
@@ -149,7 +151,7 @@ class Warmup:
             request_histograms_untouched(self.model.name),
             errors_noted(type(self.model)),
             # a failure that is known by now, and tried again and again, needs no traceback each time
-            requests_quiet(logging.CRITICAL if self.waits else logging.INFO),
+            requests_quiet(self.attempt, logging.CRITICAL if self.waits else logging.INFO),
             interruptible(noting.__code__, f"no answer within {self.settings.patience:.3g} s") as interrupt,
             watched(patience, lambda: self._hangs(transport, interrupt)) as alive,
         ):

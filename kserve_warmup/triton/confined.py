@@ -72,7 +72,6 @@ def _received(pipe: int) -> bytes:
 
 def _answer(work: Callable[[], str], pipe: int) -> None:
     """Do the work, write the answer and end this process, without a word of what the parent would say at its end."""
-    code = 1
     try:
         _limit()
         try:
@@ -84,9 +83,8 @@ def _answer(work: Callable[[], str], pipe: int) -> None:
         rest = memoryview(answer)
         while rest:
             rest = rest[os.write(pipe, rest[:_CHUNK]) :]
-        code = 0
     finally:
-        os._exit(code)
+        os.kill(os.getpid(), signal.SIGKILL)  # never what a host has set for its own end: this is a copy of it
 
 
 def _reason(error: Exception) -> str:

@@ -67,7 +67,7 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
         with opened(part.file) as stream:
             head = stream.readline(_LONGEST_HEAD).removeprefix(_BOM.encode())
             delimiter = _delimiter(head) or ","
-            names = next(csv.reader([head.decode()], delimiter=delimiter), [])
+            names: list[str] = next(csv.reader([head.decode()], delimiter=delimiter), [])
             text = io.TextIOWrapper(stream, "utf-8", newline="")
             rows = csv.reader(_lines(text, options.max_line), delimiter=delimiter)
             if columns.is_logged(names):
