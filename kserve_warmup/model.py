@@ -20,7 +20,7 @@ from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, answer_r
 from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
-from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.settings import WarmupSettings, settings_of
 from kserve_warmup.signals import ends_at_once
 from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
@@ -237,7 +237,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     def _attend(self) -> None:
         """Have the server of this process warm the model, and record its requests if the settings say so."""
         server.attend(self)
-        settings = self.warmup_settings or WarmupSettings()
+        settings = settings_of(self)
         if settings.capture_dir is not None:
             compat.record_requests()
             CAPTURE.add(self.name, settings)

@@ -18,7 +18,7 @@ from kserve_warmup.serving.lifecycle import Lifecycle, lifecycle_of, roll_call
 from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
-from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.settings import settings_of
 from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 from kserve_warmup.transports.loopback import rest_loopback
@@ -76,7 +76,7 @@ async def _finish_loading(model: WarmupModel, lifecycle: Lifecycle) -> None:
     if inspect.iscoroutinefunction(model.load_model):
         with lifecycle.made_by_load.recording(model.__dict__), lifecycle.clock.step(LOAD):
             await model.load_model()
-    enabled = (model.warmup_settings or WarmupSettings()).enabled  # if not, all is as if this package were not there
+    enabled = settings_of(model).enabled  # if not, all is as if this package were not there
     if enabled and lifecycle.engine and not lifecycle.engine_up.is_set():
         lifecycle.move(lifecycle.state.waits())
         # KServe starts no engine of a worker's copy, nor of a model that is made while the server runs.

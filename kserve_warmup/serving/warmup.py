@@ -26,7 +26,7 @@ from kserve_warmup.serving.faults import failure
 from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.process import PROCESS, in_worker
 from kserve_warmup.serving.watchdog import interruptible, watched
-from kserve_warmup.settings import WarmupSettings, warn_of_unknown_variables
+from kserve_warmup.settings import settings_of, warn_of_unknown_variables
 from kserve_warmup.timeline import MODEL_WARMUP, WIRE_WARMUP, Stopwatch
 from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, step
@@ -59,7 +59,7 @@ class Warmup:
         """
         self.model, self.clock = model, clock
         warn_of_unknown_variables()
-        self.settings = model.warmup_settings or WarmupSettings()
+        self.settings = settings_of(model)
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
         self.report = WarmupReport(model.name, "none", 0.0, ())
