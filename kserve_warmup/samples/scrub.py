@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,6 @@ from kserve_warmup.samples._pseudonyms import Pseudonyms, map_leaves
 from kserve_warmup.samples._scrub_rules import Rule
 from kserve_warmup.samples.datatypes import Array, Tensor
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import request
 
 __all__ = ["KEY", "STRICT", "Rule", "Scrubber"]
@@ -83,20 +82,6 @@ class Scrubber:
             raise SampleError("nested too deep") from None
         except Exception as error:  # noqa: BLE001  (a body that nobody thought of must not pass)
             raise SampleError(f"a rule does not fit its form ({type(error).__name__})") from None
-
-    def scrub(self, samples: SampleSet) -> SampleSet:
-        """Return a set with all its requests scrubbed; it tells what was done.
-
-        Raises:
-            SampleError: a request cannot be scrubbed, or a rule that is not optional applies to none.
-        """
-        from kserve_warmup.samples.scrubbing import Scrubbing, merged
-
-        run = Scrubbing(self)
-        stored = merged(map(run, samples))
-        run.check()
-        selection = samples.selection | run.facts(stored)
-        return replace(samples, samples=tuple(sample for sample, _ in stored), selection=selection)
 
     def _scrubbed(self, sample: Sample, applied: list[int]) -> Sample:
         pseudonyms = Pseudonyms(self.key, sample.body)

@@ -6,8 +6,9 @@ import functools
 import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kserve import Model
 from kserve.errors import ModelNotReady
 
 from kserve_warmup.errors import WarmupError
@@ -16,15 +17,12 @@ from kserve_warmup.serving.lifecycle import SHUT, lifecycle_of
 from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
-
 _STARTING_ENGINE: ContextVar[frozenset[int]] = ContextVar("kserve_warmup_starting_engine", default=frozenset())
 _ASKING: ContextVar[frozenset[int]] = ContextVar("kserve_warmup_asking", default=frozenset())
 """The models whose hook runs in this context."""
 
 
-def put_ourselves_around(cls: type[WarmupModel], base: type[WarmupModel]) -> None:
+def put_ourselves_around(cls: type[Model], base: type[Model]) -> None:
     """Wrap the hooks that ``cls`` has from elsewhere than ``base``, mixins included.
 
     A plain ``ready = False`` or ``engine = False`` in a class body would hide the properties of these names: KServe's
@@ -54,7 +52,7 @@ class StillWarmingError(ModelNotReady):  # type: ignore[misc]
         self.reason = str(self)
 
 
-def admit(model: WarmupModel, headers: dict[str, str] | None) -> None:
+def admit(model: Model, headers: dict[str, str] | None) -> None:
     """Let a request in: nobody outside may call one a warm-up request, nor have it answered before the model is warm.
 
     Raises:
@@ -73,7 +71,7 @@ def _preprocessing(preprocess: Any) -> Any:
     if inspect.iscoroutinefunction(preprocess):
 
         @functools.wraps(preprocess)
-        async def wrapper(self: WarmupModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+        async def wrapper(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
             if SHUT or (headers and WARMUP_HEADER in headers):
                 admit(self, headers)
             return await preprocess(self, payload, headers, *args, **kwargs)
@@ -81,7 +79,7 @@ def _preprocessing(preprocess: Any) -> Any:
         return wrapper
 
     @functools.wraps(preprocess)
-    def plain(self: WarmupModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def plain(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
         if SHUT or (headers and WARMUP_HEADER in headers):
             admit(self, headers)
         return preprocess(self, payload, headers, *args, **kwargs)
@@ -97,8 +95,8 @@ def _loading(load: Any) -> Any:
         )
 
     @functools.wraps(load)
-    def wrapper(self: WarmupModel, *args: Any, **kwargs: Any) -> bool:
-        return self._load(lambda model: load(model, *args, **kwargs))
+    def wrapper(self: Model, *args: Any, **kwargs: Any) -> bool:
+        return bool(self._load(lambda model: load(model, *args, **kwargs)))
 
     return wrapper
 
@@ -107,7 +105,7 @@ def _constructing(init: Any) -> Any:
     """Wrap ``__init__``: nothing is sent to a model that is only half made."""
 
     @functools.wraps(init)
-    def wrapper(self: WarmupModel, *args: Any, **kwargs: Any) -> None:
+    def wrapper(self: Model, *args: Any, **kwargs: Any) -> None:
         lifecycle = lifecycle_of(self)
         lifecycle.constructing += 1
         try:
@@ -120,7 +118,7 @@ def _constructing(init: Any) -> Any:
 
 def _starting(start: Any) -> Any:
     @functools.wraps(start)
-    def wrapper(self: WarmupModel) -> Any:
+    def wrapper(self: Model) -> Any:
         result = start(self)
         self._registered()
         return result
@@ -140,7 +138,7 @@ def being_healthy(healthy: Any) -> Any:
 
 def _outermost(own: Any, under_way: ContextVar[frozenset[int]], ours: Callable[[Any], Any]) -> Any:
     @functools.wraps(own)
-    async def wrapper(self: WarmupModel) -> Any:
+    async def wrapper(self: Model) -> Any:
         if id(self) in under_way.get():  # super() in a subclass's own
             return await own(self)
         token = under_way.set(under_way.get() | {id(self)})
@@ -154,7 +152,7 @@ def _outermost(own: Any, under_way: ContextVar[frozenset[int]], ours: Callable[[
 
 def _stopping(stop: Any) -> Any:
     @functools.wraps(stop)
-    def wrapper(self: WarmupModel) -> Any:
+    def wrapper(self: Model) -> Any:
         lifecycle_of(self).stopped = True
         return stop(self)
 
@@ -165,7 +163,7 @@ def _arriving(setstate: Any) -> Any:
     """Wrap ``__setstate__``: a worker's copy is warmed however it was put together."""
 
     @functools.wraps(setstate)
-    def wrapper(self: WarmupModel, state: Any) -> None:
+    def wrapper(self: Model, state: Any) -> None:
         setstate(self, state)
         self._attend()
 

@@ -8,10 +8,9 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
+from kserve import Model
 
 
 @dataclass
@@ -20,7 +19,7 @@ class Process:
 
     loop: asyncio.AbstractEventLoop | None = None
     app: Any = None
-    models: weakref.WeakValueDictionary[int, WarmupModel] = field(default_factory=weakref.WeakValueDictionary)
+    models: weakref.WeakValueDictionary[int, Model] = field(default_factory=weakref.WeakValueDictionary)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Models are warmed one after the other: they would disturb each other's latencies."""

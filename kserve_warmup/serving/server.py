@@ -14,9 +14,10 @@ import multiprocessing
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import kserve.model_server
+from kserve import Model
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.serving import compat
@@ -26,9 +27,6 @@ from kserve_warmup.serving.process import PROCESS, running_loop
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warming import become_warm
 from kserve_warmup.signals import ends_at_once
-
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -60,7 +58,7 @@ class WarmingLifespan:
             yield state
 
 
-def attend(model: WarmupModel) -> None:
+def attend(model: Model) -> None:
     """Warm ``model`` when the server of this process starts."""
     PROCESS.models[id(model)] = model
     go_around_the_lifespan()
@@ -96,7 +94,7 @@ def _build_routes(app: Any) -> None:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
 
 
-async def warm_parent(model: WarmupModel) -> None:
+async def warm_parent(model: Model) -> None:
     """In the process that has spawned the workers, warm gRPC, which it answers itself, and look after the workers."""
     if not compat.serves(compat.WORKERS_TASK):
         return
@@ -115,7 +113,7 @@ async def _watch_workers() -> None:
         await asyncio.sleep(WORKERS_LOOK_SECONDS)
 
 
-async def _first_warm_up(model: WarmupModel) -> None:
+async def _first_warm_up(model: Model) -> None:
     """Bring a model from wherever it is to warm; one that cannot be warmed ends the process with one line."""
     state = lifecycle_of(model).state
     try:
@@ -149,7 +147,7 @@ def _as_if_before_the_loop() -> Iterator[None]:
         asyncio._set_running_loop(loop)  # noqa: SLF001
 
 
-def warm_soon(model: WarmupModel, *, wait: bool = True) -> None:
+def warm_soon(model: Model, *, wait: bool = True) -> None:
     """Warm a model that was loaded while its server runs, on the server's loop; other models and liveness go on.
 
     Args:
@@ -166,7 +164,7 @@ def warm_soon(model: WarmupModel, *, wait: bool = True) -> None:
             warming_up.result()
 
 
-async def _warm_again(model: WarmupModel) -> None:
+async def _warm_again(model: Model) -> None:
     try:
         await become_warm(model)
     except Exception as error:

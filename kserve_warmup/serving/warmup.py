@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
+
+from kserve import Model
 
 from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
@@ -33,9 +35,6 @@ from kserve_warmup.transports.in_process import InProcessTransport, step
 from kserve_warmup.transports.loopback import grpc_loopback, rest_loopback
 from kserve_warmup.transports.rest import RestTransport
 
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
-
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
 PATH_SHARE = 0.75
@@ -51,7 +50,7 @@ BLOCKED_SECONDS = 1.0
 class Warmup:
     """The warm-up of one model in one process: its samples, its budget, its report so far."""
 
-    def __init__(self, model: WarmupModel, clock: Stopwatch) -> None:
+    def __init__(self, model: Model, clock: Stopwatch) -> None:
         """Read the settings and the samples; ``clock`` has noted the model's load.
 
         Raises:

@@ -11,15 +11,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.counts import Cost, total
 from kserve_warmup.triton.encode import OWN_FILE
 from kserve_warmup.triton.origin import FORMER, Origin, read_comment
-
-if TYPE_CHECKING:
-    from kserve_warmup.triton.plan import Options
 
 FORMAT = 1
 """Raised when equal samples and options would give other blocks than before."""
@@ -95,7 +92,7 @@ class Recorded:
         return Counting(origin, {block.name: max(1, block.count) for block in blocks}, costs)
 
 
-def choose_counting(model: str, options: Options, found: Recorded | None, keys: Keys) -> Counting:
+def choose_counting(model: str, options: Any, found: Recorded | None, keys: Keys) -> Counting:
     """Return where a model's counts come from: the options, or else what is recorded, or else the default."""
     asked = Origin(count=options.count, max_seconds=options.max_seconds)
     if model in options.counts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples._infer_proto import model_infer_request
 from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array
 from kserve_warmup.samples.scrub import KEY, Rule, Scrubber
+from kserve_warmup.samples.scrubbing import Scrubbing, merged
 from kserve_warmup.samples.wire import decode, encode, request
 
 PROTOCOLS = ("v1", "v2", "v2-binary", "grpc")
@@ -203,7 +205,9 @@ def test_without_a_key_no_two_runs_hash_alike_and_with_one_they_do(rules, monkey
 
 def test_a_scrubbed_set_holds_nothing_private_on_disk_and_tells_its_rules(rules, tmp_path):
     samples = SampleSet("m", tuple(made(p).with_weight(0.25) for p in PROTOCOLS))
-    rules({"input": "text", "action": "replace", "value": "PRIVATE"}, strict=True).scrub(samples).save(tmp_path / "set")
+    run = Scrubbing(rules({"input": "text", "action": "replace", "value": "PRIVATE"}, strict=True))
+    stored = merged(map(run, samples))
+    replace(samples, samples=tuple(sample for sample, _ in stored), selection=run.facts(stored)).save(tmp_path / "set")
     written = b"".join(p.read_bytes() for p in (tmp_path / "set").rglob("*") if p.is_file())
     assert b"Anna" not in written
     opened = SampleSet.open(tmp_path / "set")
