@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -68,23 +69,23 @@ def admit(model: Model, headers: dict[str, str] | None) -> None:
 
 def _preprocessing(preprocess: Any) -> Any:
     """Wrap ``preprocess``, the first of a request's hooks."""
-    if inspect.iscoroutinefunction(preprocess):
+    if not inspect.iscoroutinefunction(preprocess):
 
         @functools.wraps(preprocess)
-        async def wrapper(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+        def plain(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
             if SHUT or (headers and WARMUP_HEADER in headers):
                 admit(self, headers)
-            return await preprocess(self, payload, headers, *args, **kwargs)
+            return preprocess(self, payload, headers, *args, **kwargs)
 
-        return wrapper
+        return plain
 
     @functools.wraps(preprocess)
-    def plain(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if SHUT or (headers and WARMUP_HEADER in headers):
+    async def wrapper(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if SHUT or (headers and WARMUP_HEADER in headers):  # here, not in there: each request looks at it
             admit(self, headers)
-        return preprocess(self, payload, headers, *args, **kwargs)
+        return await preprocess(self, payload, headers, *args, **kwargs)
 
-    return plain
+    return wrapper
 
 
 def _loading(load: Any) -> Any:
@@ -101,37 +102,12 @@ def _loading(load: Any) -> Any:
     return wrapper
 
 
-def _constructing(init: Any) -> Any:
-    """Wrap ``__init__``: nothing is sent to a model that is only half made."""
-
-    @functools.wraps(init)
-    def wrapper(self: Model, *args: Any, **kwargs: Any) -> None:
-        lifecycle = lifecycle_of(self)
-        lifecycle.constructing += 1
-        try:
-            init(self, *args, **kwargs)
-        finally:
-            lifecycle.constructing -= 1
-
-    return wrapper
-
-
-def _starting(start: Any) -> Any:
-    @functools.wraps(start)
-    def wrapper(self: Model) -> Any:
-        result = start(self)
-        self._registered()
-        return result
-
-    return wrapper
-
-
 def starting_engine(start_engine: Any) -> Any:
     """Wrap ``start_engine``: the outermost call warms, once the model's own engine is up."""
     return _outermost(start_engine, _STARTING_ENGINE, lambda model: model._start_engine)  # noqa: SLF001
 
 
-def being_healthy(healthy: Any) -> Any:
+def _being_healthy(healthy: Any) -> Any:
     """Wrap ``healthy``: what the model asks of itself counts beside its warmth."""
     return _outermost(healthy, _ASKING, lambda model: model._healthy)  # noqa: SLF001
 
@@ -150,33 +126,57 @@ def _outermost(own: Any, under_way: ContextVar[frozenset[int]], ours: Callable[[
     return wrapper
 
 
-def _stopping(stop: Any) -> Any:
-    @functools.wraps(stop)
-    def wrapper(self: Model) -> Any:
-        lifecycle_of(self).stopped = True
-        return stop(self)
+def _within(block: Callable[[Any], AbstractContextManager[None]]) -> Callable[[Any], Any]:
+    """Return what wraps a plain hook: it runs within ``block``."""
 
-    return wrapper
+    def wrap(own: Any) -> Any:
+        @functools.wraps(own)
+        def wrapper(self: Model, *args: Any, **kwargs: Any) -> Any:
+            with block(self):
+                return own(self, *args, **kwargs)
+
+        return wrapper
+
+    return wrap
 
 
-def _arriving(setstate: Any) -> Any:
-    """Wrap ``__setstate__``: a worker's copy is warmed however it was put together."""
+@contextmanager
+def _constructing(model: Any) -> Iterator[None]:
+    """Nothing is sent to a model that is only half made."""
+    lifecycle = lifecycle_of(model)
+    lifecycle.constructing += 1
+    try:
+        yield
+    finally:
+        lifecycle.constructing -= 1
 
-    @functools.wraps(setstate)
-    def wrapper(self: Model, state: Any) -> None:
-        setstate(self, state)
-        self._attend()
 
-    return wrapper
+@contextmanager
+def _starting(model: Any) -> Iterator[None]:
+    yield
+    model._registered()  # noqa: SLF001
+
+
+@contextmanager
+def _stopping(model: Any) -> Iterator[None]:
+    lifecycle_of(model).stopped = True
+    yield
+
+
+@contextmanager
+def _arriving(model: Any) -> Iterator[None]:
+    """A worker's copy is warmed however it was put together."""
+    yield
+    model._attend()  # noqa: SLF001
 
 
 _WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "load": _loading,
     "preprocess": _preprocessing,
-    "__init__": _constructing,
-    "start": _starting,
+    "__init__": _within(_constructing),
+    "start": _within(_starting),
     "start_engine": starting_engine,
-    "healthy": being_healthy,
-    "stop": _stopping,
-    "__setstate__": _arriving,
+    "healthy": _being_healthy,
+    "stop": _within(_stopping),
+    "__setstate__": _within(_arriving),
 }

@@ -77,7 +77,7 @@ async def test_an_application_that_is_created_again_and_again_warms_its_models_o
         order.append("own")
         yield
 
-    first = make("m", Counting, capture_dir=tmp_path / "captured")
+    first = make("again", Counting, capture_dir=tmp_path / "captured")
     for _ in range(3):
         create_application(first)
         make("other", Counting)
@@ -89,7 +89,7 @@ async def test_an_application_that_is_created_again_and_again_warms_its_models_o
         await lifespan(app)
     assert await first.healthy()
     assert order == ["own"]
-    assert sum("m: warming v1 " in line for line in caplog.messages) == 1
+    assert sum("again: warming v1 " in line for line in caplog.messages) == 1
     assert [m.cls for m in app.user_middleware].count(WiretapMiddleware) == 1
 
 
