@@ -18,10 +18,10 @@ from kserve_warmup.serving.context import is_warmup
 from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine
 from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, answer_roll_call, lifecycle_of
 from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
-from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
-from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.settings import WarmupSettings, settings_of
+from kserve_warmup.signals import ends_at_once
 from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
@@ -150,6 +150,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     def _registered(self) -> None:
         lifecycle = lifecycle_of(self)
         lifecycle.registered = lifecycle.hook_wanted = True
+        lifecycle.served_anew()
         self._attend()
 
     start_engine = starting_engine(kserve.Model.start_engine)
@@ -236,7 +237,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
     def _attend(self) -> None:
         """Have the server of this process warm the model, and record its requests if the settings say so."""
         server.attend(self)
-        settings = self.warmup_settings or WarmupSettings()
+        settings = settings_of(self)
         if settings.capture_dir is not None:
             compat.record_requests()
             CAPTURE.add(self.name, settings)

@@ -6,6 +6,7 @@ import difflib
 import logging
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,11 @@ PREFIX = "KSERVE_WARMUP_"
 
 OTHER_VARIABLES = frozenset({"TRITON_ENV"})
 """Variables of ours that are no settings of a warm-up."""
+
+ATTRIBUTE = "warmup_settings"
+"""Of a model: its own settings."""
+
+_TOLD: set[str] = set()
 
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 """What Kubernetes sets in every pod for a Service that is named like us."""
@@ -40,7 +46,7 @@ class WarmupSettings(BaseSettings):
         SettingsError: a value cannot be used; the message names the variable.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
 
     enabled: bool = Field(default=True, description="False serves cold, as if the package were not there.")
     samples: Path | None = Field(
@@ -96,26 +102,68 @@ class WarmupSettings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(_explained(error, values)) from None
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a subclass's field that is a misspelt one of ours."""
+        super().__pydantic_init_subclass__(**kwargs)
+        for name in cls.model_fields.keys() - WarmupSettings.model_fields.keys():
+            if near := _nearest(name.lower(), WarmupSettings.model_fields, 0.85):
+                raise SettingsError(f"{cls.__name__}.{name}: there is no such setting: did you mean {near}?")
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Any:  # noqa: ARG002
+        """Return a copy with other values, which are checked as those of a new one are."""
+        return type(self)(**{**dict(self), **(update or {})})
+
     @property
     def patience(self) -> float:
         """Return the seconds after which one request counts as hung."""
         return self.max_seconds if self.request_timeout is None else self.request_timeout
 
 
+def settings_of(model: Any) -> WarmupSettings:
+    """Return what a model's ``warmup_settings`` say, or the environment.
+
+    Raises:
+        SettingsError: a value cannot be used, or settings were given under a name that nothing reads.
+    """
+    given = getattr(model, ATTRIBUTE, None)
+    kind = type(model).__name__
+    if given is None:
+        of_classes = {name: value for cls in type(model).__mro__[::-1] for name, value in vars(cls).items()}
+        for name, value in (of_classes | vars(model)).items():
+            if isinstance(value, WarmupSettings) and _nearest(name.lower(), (ATTRIBUTE,), 0.8):
+                raise SettingsError(f"{kind}.{name}: nothing reads it: did you mean {ATTRIBUTE}?")
+        return WarmupSettings()
+    if not isinstance(given, WarmupSettings):
+        raise SettingsError(f"{kind}.{ATTRIBUTE}: it should be a WarmupSettings, not a {type(given).__name__}")
+    return given
+
+
 def warn_of_unknown_variables() -> None:
-    """Name each variable of ours that does not exist, and the nearest one that does: a typo sets nothing."""
+    """Name each variable of ours that does not exist, and the nearest one that does, once: a typo sets nothing."""
     known = {f"{PREFIX}{name.upper()}" for name in (*WarmupSettings.model_fields, *OTHER_VARIABLES)}
-    for name in sorted(os.environ):
-        if name.upper().startswith(PREFIX) and name.upper() not in known and not _OF_A_SERVICE.search(name):
-            near = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f": did you mean {near[0]}?" if near else ""
+    for name in sorted(os.environ.keys() - _TOLD):
+        upper = name.upper()
+        if upper in known or _OF_A_SERVICE.search(name) or not upper.startswith("KSERVE"):
+            continue
+        near = _nearest(upper, known, 0.6 if upper.startswith(PREFIX) else 0.9)
+        if near or upper.startswith(PREFIX):
+            _TOLD.add(name)
+            hint = f": did you mean {near}?" if near else ""
             logger.warning("the variable %s does not exist and sets nothing%s", name, hint)
+
+
+def _nearest(name: str, known: Iterable[str], least: float = 0.6) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=least)), None)
 
 
 def _explained(error: ValidationError, values: dict[str, Any]) -> str:
     """Return the first thing that is wrong, in one line that names the variable, or the argument it came from."""
     problem = error.errors(include_url=False, include_context=True)[0]
     field = str(problem["loc"][0])
+    if problem["type"] == "extra_forbidden":
+        near = _nearest(field.lower(), WarmupSettings.model_fields)
+        return f"{field}: there is no such setting{f': did you mean {near}?' if near else ''}"
     where = field if field in values else f"{PREFIX}{field.upper()}"
     given: JsonValue = problem["input"]
     found = "" if field == "headers" else f", not {str(given)[:80]!r}"  # headers hold secrets

@@ -18,6 +18,9 @@ MODEL_WARMUP = "model warm-up"
 WIRE_WARMUP = "wire warm-up"
 
 
+_IMPORTED = time.monotonic()
+
+
 class Stopwatch:
     """Notes when each step begins and ends, in seconds since the process started.
 
@@ -51,14 +54,11 @@ class Stopwatch:
 def process_age() -> float:
     """Return the seconds since this process started.
 
-    Linux tells it in clock ticks since boot, to a hundredth of a second (proc_pid_stat(5), field 22). psutil adds the
-    time of the boot, which the kernel gives in whole seconds; elsewhere it is all there is.
+    Linux tells it in clock ticks since boot, to a hundredth of a second (proc_pid_stat(5), field 22). Elsewhere the
+    seconds since this module was imported stand for it.
     """
     try:
         fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK"))
     except (OSError, AttributeError, ValueError, IndexError):
-        import psutil  # type: ignore[import-untyped]
-
-        age = time.time() - psutil.Process().create_time()
-    return max(0.0, age)
+        return time.monotonic() - _IMPORTED

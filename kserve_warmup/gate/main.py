@@ -17,8 +17,8 @@ from kserve_warmup.gate.gate import Gate
 from kserve_warmup.gate.server import HttpServer
 from kserve_warmup.printable import PrintableFilter
 from kserve_warmup.samples.sets import open_sets
-from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.signals import ends_at_once
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address, addresses, reason
 

@@ -121,19 +121,24 @@ class Capture:
     def add(self, model: str, settings: WarmupSettings) -> None:
         """Record ``model``'s traffic if the settings ask for it; a folder that must not be used is told and left.
 
+        With other settings than before, such as those of a later server of this process, they count from now on.
+
         Raises:
             SampleError: the scrub rules cannot be used.
         """
         folder = folder_of(settings, model)
-        if folder is None or model in self._recorders:
+        before = self._recorders.get(model)
+        if folder is None or (before and before.settings == settings):
             return
         from kserve_warmup.serving.recorder import Recorder  # a tenth of a second that others need not wait for
 
-        recorder = Recorder(model, folder, settings)
+        recorder = Recorder(model, folder, settings, scrubber_of(settings))
         if _is_refused(folder, model):
             return
         first = not self._recorders
         self._recorders[model] = recorder
+        if before:
+            before.close()
         if first:
             self._stop.clear()
             threading.Thread(target=self._work, name="kserve-warmup-capture", daemon=True).start()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from kserve import Model
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import Sample, SampleSet
@@ -12,16 +13,13 @@ from kserve_warmup.samples.synthesise import synthesise
 from kserve_warmup.serving.capture import recorded_samples, scrubber_of
 from kserve_warmup.settings import WarmupSettings
 
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
-
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
 DEFAULT_SAMPLES = Path("/mnt/models/warmup")
 """Beside the artifact that KServe's storage initialiser has fetched."""
 
 
-def chosen_samples(model: WarmupModel, settings: WarmupSettings) -> tuple[tuple[Sample, ...], bool]:
+def chosen_samples(model: Model, settings: WarmupSettings) -> tuple[tuple[Sample, ...], bool]:
     """Return the samples, and whether they are unreviewed: recorded or made up, and chosen by nobody.
 
     Raises:

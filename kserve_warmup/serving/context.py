@@ -14,9 +14,16 @@ T = TypeVar("T")
 
 @dataclass
 class Attempt:
-    """What came of a warm-up request: ``error`` is what the model raised, before a server made a status of it."""
+    """The warm-up requests of one model.
+
+    Attributes:
+        error: What the model raised in the last one, before a server made a status of it.
+        over: Whether there will be no more. What they have left in the background, such as a task that empties a
+            queue, serves users from then on.
+    """
 
     error: BaseException | None = None
+    over: bool = False
 
 
 _ATTEMPT: ContextVar[Attempt | None] = ContextVar("kserve_warmup_attempt", default=None)
@@ -28,18 +35,29 @@ def is_warmup() -> bool:
     For a model to skip what only real requests may do: billing, audit logs, writes. A request from outside that carries
     the header ``x-kserve-warmup`` is none.
     """
-    return _ATTEMPT.get() is not None
+    return attempt() is not None
+
+
+def attempt() -> Attempt | None:
+    """Return whose warm-up request is under way, None if none is."""
+    found = _ATTEMPT.get()
+    return None if found is None or found.over else found
 
 
 @contextmanager
-def warming() -> Iterator[Attempt]:
-    """Mark the requests made in this block, and those that its servers handle, as warm-up requests."""
-    noted = Attempt()
-    token = _ATTEMPT.set(noted)
+def warming(noted: Attempt | None = None) -> Iterator[None]:
+    """Mark the requests made in this block, and those that its servers handle, as warm-up requests.
+
+    Args:
+        noted: Of which attempt; None: of one that is over with the block.
+    """
+    here = noted or Attempt()
+    token = _ATTEMPT.set(here)
     try:
-        yield noted
+        yield
     finally:
         _ATTEMPT.reset(token)
+        here.over = here.over or noted is None
 
 
 def mark(noted: Attempt) -> None:
@@ -52,7 +70,7 @@ async def noting(answer: Awaitable[T]) -> T:
     try:
         return await answer
     except Exception as error:
-        if (noted := _ATTEMPT.get()) is not None:
+        if (noted := attempt()) is not None:
             noted.error = error
         raise
 

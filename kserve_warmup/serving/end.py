@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from multiprocessing.process import BaseProcess
-from typing import NoReturn
 
+from kserve_warmup import signals
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.printable import printable
 
@@ -21,30 +20,29 @@ WORKER_FAULT = 86
 GRACE_SECONDS = 2.0
 """For the other workers to end by themselves."""
 
-exit_process: Callable[[int], NoReturn] = os._exit
-"""What ends the process. uvicorn goes on after an exception in a lifespan, and a thread cannot end another: so not
-``sys.exit``. A host that must do it in another way replaces this."""
 
-
-def end_process(line: str) -> NoReturn:
-    """End this process: in a worker so that the whole server ends with it."""
+def end_process(line: str) -> None:
+    """End this process: in a worker so that the whole server ends with it. A host may go on: see ``exit_process``."""
     line = printable(line)
     logger.critical("%s", line)
     sys.stderr.write(f"kserve-warmup: {line}\n")
     sys.stderr.flush()
     sys.stdout.flush()
     if multiprocessing.parent_process() is not None:
-        exit_process(WORKER_FAULT)
+        signals.exit_process(WORKER_FAULT)
+        return
     end_workers(multiprocessing.active_children())
-    exit_process(WarmupFailedError.exit_code)
+    signals.exit_process(WarmupFailedError.exit_code)
 
 
-def ends_with_its_workers(workers: Iterable[BaseProcess]) -> None:
-    """End this process, the parent, if one of its workers could not be warmed."""
+def ends_with_its_workers(workers: Iterable[BaseProcess]) -> bool:
+    """End this process, the parent, if one of its workers could not be warmed; return whether one could not."""
     found = list(workers)
-    if any(worker.exitcode == WORKER_FAULT for worker in found):
+    fault = any(worker.exitcode == WORKER_FAULT for worker in found)
+    if fault:
         end_workers(worker for worker in found if worker.exitcode is None)
-        exit_process(WarmupFailedError.exit_code)
+        signals.exit_process(WarmupFailedError.exit_code)
+    return fault
 
 
 def end_workers(workers: Iterable[BaseProcess]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kserve import Model
 from kserve.errors import ModelNotReady
 
 from kserve_warmup.errors import WarmupError
@@ -16,15 +18,12 @@ from kserve_warmup.serving.lifecycle import SHUT, lifecycle_of
 from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
-
 _STARTING_ENGINE: ContextVar[frozenset[int]] = ContextVar("kserve_warmup_starting_engine", default=frozenset())
 _ASKING: ContextVar[frozenset[int]] = ContextVar("kserve_warmup_asking", default=frozenset())
 """The models whose hook runs in this context."""
 
 
-def put_ourselves_around(cls: type[WarmupModel], base: type[WarmupModel]) -> None:
+def put_ourselves_around(cls: type[Model], base: type[Model]) -> None:
     """Wrap the hooks that ``cls`` has from elsewhere than ``base``, mixins included.
 
     A plain ``ready = False`` or ``engine = False`` in a class body would hide the properties of these names: KServe's
@@ -54,7 +53,7 @@ class StillWarmingError(ModelNotReady):  # type: ignore[misc]
         self.reason = str(self)
 
 
-def admit(model: WarmupModel, headers: dict[str, str] | None) -> None:
+def admit(model: Model, headers: dict[str, str] | None) -> None:
     """Let a request in: nobody outside may call one a warm-up request, nor have it answered before the model is warm.
 
     Raises:
@@ -70,23 +69,23 @@ def admit(model: WarmupModel, headers: dict[str, str] | None) -> None:
 
 def _preprocessing(preprocess: Any) -> Any:
     """Wrap ``preprocess``, the first of a request's hooks."""
-    if inspect.iscoroutinefunction(preprocess):
+    if not inspect.iscoroutinefunction(preprocess):
 
         @functools.wraps(preprocess)
-        async def wrapper(self: WarmupModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+        def plain(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
             if SHUT or (headers and WARMUP_HEADER in headers):
                 admit(self, headers)
-            return await preprocess(self, payload, headers, *args, **kwargs)
+            return preprocess(self, payload, headers, *args, **kwargs)
 
-        return wrapper
+        return plain
 
     @functools.wraps(preprocess)
-    def plain(self: WarmupModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if SHUT or (headers and WARMUP_HEADER in headers):
+    async def wrapper(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if SHUT or (headers and WARMUP_HEADER in headers):  # here, not in there: each request looks at it
             admit(self, headers)
-        return preprocess(self, payload, headers, *args, **kwargs)
+        return await preprocess(self, payload, headers, *args, **kwargs)
 
-    return plain
+    return wrapper
 
 
 def _loading(load: Any) -> Any:
@@ -97,33 +96,8 @@ def _loading(load: Any) -> Any:
         )
 
     @functools.wraps(load)
-    def wrapper(self: WarmupModel, *args: Any, **kwargs: Any) -> bool:
-        return self._load(lambda model: load(model, *args, **kwargs))
-
-    return wrapper
-
-
-def _constructing(init: Any) -> Any:
-    """Wrap ``__init__``: nothing is sent to a model that is only half made."""
-
-    @functools.wraps(init)
-    def wrapper(self: WarmupModel, *args: Any, **kwargs: Any) -> None:
-        lifecycle = lifecycle_of(self)
-        lifecycle.constructing += 1
-        try:
-            init(self, *args, **kwargs)
-        finally:
-            lifecycle.constructing -= 1
-
-    return wrapper
-
-
-def _starting(start: Any) -> Any:
-    @functools.wraps(start)
-    def wrapper(self: WarmupModel) -> Any:
-        result = start(self)
-        self._registered()
-        return result
+    def wrapper(self: Model, *args: Any, **kwargs: Any) -> bool:
+        return bool(self._load(lambda model: load(model, *args, **kwargs)))
 
     return wrapper
 
@@ -133,14 +107,14 @@ def starting_engine(start_engine: Any) -> Any:
     return _outermost(start_engine, _STARTING_ENGINE, lambda model: model._start_engine)  # noqa: SLF001
 
 
-def being_healthy(healthy: Any) -> Any:
+def _being_healthy(healthy: Any) -> Any:
     """Wrap ``healthy``: what the model asks of itself counts beside its warmth."""
     return _outermost(healthy, _ASKING, lambda model: model._healthy)  # noqa: SLF001
 
 
 def _outermost(own: Any, under_way: ContextVar[frozenset[int]], ours: Callable[[Any], Any]) -> Any:
     @functools.wraps(own)
-    async def wrapper(self: WarmupModel) -> Any:
+    async def wrapper(self: Model) -> Any:
         if id(self) in under_way.get():  # super() in a subclass's own
             return await own(self)
         token = under_way.set(under_way.get() | {id(self)})
@@ -152,33 +126,57 @@ def _outermost(own: Any, under_way: ContextVar[frozenset[int]], ours: Callable[[
     return wrapper
 
 
-def _stopping(stop: Any) -> Any:
-    @functools.wraps(stop)
-    def wrapper(self: WarmupModel) -> Any:
-        lifecycle_of(self).stopped = True
-        return stop(self)
+def _within(block: Callable[[Any], AbstractContextManager[None]]) -> Callable[[Any], Any]:
+    """Return what wraps a plain hook: it runs within ``block``."""
 
-    return wrapper
+    def wrap(own: Any) -> Any:
+        @functools.wraps(own)
+        def wrapper(self: Model, *args: Any, **kwargs: Any) -> Any:
+            with block(self):
+                return own(self, *args, **kwargs)
+
+        return wrapper
+
+    return wrap
 
 
-def _arriving(setstate: Any) -> Any:
-    """Wrap ``__setstate__``: a worker's copy is warmed however it was put together."""
+@contextmanager
+def _constructing(model: Any) -> Iterator[None]:
+    """Nothing is sent to a model that is only half made."""
+    lifecycle = lifecycle_of(model)
+    lifecycle.constructing += 1
+    try:
+        yield
+    finally:
+        lifecycle.constructing -= 1
 
-    @functools.wraps(setstate)
-    def wrapper(self: WarmupModel, state: Any) -> None:
-        setstate(self, state)
-        self._attend()
 
-    return wrapper
+@contextmanager
+def _starting(model: Any) -> Iterator[None]:
+    yield
+    model._registered()  # noqa: SLF001
+
+
+@contextmanager
+def _stopping(model: Any) -> Iterator[None]:
+    lifecycle_of(model).stopped = True
+    yield
+
+
+@contextmanager
+def _arriving(model: Any) -> Iterator[None]:
+    """A worker's copy is warmed however it was put together."""
+    yield
+    model._attend()  # noqa: SLF001
 
 
 _WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "load": _loading,
     "preprocess": _preprocessing,
-    "__init__": _constructing,
-    "start": _starting,
+    "__init__": _within(_constructing),
+    "start": _within(_starting),
     "start_engine": starting_engine,
-    "healthy": being_healthy,
-    "stop": _stopping,
-    "__setstate__": _arriving,
+    "healthy": _being_healthy,
+    "stop": _within(_stopping),
+    "__setstate__": _within(_arriving),
 }

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kserve_warmup.serving.attributes import MadeByLoad
@@ -72,7 +73,7 @@ class Lifecycle:
         self.constructing = 0
         self.engine_up = threading.Event()
         self.made_by_load = MadeByLoad()
-        self._waits = asyncio.Event()
+        self._waits: asyncio.Event | None = None
         self._asked: float | None = None
         self._lock = threading.Lock()
 
@@ -84,7 +85,7 @@ class Lifecycle:
         """Go on to ``state``."""
         self.state = state
         (SHUT.add if self.not_yet else SHUT.discard)(id(self))
-        if state.phase is Phase.WAITING:
+        if state.phase is Phase.WAITING and self._waits:
             self._waits.set()
 
     @property
@@ -122,6 +123,13 @@ class Lifecycle:
         finally:
             _LOADING.reset(token)
 
+    def served_anew(self) -> None:
+        """Begin again with a model that was stopped with an earlier server of this process: new paths are to warm."""
+        if self.stopped and self.state.healthy:
+            self.warmup, self.clock = None, Stopwatch(reload=True)
+            self.move(replace(self.state, phase=Phase.LOADED))
+        self.stopped = False
+
     def asked_before_served(self, name: str) -> None:
         """Say why a loaded model stays unready if it is asked for long and no server of KServe's has come to it."""
         now = time.monotonic()
@@ -136,6 +144,9 @@ class Lifecycle:
 
     async def settled_or_waits(self, task: asyncio.Task[None]) -> None:
         """Wait until the warm-up ``task`` is through, or waits for something itself."""
+        self._waits = asyncio.Event()  # each server of this process has a loop of its own
+        if self.state.phase is Phase.WAITING:
+            self._waits.set()
         waits = asyncio.ensure_future(self._waits.wait())
         await asyncio.wait({task, waits}, return_when=asyncio.FIRST_COMPLETED)
         waits.cancel()

@@ -8,10 +8,9 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
+from kserve import Model
 
 
 @dataclass
@@ -20,7 +19,7 @@ class Process:
 
     loop: asyncio.AbstractEventLoop | None = None
     app: Any = None
-    models: weakref.WeakValueDictionary[int, WarmupModel] = field(default_factory=weakref.WeakValueDictionary)
+    models: weakref.WeakValueDictionary[int, Model] = field(default_factory=weakref.WeakValueDictionary)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Models are warmed one after the other: they would disturb each other's latencies."""
@@ -31,10 +30,10 @@ class Process:
         return self.loop is not None and self.loop.is_running()
 
     def begin(self, app: Any = None) -> None:
-        """Note the running loop as the one that serves."""
+        """Note the running loop as the one that serves; what an earlier server of this process had is forgotten."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
-            self.loop, self.turn = loop, asyncio.Lock()
+            self.loop, self.app, self.turn = loop, None, asyncio.Lock()
         self.app = app or self.app
 
     def spawn(self, work: Any) -> asyncio.Task[None]:

@@ -9,19 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from prometheus_client import Counter
+
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import decoded
 from kserve_warmup.samples.ring import Ring
 from kserve_warmup.samples.sources.jsonl import line
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.serving import metrics
-from kserve_warmup.serving.capture import scrubber_of
 from kserve_warmup.settings import WarmupSettings
 
 if TYPE_CHECKING:
-    from kserve_warmup.serving.scrub_count import ScrubCount
+    from kserve_warmup.samples.sample import Sample
+    from kserve_warmup.samples.scrub import Scrubber
 
 logger = logging.getLogger("kserve.warmup")
+
+CAPTURED = Counter("kserve_warmup_captured", "Requests recorded for the next start.", ("model_name",))
+DROPPED = Counter("kserve_warmup_capture_dropped", "Requests not recorded.", ("model_name", "reason"))
+SCRUBBED = Counter(
+    "kserve_warmup_capture_scrubbed", "Recorded requests that a scrub rule was applied to.", ("model_name", "rule")
+)
+DROP_REASONS = ("queue_full", "too_large", "refused", "disk")
+
+ENOUGH = 100
+"""Requests after which a scrub rule that was never applied is told, before the end."""
 
 QUEUE_BYTES = 32 << 20
 """Bodies that wait for the thread take no more memory than this, for one model."""
@@ -36,23 +47,15 @@ BLOCK = 1 << 17
 class Recorder:
     """Takes the requests of one model in one process."""
 
-    def __init__(self, model: str, folder: Path, settings: WarmupSettings) -> None:
-        """Take where and how; nothing is written before the first request.
-
-        Raises:
-            SampleError: the scrub rules cannot be used.
-        """
-        self._rate = settings.capture_rate
-        self._scrub: ScrubCount | None = None
-        if scrubber := scrubber_of(settings):
-            from kserve_warmup.serving.scrub_count import ScrubCount
-
-            self._scrub = ScrubCount(model, scrubber)
+    def __init__(self, model: str, folder: Path, settings: WarmupSettings, scrubber: Scrubber | None = None) -> None:
+        """Take where and how; nothing is written before the first request."""
+        self.settings, self._rate = settings, settings.capture_rate
+        self._scrub = _ScrubCount(model, scrubber) if scrubber else None
         max_bytes = settings.capture_max_mb << 20
         self._ring = Ring(folder, max_bytes)
         self.max_bytes = min(QUEUE_BYTES, max_bytes // LARGEST)
-        self._captured = metrics.CAPTURED.labels(model)
-        self._dropped = {reason: metrics.CAPTURE_DROPPED.labels(model, reason) for reason in metrics.DROP_REASONS}
+        self._captured = CAPTURED.labels(model)
+        self._dropped = {reason: DROPPED.labels(model, reason) for reason in DROP_REASONS}
         self._queue: list[Callable[[], Record]] = []
         self._queued = 0
         self._lock, self._writing = threading.Lock(), threading.Lock()
@@ -133,3 +136,44 @@ class Recorder:
         if reason not in self._complained:
             self._complained.add(reason)
             logger.warning("capture drops requests (see kserve_warmup_capture_dropped_total): %s", message)
+
+
+class _ScrubCount:
+    """Scrub rules in a server: how often each is applied, and a loud word on those that never were."""
+
+    def __init__(self, model: str, scrubber: Scrubber) -> None:
+        """Begin with no request, and with every rule at zero in the metrics."""
+        from kserve_warmup.samples.scrubbing import Scrubbing
+
+        self._model = model
+        self._run = Scrubbing(scrubber)
+        self._names = [str(rule) for rule in scrubber.rules]
+        self._counters = {name: SCRUBBED.labels(model, name) for name in self._names}
+        self._told: set[str] = set()
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Return a request without its private content.
+
+        Raises:
+            SampleError: it cannot be scrubbed, or has text that no rule covers.
+        """
+        kept, places = self._run(sample)
+        for name in {name for name, number in zip(self._names, places, strict=True) if number}:
+            self._counters[name].inc()
+        return kept
+
+    def tell(self, *, end: bool = False) -> None:
+        """Log each rule that is not optional and was never applied, once, when there were requests enough.
+
+        Args:
+            end: there will be no more requests.
+        """
+        if self._run.tried < (1 if end else ENOUGH):
+            return
+        for rule in self._run.unused():
+            if rule not in self._told:
+                self._told.add(rule)
+                line = (
+                    "%s: scrub rule '%s' was never applied to any of %d requests: they may hold what it is to take out"
+                )
+                logger.error(line, self._model, rule, self._run.tried)

@@ -14,21 +14,19 @@ import multiprocessing
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import kserve.model_server
+from kserve import Model
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.serving import compat
 from kserve_warmup.serving.end import end_process, ends_with_its_workers
 from kserve_warmup.serving.lifecycle import lifecycle_of
 from kserve_warmup.serving.process import PROCESS, running_loop
-from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warming import become_warm
-
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
+from kserve_warmup.signals import ends_at_once
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -37,32 +35,30 @@ WORKERS_LOOK_SECONDS = 0.2
 
 
 class WarmingLifespan:
-    """An application's own lifespan, followed by the warm-up of what it serves."""
+    """An application's own lifespan, followed by the warm-up of what it serves.
 
-    entered = False
+    KServe merges lifespans each time that it makes its application, and users set their own: of several of ours inside
+    each other only the newest, which is the outermost, does anything.
+    """
 
-    def __init__(self, inner: Any) -> None:
-        """Take the lifespan that the application had."""
-        self._inner = inner
+    def __init__(self, router: Any) -> None:
+        """Go around the lifespan that ``router`` has."""
+        self._inner, self._router = router.lifespan_context, router
+        router.lifespan_context = router.kserve_warmup_newest = self
 
     def __call__(self, app: Any) -> AbstractAsyncContextManager[Any]:
         """Return the lifespan of one run of the application."""
-        return self._run(app)
+        run = self._run if self._router.kserve_warmup_newest is self else self._inner
+        return cast("AbstractAsyncContextManager[Any]", run(app))
 
     @asynccontextmanager
     async def _run(self, app: Any) -> AsyncIterator[Any]:
-        outermost, WarmingLifespan.entered = not WarmingLifespan.entered, True
-        try:
-            async with self._inner(app) as state:
-                if outermost:
-                    await _warm_application(app)
-                yield state
-        finally:
-            if outermost:
-                WarmingLifespan.entered = False
+        async with self._inner(app) as state:
+            await _warm_application(app)
+            yield state
 
 
-def attend(model: WarmupModel) -> None:
+def attend(model: Model) -> None:
     """Warm ``model`` when the server of this process starts."""
     PROCESS.models[id(model)] = model
     go_around_the_lifespan()
@@ -75,14 +71,14 @@ def go_around_the_lifespan() -> None:
     """
     router = kserve.model_server.app.router
     if not isinstance(router.lifespan_context, WarmingLifespan):
-        router.lifespan_context = WarmingLifespan(router.lifespan_context)
+        WarmingLifespan(router)
 
 
 async def _warm_application(app: Any) -> None:
     """Warm all models before the port opens, but for those that wait."""
     PROCESS.begin(app)
     _build_routes(app)
-    models = list(PROCESS.models.values())
+    models = [model for model in PROCESS.models.values() if not lifecycle_of(model).stopped]
     with ends_at_once():
         for model, task in [(model, PROCESS.spawn(_first_warm_up(model))) for model in models]:
             await lifecycle_of(model).settled_or_waits(task)
@@ -98,7 +94,7 @@ def _build_routes(app: Any) -> None:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
 
 
-async def warm_parent(model: WarmupModel) -> None:
+async def warm_parent(model: Model) -> None:
     """In the process that has spawned the workers, warm gRPC, which it answers itself, and look after the workers."""
     if not compat.serves(compat.WORKERS_TASK):
         return
@@ -112,11 +108,12 @@ async def _watch_workers() -> None:
     seen: dict[int | None, Any] = {}
     while True:
         seen |= {worker.pid: worker for worker in multiprocessing.active_children()}
-        ends_with_its_workers(seen.values())
+        if ends_with_its_workers(seen.values()):
+            return
         await asyncio.sleep(WORKERS_LOOK_SECONDS)
 
 
-async def _first_warm_up(model: WarmupModel) -> None:
+async def _first_warm_up(model: Model) -> None:
     """Bring a model from wherever it is to warm; one that cannot be warmed ends the process with one line."""
     state = lifecycle_of(model).state
     try:
@@ -150,7 +147,7 @@ def _as_if_before_the_loop() -> Iterator[None]:
         asyncio._set_running_loop(loop)  # noqa: SLF001
 
 
-def warm_soon(model: WarmupModel, *, wait: bool = True) -> None:
+def warm_soon(model: Model, *, wait: bool = True) -> None:
     """Warm a model that was loaded while its server runs, on the server's loop; other models and liveness go on.
 
     Args:
@@ -167,7 +164,7 @@ def warm_soon(model: WarmupModel, *, wait: bool = True) -> None:
             warming_up.result()
 
 
-async def _warm_again(model: WarmupModel) -> None:
+async def _warm_again(model: Model) -> None:
     try:
         await become_warm(model)
     except Exception as error:

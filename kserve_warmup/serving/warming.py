@@ -6,10 +6,11 @@ import asyncio
 import inspect
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import orjson
+from kserve import Model
 
 from kserve_warmup.replay import DependencyAwayError, NoAnswerError
 from kserve_warmup.serving import compat
@@ -18,14 +19,11 @@ from kserve_warmup.serving.lifecycle import Lifecycle, lifecycle_of, roll_call
 from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
-from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.settings import settings_of
 from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 from kserve_warmup.transports.loopback import rest_loopback
 from kserve_warmup.transports.patience import answered_within
-
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -44,7 +42,7 @@ ASK_SECONDS = 5.0
 """Until the application has said which models it serves."""
 
 
-async def become_warm(model: WarmupModel) -> None:
+async def become_warm(model: Model) -> None:
     """Bring a loaded model to warm on the running, serving loop: what it waits for, then REST, then gRPC.
 
     Raises:
@@ -64,16 +62,19 @@ async def become_warm(model: WarmupModel) -> None:
     except BaseException:
         lifecycle.move(lifecycle.state.fails())
         raise
+    finally:
+        if lifecycle.warmup:
+            lifecycle.warmup.attempt.over = True
     warmup.finish()
     lifecycle.move(lifecycle.state.warmed())
 
 
-async def _finish_loading(model: WarmupModel, lifecycle: Lifecycle) -> None:
+async def _finish_loading(model: Model, lifecycle: Lifecycle) -> None:
     """Do what a load left to the serving loop: an async ``load_model``, the model's own engine."""
     if inspect.iscoroutinefunction(model.load_model):
         with lifecycle.made_by_load.recording(model.__dict__), lifecycle.clock.step(LOAD):
             await model.load_model()
-    enabled = (model.warmup_settings or WarmupSettings()).enabled  # if not, all is as if this package were not there
+    enabled = settings_of(model).enabled  # if not, all is as if this package were not there
     if enabled and lifecycle.engine and not lifecycle.engine_up.is_set():
         lifecycle.move(lifecycle.state.waits())
         # KServe starts no engine of a worker's copy, nor of a model that is made while the server runs.
@@ -89,7 +90,7 @@ async def _finish_loading(model: WarmupModel, lifecycle: Lifecycle) -> None:
                 asked = time.monotonic()
 
 
-async def _answers(model: WarmupModel, lifecycle: Lifecycle) -> bool:
+async def _answers(model: Model, lifecycle: Lifecycle) -> bool:
     """Return whether a model answers whose engine has said nothing yet: some run as long as the server does."""
     warmup = lifecycle.warmup = lifecycle.warmup or Warmup(model, lifecycle.clock)
     name = await _name_in(PROCESS.app, model, warmup.headers) if PROCESS.app else None
@@ -102,7 +103,7 @@ async def _answers(model: WarmupModel, lifecycle: Lifecycle) -> bool:
     return False
 
 
-async def _tried(model: WarmupModel, lifecycle: Lifecycle, warmup: Warmup) -> bool:
+async def _tried(model: Model, lifecycle: Lifecycle, warmup: Warmup) -> bool:
     """Warm what is not warm yet; return False when something that the model needs is away."""
     async with PROCESS.turn:
         waited = lifecycle.state.phase is Phase.WAITING
@@ -123,7 +124,7 @@ async def _tried(model: WarmupModel, lifecycle: Lifecycle, warmup: Warmup) -> bo
     return True
 
 
-async def _name_in(app: Any, model: WarmupModel, headers: dict[str, str]) -> str | None:
+async def _name_in(app: Any, model: Model, headers: dict[str, str]) -> str | None:
     """Return a name under which ``app`` serves ``model``, None if it does not; asked as a client would."""
     try:
         with warming(), roll_call() as present:

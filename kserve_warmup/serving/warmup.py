@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
+
+from kserve import Model
 
 from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
@@ -26,15 +28,12 @@ from kserve_warmup.serving.faults import failure
 from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.process import PROCESS, in_worker
 from kserve_warmup.serving.watchdog import interruptible, watched
-from kserve_warmup.settings import WarmupSettings, warn_of_unknown_variables
+from kserve_warmup.settings import settings_of, warn_of_unknown_variables
 from kserve_warmup.timeline import MODEL_WARMUP, WIRE_WARMUP, Stopwatch
 from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, step
 from kserve_warmup.transports.loopback import grpc_loopback, rest_loopback
 from kserve_warmup.transports.rest import RestTransport
-
-if TYPE_CHECKING:
-    from kserve_warmup.model import WarmupModel
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -51,7 +50,7 @@ BLOCKED_SECONDS = 1.0
 class Warmup:
     """The warm-up of one model in one process: its samples, its budget, its report so far."""
 
-    def __init__(self, model: WarmupModel, clock: Stopwatch) -> None:
+    def __init__(self, model: Model, clock: Stopwatch) -> None:
         """Read the settings and the samples; ``clock`` has noted the model's load.
 
         Raises:
@@ -59,10 +58,11 @@ class Warmup:
         """
         self.model, self.clock = model, clock
         warn_of_unknown_variables()
-        self.settings = model.warmup_settings or WarmupSettings()
+        self.settings = settings_of(model)
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
         self.report = WarmupReport(model.name, "none", 0.0, ())
+        self.attempt = Attempt()
         self.waits = self._interrupted = False
         self._waited_since = time.monotonic()
 
@@ -74,7 +74,7 @@ class Warmup:
         samples = [s for s in self.samples if s.protocol != "openai" and (s.protocol == "grpc" or not only_grpc)]
         if samples:
             try:
-                with warming():
+                with warming(self.attempt):
                     report = step(self._over(InProcessTransport(self.model, self.headers), samples))
             except DependencyAwayError as error:
                 logger.warning("%s: %s in load(); the server tries again", self.model.name, error)
@@ -92,20 +92,20 @@ class Warmup:
         """
         samples = [s for s in self._sendable if s.protocol != "grpc"]
         if samples:
-            with warming() as noted:
+            with warming(self.attempt):
                 async with rest_loopback(app) as url:
                     rest = RestTransport(url, name, self.settings.patience, self.headers)
-                    await self._over_wire(_Blaming(rest, noted), samples)
+                    await self._over_wire(_Blaming(rest, self.attempt), samples)
 
     async def over_grpc(self) -> None:
         """Warm KServe's gRPC stack in this process, on the running loop; raises as :meth:`over_rest` does."""
         samples = [s for s in self._sendable if s.protocol == "grpc"]
         if samples:
-            with warming() as noted:
-                async with grpc_loopback(self.model, noted) as address:
+            with warming(self.attempt):
+                async with grpc_loopback(self.model, self.attempt) as address:
                     grpc = GrpcTransport(address, self.model.name, self.settings.patience, self.headers)
                     try:
-                        await self._over_wire(_Blaming(grpc, noted), samples)
+                        await self._over_wire(_Blaming(grpc, self.attempt), samples)
                     finally:
                         await grpc.close()
 
@@ -120,10 +120,11 @@ class Warmup:
         found = [s for s in self.samples if s.protocol == "grpc" or over_rest]
         if not found:
             return True
-        with warming() as noted, requests_quiet(logging.CRITICAL), request_histograms_untouched(self.model.name):
+        quiet = requests_quiet(self.attempt, logging.CRITICAL)
+        with warming(self.attempt), quiet, request_histograms_untouched(self.model.name):
             try:
                 if found[0].protocol == "grpc":
-                    async with grpc_loopback(self.model, noted) as address:
+                    async with grpc_loopback(self.model, self.attempt) as address:
                         grpc = GrpcTransport(address, self.model.name, PROBE_SECONDS, self.headers)
                         await grpc.send(found[0])
                         await grpc.close()
@@ -149,7 +150,7 @@ class Warmup:
             request_histograms_untouched(self.model.name),
             errors_noted(type(self.model)),
             # a failure that is known by now, and tried again and again, needs no traceback each time
-            requests_quiet(logging.CRITICAL if self.waits else logging.INFO),
+            requests_quiet(self.attempt, logging.CRITICAL if self.waits else logging.INFO),
             interruptible(noting.__code__, f"no answer within {self.settings.patience:.3g} s") as interrupt,
             watched(patience, lambda: self._hangs(transport, interrupt)) as alive,
         ):

@@ -1,6 +1,7 @@
 """Models whose requests need more than their body, are refused, hang or fail; the control is as in case_models.py."""
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -11,6 +12,14 @@ from predictors import answer
 from starlette.responses import JSONResponse
 
 from kserve_warmup import WarmupModel, is_warmup
+
+
+def told(payload, numbers):
+    """Answer numbers in the protocol of the request."""
+    if isinstance(payload, dict):
+        return {"predictions": [numbers]}
+    output = kserve.InferOutput("seen", [len(numbers)], "INT64", data=numbers)
+    return kserve.InferResponse(payload.id or "none", payload.model_name, [output])
 
 
 class Case(kserve.Model if "CONTROL" in os.environ else WarmupModel):
@@ -52,11 +61,7 @@ class Marked(Case):
     def predict(self, payload, headers=None):
         marked = "x-kserve-warmup" in headers
         self.warmups += is_warmup() and marked
-        seen = [self.warmups, int(is_warmup()), int(marked)]
-        if isinstance(payload, dict):
-            return {"predictions": [seen]}
-        output = kserve.InferOutput("seen", [3], "INT64", data=seen)
-        return kserve.InferResponse(payload.id or "none", payload.model_name, [output])
+        return told(payload, [self.warmups, int(is_warmup()), int(marked)])
 
 
 class SlowFirst(Case):
@@ -134,3 +139,23 @@ class HangingMiddleware:
         if scope["type"] == "http" and scope["method"] == "POST":
             await asyncio.sleep(3600)
         await self.inner(scope, receive, send)
+
+
+class Queueing(Case):
+    """Hands requests to a task that the first one has started; answers whether that took one for a warm-up request."""
+
+    queue = None
+
+    async def predict(self, payload, headers=None):
+        if self.queue is None:
+            self.queue = asyncio.Queue()
+            self.emptying = asyncio.create_task(self.empty())
+        answered = asyncio.get_running_loop().create_future()
+        await self.queue.put(answered)
+        return told(payload, [int(await answered)])
+
+    async def empty(self):
+        while True:
+            answered = await self.queue.get()
+            logging.getLogger("kserve").info("queueing: from the queue")
+            answered.set_result(is_warmup())

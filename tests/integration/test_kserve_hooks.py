@@ -10,22 +10,18 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from kserve_server import v1_body
 
-REQUEST = pb.ModelInferRequest(
-    model_name="model",
-    inputs=[
-        pb.ModelInferRequest.InferInputTensor(
-            name="x", datatype="FP32", shape=[1, 2], contents=pb.InferTensorContents(fp32_contents=[0.5, 0.5])
-        )
-    ],
+INPUT = pb.ModelInferRequest.InferInputTensor(
+    name="x", datatype="FP32", shape=[1, 2], contents=pb.InferTensorContents(fp32_contents=[0.5, 0.5])
 )
 
 
-def grpc_infer(server, metadata=()):
+def grpc_infer(server, metadata=(), model="model"):
     """Ask over gRPC; return the answer's values, or the status's name."""
+    request = pb.ModelInferRequest(model_name=model, inputs=[INPUT])
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
         grpc.channel_ready_future(channel).result(60)
         try:
-            answer = GRPCInferenceServiceStub(channel).ModelInfer(REQUEST, timeout=20, metadata=metadata)
+            answer = GRPCInferenceServiceStub(channel).ModelInfer(request, timeout=20, metadata=metadata)
         except grpc.RpcError as error:
             return error.code().name
         return list(answer.outputs[0].contents.int64_contents)

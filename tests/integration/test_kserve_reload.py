@@ -5,6 +5,9 @@ import threading
 import time
 
 import pytest
+from test_kserve_hooks import grpc_infer
+
+from kserve_warmup.serving.logs import LINES_LET_THROUGH
 
 
 def reload(server):
@@ -41,3 +44,26 @@ def test_sigterm_during_a_reload_lets_the_server_end_in_its_own_way(start, v1_se
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(60) is not None
     assert ended in server.log
+
+
+def test_lines_of_other_models_requests_are_all_there_while_a_model_is_reloaded(start_case, sample_set):
+    server = start_case("SlowPlain,Queueing", samples=sample_set)
+    server.wait_ready("slowplain")
+    server.wait_ready("queueing")
+    before = server.log
+    answers = []
+    path = "/v2/repository/models/slowplain/load"
+    reloading = threading.Thread(target=lambda: answers.append(server.post(path, b"")), daemon=True)
+    reloading.start()
+    sent = warmups = 0
+    while reloading.is_alive():
+        warmups += server.predict("queueing")[0] + grpc_infer(server, model="queueing")[0]
+        sent += 1
+    assert answers[0][0] == 200, answers
+    assert sent > LINES_LET_THROUGH
+    assert warmups == 0  # what a warm-up request has left in the background is no warm-up for ever
+    during = server.log.removeprefix(before)
+    assert during.count("POST /v1/models/queueing%3Apredict") == sent
+    assert during.count("grpc method: /inference.GRPCInferenceService/ModelInfer") >= sent
+    assert during.count("queueing: from the queue") == 2 * sent
+    assert during.count("POST /v1/models/slowplain") <= LINES_LET_THROUGH

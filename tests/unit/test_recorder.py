@@ -14,9 +14,8 @@ from prometheus_client import REGISTRY
 from kserve_warmup.samples.ring import FILES, Ring
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.samples.traffic import read, sample_traffic
-from kserve_warmup.serving.capture import Capture, folder_of, recorded_samples
-from kserve_warmup.serving.recorder import QUEUE_BYTES, Recorder
-from kserve_warmup.serving.scrub_count import ENOUGH
+from kserve_warmup.serving.capture import Capture, folder_of, recorded_samples, scrubber_of
+from kserve_warmup.serving.recorder import ENOUGH, QUEUE_BYTES, Recorder
 from kserve_warmup.settings import WarmupSettings
 
 V1 = b'{"instances": [[1, 2], [3, 4]]}'
@@ -43,7 +42,7 @@ def recorder(tmp_path, request):
     def _recorder(**settings) -> Recorder:
         settings = WarmupSettings(capture_dir=tmp_path, capture_rate=1, **settings)
         name = f"{request.node.name}-{len(made)}"
-        made.append(Recorder(name, tmp_path / "m", settings))
+        made.append(Recorder(name, tmp_path / "m", settings, scrubber_of(settings)))
         made[-1].name = name
         return made[-1]
 

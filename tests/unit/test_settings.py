@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from kserve_warmup import WarmupError, WarmupSettings
+from kserve_warmup import WarmupError, WarmupModel, WarmupSettings
 from kserve_warmup.settings import warn_of_unknown_variables
 
 
@@ -76,3 +76,79 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_not_a_misspelt_variab
         monkeypatch.setenv(f"KSERVE_WARMUP_{name}", value)
     warn_of_unknown_variables()
     assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("near", "meant"), [("WARM_UP_SAMPLES", "SAMPLES"), ("WARUMP_MAX_CALLS", "MAX_CALLS")])
+def test_a_variable_whose_prefix_is_misspelt_is_named_too_and_kserves_own_are_not(near, meant, monkeypatch, caplog):
+    monkeypatch.setenv(f"KSERVE_{near}", "3")
+    monkeypatch.setenv("KSERVE_LOGLEVEL", "INFO")
+    warn_of_unknown_variables()
+    (line,) = caplog.messages
+    assert f"did you mean KSERVE_WARMUP_{meant}?" in line
+
+
+def test_a_misspelt_variable_is_named_once_and_stops_nothing(monkeypatch, caplog):
+    monkeypatch.setenv("KSERVE_WARMUP_TOLLERANCE", "0.5")
+    assert WarmupSettings().tolerance == 0.10
+    warn_of_unknown_variables()
+    warn_of_unknown_variables()
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WarmupSettings(max_cals=5),
+        lambda: WarmupSettings(MAX_CALS=5),
+        lambda: WarmupSettings(max_seconds=5).model_copy(update={"max_cals": 5}),
+        lambda: WarmupSettings.model_validate({"max_cals": 5}),
+    ],
+)
+def test_a_misspelt_setting_in_code_is_refused_with_the_nearest_one(make):
+    with pytest.raises(WarmupError, match=r"^(max_cals|MAX_CALS): there is no such setting: did you mean max_calls\?$"):
+        make()
+
+
+def test_a_misspelt_setting_of_a_subclass_is_refused_and_its_own_are_not():
+    with pytest.raises(WarmupError, match=r"^Mine.max_cals: there is no such setting: did you mean max_calls\?$"):
+        type("Mine", (WarmupSettings,), {"__annotations__": {"max_cals": int}, "max_cals": 5})
+    own = type("Mine", (WarmupSettings,), {"__annotations__": {"max_calls": int, "team": str}, "max_calls": 5})
+    assert own(team="a").max_calls == 5
+
+
+def test_a_copy_with_other_values_is_checked_and_keeps_the_rest():
+    settings = WarmupSettings(max_seconds=5, headers={"x-key": "a"})
+    assert settings.model_copy(update={"max_calls": 7}) == WarmupSettings(
+        max_seconds=5, headers={"x-key": "a"}, max_calls=7
+    )
+    with pytest.raises(WarmupError, match=r"^max_calls: it should be"):
+        settings.model_copy(update={"max_calls": 0})
+
+
+def _of_the_class(name, value):
+    return type("Model", (WarmupModel,), {name: value})("m")
+
+
+def _of_the_instance(name, value):
+    model = WarmupModel("m")
+    setattr(model, name, value)
+    return model
+
+
+@pytest.mark.parametrize("make", [_of_the_class, _of_the_instance])
+@pytest.mark.parametrize("name", ["warmup_setting", "warm_up_settings", "warmupSettings", "WARMUP_SETTINGS"])
+def test_settings_under_a_misspelt_attribute_are_refused(make, name):
+    with pytest.raises(WarmupError, match=rf"{name}: nothing reads it: did you mean warmup_settings\?"):
+        make(name, WarmupSettings(max_calls=5)).load()
+
+
+@pytest.mark.parametrize("make", [_of_the_class, _of_the_instance])
+def test_settings_of_another_type_are_refused(make):
+    with pytest.raises(WarmupError, match=r"warmup_settings: it should be a WarmupSettings, not a dict"):
+        make("warmup_settings", {"max_calls": 5}).load()
+
+
+@pytest.mark.parametrize("make", [_of_the_class, _of_the_instance])
+def test_a_models_own_attributes_of_similar_names_are_its_own(make):
+    assert make("warmup_setting", 3).load()
+    assert make("settings", WarmupSettings()).load()

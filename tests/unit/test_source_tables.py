@@ -182,3 +182,17 @@ def test_text_that_is_no_table_is_not_taken_for_one(tmp_path):
     (tmp_path / "notes.txt").write_text("Dear all, this is\nno table\n")
     with pytest.raises(SampleError, match="neither JSON"):
         sample_traffic([tmp_path / "notes.txt"], "m")
+
+
+def test_the_limit_of_a_csv_cell_is_each_readers_own_and_the_process_keeps_its_own(tmp_path):
+    before = csv.field_size_limit()
+    body = b'{"instances": [[%s]]}' % b", ".join([b"1.25"] * 200_000)  # a cell larger than the process's limit
+    files = [write_csv(tmp_path / name, [logged(body), logged(body)]) for name in ("wide", "narrow")]
+    wide, narrow = (
+        iter(read([file], options=ReadOptions(max_body=most))) for file, most in zip(files, (2**24, 2**10), strict=True)
+    )
+    assert next(wide).body == body
+    assert csv.field_size_limit() == before
+    assert [type(found) for found in narrow] == [BadRecord]
+    assert [found.body for found in wide] == [body]
+    assert csv.field_size_limit() == before

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec, module_from_spec
 from itertools import islice
 from typing import Any
 
@@ -24,6 +24,18 @@ _BOM = "\ufeff"
 _LONGEST_HEAD = 1 << 24
 
 
+def _csv(longest: int) -> Any:
+    """Return the C module of the standard ``csv``, loaded anew with a limit of its own for the characters of a cell.
+
+    ``csv.field_size_limit`` is the whole process's, and a library has no business with it.
+    """
+    spec: Any = find_spec("_csv")
+    module: Any = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.field_size_limit(longest)
+    return module
+
+
 def sniff(head: bytes) -> bool:
     """Return whether a file begins with a row of names and one with as many cells."""
     return _delimiter(head) is not None
@@ -33,6 +45,7 @@ def _delimiter(head: bytes) -> str | None:
     text = head.decode("utf-8", errors="replace").removeprefix(_BOM)
     if not text or text[0] in "{[" or "\0" in text or "\ufffd" in text[:256]:
         return None
+    csv = _csv(_LONGEST_HEAD)
     for delimiter in _DELIMITERS:
         names, second = (*islice(csv.reader(io.StringIO(text), delimiter=delimiter), 2), [], [])[:2]
         named = len(names) > 1 and all(n.strip() and not _NUMBER.fullmatch(n.strip()) for n in names)
@@ -48,13 +61,13 @@ def _cut(head: bytes) -> bool:
 
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each row of a log, or for each batch of rows of a table."""
-    csv.field_size_limit(options.max_line)
+    csv = _csv(options.max_line)
     number = 0
     try:
         with opened(part.file) as stream:
             head = stream.readline(_LONGEST_HEAD).removeprefix(_BOM.encode())
             delimiter = _delimiter(head) or ","
-            names = next(csv.reader([head.decode()], delimiter=delimiter), [])
+            names: list[str] = next(csv.reader([head.decode()], delimiter=delimiter), [])
             text = io.TextIOWrapper(stream, "utf-8", newline="")
             rows = csv.reader(_lines(text, options.max_line), delimiter=delimiter)
             if columns.is_logged(names):

@@ -1,4 +1,4 @@
-"""SIGTERM during a load or a warm-up ends the process at once."""
+"""How this process ends at once: SIGTERM during a load or a warm-up, and whatever else leaves no other way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ from types import FrameType
 
 EXIT_CODE = 128 + signal.SIGTERM
 """What a shell reports of a process that SIGTERM has ended."""
+
+
+def exit_process(code: int) -> None:
+    """End this process with ``code``; nothing else in the package does so.
+
+    uvicorn goes on after an exception in a lifespan, and a thread cannot end another: so not ``sys.exit``. A host that
+    must live on, such as a test runner or a notebook, puts a function of its own in this one's place:
+    ``kserve_warmup.signals.exit_process = note_the_code``. It may be called from any thread. If it returns, or raises,
+    the model stays unready, and all else goes on.
+    """
+    os._exit(code)
 
 
 @contextmanager
@@ -58,7 +69,7 @@ def _exit_on_sigterm(reader: socket.socket) -> None:
     with reader:
         while received := reader.recv(1):
             if received[0] == signal.SIGTERM:
-                os._exit(EXIT_CODE)
+                exit_process(EXIT_CODE)
 
 
 def _ignore(_signal: int, _frame: FrameType | None) -> None:
