@@ -12,6 +12,7 @@ import jinja2.sandbox
 from google.protobuf import text_encoding
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.files import shipped
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.confined import confined
 from kserve_warmup.triton.files import read_regular
@@ -55,13 +56,6 @@ def comment(value: str) -> Bare:
     return Bare("".join(c if c.isascii() and c.isprintable() else "?" for c in str(value)))
 
 
-def default_templates() -> Path:
-    """Return the folder of the package's own templates: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "triton_templates"
-    return inside if inside.is_dir() else package.parent / "triton_templates"
-
-
 class Templates:
     """The templates of one folder, the package's own where it has none of a name.
 
@@ -75,7 +69,7 @@ class Templates:
         if folder is not None and not folder.is_dir():
             raise TritonConfigError(f"--templates {folder} is not a folder")
         self._given = folder
-        self._folders = [f for f in (folder, default_templates()) if f]
+        self._folders = [f for f in (folder, shipped("triton_templates")) if f]
         self._environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             loader=jinja2.FunctionLoader(self._load),
             undefined=jinja2.StrictUndefined,

@@ -88,7 +88,7 @@ def test_the_sample_set_of_the_recording_is_kept(demo):
         ({"models": ("resnet",)}, "unknown demo model 'resnet': use digits_mlp, "),
         ({"models": ()}, "at least one model"),
         ({"starts": 0}, "one start"),
-        ({"repository": Path("/nowhere")}, "/nowhere/digits_mlp is no Triton model: run the demo in a checkout"),
+        ({"repository": Path("/nowhere")}, "/nowhere/digits_mlp is no Triton model: leave --repository out"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(tmp_path, options, message):
