@@ -81,6 +81,6 @@ def test_the_demo_runs_copies_and_leaves_the_repository_that_it_is_given_as_it_i
     assert (tmp_path / "models" / "digits_mlp" / "1" / "weights.npz").is_file()
     (tmp_path / "models" / "mine").mkdir()
     with pytest.raises(
-        WarmupError, match="models holds something else than the demo's digits_mlp, .*give another --out"
+        WarmupError, match=r"models holds something else than the demo's digits_mlp, .*give another --out"
     ):
         _copy(options)
