@@ -7,11 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
 from google.protobuf import text_encoding
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.extras import optional
 from kserve_warmup.files import shipped
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.confined import confined
@@ -32,6 +31,8 @@ class Bare(str):
 
 def literal(value: Any) -> str:
     """Return a template expression's value as pbtxt: text quoted and escaped by protobuf, never pasted."""
+    import jinja2  # which calls this
+
     if isinstance(value, Bare):
         return value
     if isinstance(value, bool):
@@ -70,7 +71,8 @@ class Templates:
             raise TritonConfigError(f"--templates {folder} is not a folder")
         self._given = folder
         self._folders = [f for f in (folder, shipped("triton_templates")) if f]
-        self._environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        jinja2 = optional("jinja2", "templates need", "triton")
+        self._environment = optional("jinja2.sandbox", "templates need", "triton").ImmutableSandboxedEnvironment(
             loader=jinja2.FunctionLoader(self._load),
             undefined=jinja2.StrictUndefined,
             finalize=literal,
@@ -117,8 +119,11 @@ class Templates:
         return self._render(CONFIG_TEMPLATE, **values)
 
     def _render(self, name: str, **values: Any) -> str:
+        import jinja2
+
         def rendered() -> str:
-            return self._environment.get_template(name).render(**values)
+            text: str = self._environment.get_template(name).render(**values)
+            return text
 
         try:
             text = rendered() if self._given is None else confined(rendered)
