@@ -106,7 +106,7 @@ env: $(VENV)/.installed  ## The Python environment.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[demo,dev,traffic,triton]'
+	$(BIN)/pip install --quiet --editable '.[demo,dev,sample,triton,verify]'
 	touch $@
 
 triton-env: $(TRITON_VENV)/.installed  ## A real tritonserver, and the demo's models beside it, in an environment with numpy<2.

@@ -23,7 +23,7 @@ from kserve_warmup.demo.inputs import speech
 from kserve_warmup.demo.needs import check_needs
 from kserve_warmup.demo.predictors import load_core
 from kserve_warmup.demo.servers import Server, kserve_server
-from kserve_warmup.demo.traffic import ALL_MODELS, digit_requests, home, request
+from kserve_warmup.demo.traffic import ALL_MODELS, digit_requests, request
 from kserve_warmup.measure import Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.select import select
@@ -56,11 +56,10 @@ def traffic(model: str, protocol: Protocol, count: int) -> tuple[list[Sample], l
 
 
 def server(model: str, kind: str, protocol: Protocol, samples: Path) -> contextlib.AbstractContextManager[Server]:
-    repository = home(REPOSITORY, model)
     if kind == "warmup_model":
-        return kserve_server(repository, [model], samples, warmup_seconds=ALL_MODELS[model].warmup_seconds)
+        return kserve_server(REPOSITORY, [model], samples, warmup_seconds=ALL_MODELS[model].warmup_seconds)
     by_hand = [f"--by-hand={protocol}"] if kind == "by_hand" else []
-    return kserve_server(repository, [model], program=(PLAIN, *by_hand))
+    return kserve_server(REPOSITORY, [model], program=(PLAIN, *by_hand))
 
 
 def start(model: str, kind: str, protocol: Protocol, samples: Path, requests: Sequence[Sample]) -> dict[str, Any]:
@@ -89,8 +88,7 @@ def main() -> None:
     parser.add_argument("--protocols", default=",".join(PROTOCOLS))
     options = parser.parse_args()
     check_needs([options.model])
-    for repository in (REPOSITORY, home(REPOSITORY, options.model)):
-        fetch(repository)
+    fetch(REPOSITORY)
     results: dict[str, Any] = {}
     for protocol in options.protocols.split(","):
         found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}

@@ -18,7 +18,7 @@ from benchmarks.time_to_warm_starts import Subject
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.needs import check_needs
 from kserve_warmup.demo.servers import Server, kserve_server
-from kserve_warmup.demo.traffic import ALL_MODELS, home, record
+from kserve_warmup.demo.traffic import ALL_MODELS, record
 from kserve_warmup.measure import Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.traffic import sample_traffic
@@ -32,7 +32,7 @@ LONG_RUN = 200
 def demo_model(name: str, max_seconds: int) -> Iterator[Subject]:
     """Yield one of the demo's models with a sample set of what its clients send."""
     check_needs([name])
-    repository = home(ROOT / "model_repository", name)
+    repository = ROOT / "model_repository"
     fetch(repository)
 
     def serve(variant: str) -> AbstractContextManager[Server]:

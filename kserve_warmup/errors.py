@@ -26,8 +26,8 @@ class SampleError(WarmupError):
     """A sample, a sample set or a traffic record cannot be used as it is."""
 
 
-class MissingPackageError(WarmupError):
-    """A package that only some formats need is not installed; the message names the extra that brings it."""
+class MissingPackageError(WarmupError, ImportError):
+    """A package that only some commands need is not installed; the message names the extra that brings it."""
 
 
 class TritonConfigError(WarmupError):

@@ -21,6 +21,13 @@ PATIENCE = 5.0
 _LINKS = 40
 
 
+def shipped(folder: str) -> Path:
+    """Return a folder that is beside the package in a checkout and inside it once it is installed."""
+    package = Path(__file__).resolve().parent
+    inside = package / folder
+    return inside if inside.is_dir() else package.parent / folder
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Whose a file is and who may read it; with ``strict``, a file that cannot be made so is not written."""

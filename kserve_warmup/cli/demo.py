@@ -12,6 +12,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from kserve_warmup.cli.console import PlainConsole, notes, output
+from kserve_warmup.files import shipped
 from kserve_warmup.printable import printable
 
 
@@ -29,7 +30,9 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for recordings, sample sets, result and report.")] = Path(
         "out/demo"
     ),
-    repository: Annotated[Path, typer.Option(help="The demo's model repository.")] = Path("model_repository"),
+    repository: Annotated[
+        Path | None, typer.Option(help="Another model repository than the demo's own.", show_default=False)
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the table.")] = False,
 ) -> None:
     """Measure the first request against the steady ones: KServe and Triton, cold and warm, on real models."""
@@ -39,7 +42,9 @@ def run(
     from kserve_warmup.html import render_demo
     from kserve_warmup.terminal import demo_table
 
-    options = Options(repository.resolve(), out.resolve(), starts=starts, requests=requests)
+    options = Options(
+        (repository or shipped("model_repository")).resolve(), out.resolve(), starts=starts, requests=requests
+    )
     if models is not None:
         options = options.only(name.strip() for name in models.split(","))
     console = notes()

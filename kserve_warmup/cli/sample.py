@@ -17,6 +17,7 @@ from kserve_warmup.cli.console import output, warn
 from kserve_warmup.cli.inspect import print_set, summary
 from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
+from kserve_warmup.extras import optional
 from kserve_warmup.figures import count, share
 from kserve_warmup.samples.datatypes import to_dtype
 from kserve_warmup.samples.engines import Engine, local
@@ -114,6 +115,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose requests that stand for recorded traffic, and write them as a sample set."""
+    optional("xxhash", "sample needs")  # another hash would choose other requests
     job = Job(
         Limits(per_stratum, max_samples, max_bytes, seed),
         ReadOptions(

@@ -20,15 +20,18 @@ def run(
     ] = None,
 ) -> None:
     """Load, warm and serve a model. KServe's own options (--http_port, --grpc_port, --workers …) work as always."""
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as python -m does
-
     import kserve
 
-    server = kserve.ModelServer()  # before the model: it sets the log up that the load and the warm-up write to
-    model = _model(target, model_name)
-    if not model.ready and not model.load():
-        raise WarmupFailedError(f"{target}: load() did not make the model ready: return True, or set self.ready = True")
-    server.start([model])
+    here = os.getcwd()  # noqa: PTH109  as python -m does
+    sys.path.insert(0, here)
+    try:
+        server = kserve.ModelServer()  # before the model: it sets the log up that the load and the warm-up write to
+        model = _model(target, model_name)
+        if not model.ready and not model.load():
+            raise WarmupFailedError(f"{target}: load() did not make the model ready: return True, or set self.ready")
+        server.start([model])
+    finally:
+        sys.path.remove(here)
 
 
 def _model(target: str, name: str | None) -> Any:

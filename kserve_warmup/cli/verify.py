@@ -12,6 +12,7 @@ from kserve_warmup.cli.console import notes, output
 from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, Samples
 from kserve_warmup.cli.report import write
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.extras import optional
 
 if TYPE_CHECKING:
     from kserve_warmup.verify.result import Verification
@@ -114,6 +115,8 @@ def _form(out: Path | None) -> str:
     form = ".json" if out is None else out.suffix.lower()
     if form not in (".html", ".json", ".xml"):
         raise WarmupError(f"--out {out}: name a file that ends in .html, .json or .xml")
+    if form == ".html":
+        optional("jinja2", "HTML reports need", "verify")
     return form
 
 

@@ -14,7 +14,14 @@ from pathlib import Path
 from kserve_warmup.demo.traffic import TORCH_MODELS
 from kserve_warmup.errors import WarmupError
 
-PACKAGES = {"jax": "jax", "numba": "numba", "sklearn": "scikit-learn", "onnxruntime": "onnxruntime"}
+PACKAGES = {
+    "jinja2": "jinja2",
+    "xxhash": "xxhash",
+    "jax": "jax",
+    "numba": "numba",
+    "sklearn": "scikit-learn",
+    "onnxruntime": "onnxruntime",
+}
 COMPILED = "digits_cnn"
 
 

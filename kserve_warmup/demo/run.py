@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -18,19 +18,25 @@ from kserve_warmup.demo.needs import check_needs, has_torch
 from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult, ModelFacts, Scenario, Start
 from kserve_warmup.demo.result import Server as ServerName
 from kserve_warmup.demo.servers import Server, kserve_server, triton_server
-from kserve_warmup.demo.traffic import ALL_MODELS, MODELS, TORCH_MODELS, Recording, home, record
+from kserve_warmup.demo.traffic import ALL_MODELS, MODELS, TORCH_MODELS, Recording, record
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.traffic import sample_traffic
 from kserve_warmup.time_to_ready import time_to_ready
+from kserve_warmup.triton.install import ENVIRONMENT, TritonInstall, find_tritonserver
 from kserve_warmup.triton.plan import Options as TritonOptions
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
-from kserve_warmup.triton.server import find_tritonserver
 
 PROTOCOL: Protocol = "v2"
 """What the measured requests are written in: the protocol that both servers and most clients speak."""
+
+NO_TRITON = (
+    f"No tritonserver on PATH: name an environment of its own with nvidia-pytriton and 'numpy<2' in {ENVIRONMENT}"
+)
+
+CACHES = shutil.ignore_patterns("__pycache__")
 
 Tell = Callable[[str], None]
 
@@ -39,7 +45,8 @@ Tell = Callable[[str], None]
 class Options:
     """What to run.
 
-    ``starts`` is the number of fresh processes a cell, ``requests`` how many each is sent.
+    ``repository`` is only read: the models are copied to ``out``. ``starts`` is the number of fresh processes a cell,
+    ``requests`` how many each is sent.
     """
 
     repository: Path
@@ -52,13 +59,15 @@ class Options:
         """Return the same options for these models."""
         return replace(self, models=tuple(names))
 
-    def home(self, model: str) -> Path:
-        """Return the repository that holds a model."""
-        return home(self.repository, model)
+    @property
+    def copy(self) -> Path:
+        """Return the repository of the copies that are run."""
+        return self.out / "models"
 
     def servers(self, model: str) -> tuple[ServerName, ...]:
         """Return the servers that can run a model here: Triton runs torch's only with torch in its environment."""
-        return SERVERS if model in MODELS or has_torch(find_tritonserver().python) else ("kserve",)
+        triton = _triton()
+        return SERVERS if triton and (model in MODELS or has_torch(triton.python)) else ("kserve",)
 
     @property
     def steps(self) -> int:
@@ -88,8 +97,7 @@ def run(options: Options, tell: Tell) -> DemoResult:
     """
     begin = time.monotonic()
     check(options)
-    for repository in {options.home(model) for model in options.models}:
-        fetch(repository)
+    _copy(options)
     tell("recording requests")
     recordings = _record(options)
     prepared, cells = {}, []
@@ -125,11 +133,11 @@ def check(options: Options) -> None:
     if not options.models or options.starts < 1 or options.requests < 1:
         msg = "the demo needs at least one model, one start and one request"
         raise WarmupError(msg)
-    folders = [options.home(name) / name for name in options.models]
+    folders = [options.repository / name for name in options.models]
     if missing := [folder for folder in folders if not (folder / "config.pbtxt").is_file()]:
-        raise WarmupError(f"{missing[0]} is no Triton model: run the demo in a checkout, or give --repository")
+        raise WarmupError(f"{missing[0]} is no Triton model: leave --repository out, or name the demo's")
     check_needs(options.models)
-    find_tritonserver()
+    _triton()
 
 
 def left_out(options: Options) -> str | None:
@@ -137,8 +145,31 @@ def left_out(options: Options) -> str | None:
     models = [model for model in options.models if len(options.servers(model)) < len(SERVERS)]
     if not models:
         return None
-    python = find_tritonserver().python or "its python3"
-    return f"Not on Triton: {', '.join(models)}. {python} has no torch: run `make torch-env`."
+    triton = _triton()
+    why = f"{triton.python or 'its python3'} has no torch: run `make torch-env`" if triton else NO_TRITON
+    return f"Not on Triton: {', '.join(models)}. {why}."
+
+
+def _triton() -> TritonInstall | None:
+    """Return the tritonserver to measure with, or None where there is none and none was named.
+
+    Raises:
+        WarmupError: one is named, and is not there.
+    """
+    try:
+        return find_tritonserver()
+    except WarmupError:
+        if os.environ.get(ENVIRONMENT) or os.environ.get("TRITONSERVER"):
+            raise
+        return None
+
+
+def _copy(options: Options) -> None:
+    """Copy the models to where weights may be put beside them; those of an earlier run stay."""
+    _check_own(options.copy, ALL_MODELS)
+    for model in options.models:
+        shutil.copytree(options.repository / model, options.copy / model, dirs_exist_ok=True, ignore=CACHES)
+    fetch(options.copy)
 
 
 def _record(options: Options) -> dict[str, Recording]:
@@ -146,7 +177,7 @@ def _record(options: Options) -> dict[str, Recording]:
     for models in ([m for m in options.models if m in known] for known in (MODELS, TORCH_MODELS)):
         if not models:
             continue
-        with kserve_server(options.home(models[0]), models) as server:
+        with kserve_server(options.copy, models) as server:
             for model in models:
                 wait_ready(Target(server.http_url, model), alive=server.alive)
                 recordings[model] = record(ALL_MODELS[model], server, options.out / model / "traffic.jsonl")
@@ -161,7 +192,7 @@ def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
     for scenario in SCENARIOS:
         repository = prepared.triton(scenario)
         _clear(repository, model)
-        shutil.copytree(options.home(model) / model, repository / model, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(options.copy / model, repository / model, ignore=CACHES)
     apply_all(plan_repository_removal(prepared.triton("cold"), [model]).changed)
     plan = plan_repository(prepared.triton("warm"), folder / "samples", [model], TritonOptions())
     apply_all(plan.changed)
@@ -169,20 +200,21 @@ def _prepare(options: Options, model: str, recording: Recording) -> Prepared:
 
 
 def _clear(repository: Path, model: str) -> None:
-    """Remove an earlier run's copy, and nothing that may be somebody's own.
-
-    Raises:
-        WarmupError: there is something else.
-    """
-    if repository.is_symlink() or (repository.exists() and {f.name for f in repository.iterdir()} - {model}):
-        raise WarmupError(f"{repository} holds something else than the demo's {model}: give another --out")
+    """Remove an earlier run's copy, and nothing that may be somebody's own."""
+    _check_own(repository, {model})
     shutil.rmtree(repository, ignore_errors=True)
+
+
+def _check_own(repository: Path, models: Collection[str]) -> None:
+    """Raise when a folder that is written to holds anything but the demo's own copies of these models."""
+    if repository.is_symlink() or (repository.exists() and {f.name for f in repository.iterdir()} - set(models)):
+        raise WarmupError(f"{repository} holds something else than the demo's {', '.join(models)}: give another --out")
 
 
 def _start(options: Options, model: str, prepared: Prepared, server: ServerName, scenario: Scenario) -> Start:
     samples = prepared.folder / "samples" if scenario == "warm" else None
     running: contextlib.AbstractContextManager[Server] = (
-        kserve_server(options.home(model), [model], samples, warmup_seconds=ALL_MODELS[model].warmup_seconds)
+        kserve_server(options.copy, [model], samples, warmup_seconds=ALL_MODELS[model].warmup_seconds)
         if server == "kserve"
         else triton_server(prepared.triton(scenario))
     )

@@ -112,14 +112,6 @@ class Recording:
     measured: tuple[Sample, ...]
 
 
-def home(repository: Path, model: str) -> Path:
-    """Return the model repository that holds ``model``: the one given or, for torch's models, the one beside it.
-
-    They are apart because a Triton server loads all of a repository or ends, and it need not have torch.
-    """
-    return repository.with_name(f"{repository.name}_torch") if model in TORCH_MODELS else repository
-
-
 def record(model: Model, server: Server, path: Path) -> Recording:
     """Be the model's clients for a while, and write what they send to ``path`` as JSONL.
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.demo.inputs import Array, digits
-from kserve_warmup.demo.traffic import home
 
 PIXELS, HIDDEN, CLASSES = 64, 128, 10
 FILTERS = (16, 32)
@@ -106,14 +105,14 @@ def _normal(random: np.random.Generator, inputs: int, shape: tuple[int, ...]) ->
 
 
 def main(repository: Path) -> None:
-    """Write the digit models' arrays into a model repository, and into the one beside it with the models of torch."""
+    """Write the digit models' arrays into a model repository."""
     mlp: dict[str, Any] = hidden_layer()
     np.savez_compressed(repository / "digits_mlp/1/weights.npz", **mlp)
     # whole grey values from 0 to 16: a byte each holds them
     images, labels = digits(held_out=False)
     np.savez_compressed(repository / "digits_knn/1/known.npz", images=images.astype(np.uint8), labels=labels)
     cnn: dict[str, Any] = convolutional()
-    np.savez_compressed(home(repository, "digits_cnn") / "digits_cnn/1/weights.npz", **cnn)
+    np.savez_compressed(repository / "digits_cnn/1/weights.npz", **cnn)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,18 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, cast
 
-import jsonpath
-from jsonpath.filter import RegexLiteral, StringLiteral
-from jsonpath.function_extensions import ExpressionType, FilterFunction
-from jsonpath.parse import Parser
 from pydantic_core import SchemaError, SchemaValidator, core_schema
 
-from kserve_warmup.errors import SampleError
+from kserve_warmup.errors import MissingPackageError, SampleError
+
+try:
+    import jsonpath
+    from jsonpath.filter import RegexLiteral, StringLiteral
+    from jsonpath.function_extensions import ExpressionType, FilterFunction
+    from jsonpath.parse import Parser
+except ModuleNotFoundError:
+    msg = "scrub rules with a path need python-jsonpath: pip install 'kserve-warmup[sample]'"
+    raise MissingPackageError(msg) from None
 
 STEPS = 1_000_000
 """Values that one path may look at in one request: seconds at most."""

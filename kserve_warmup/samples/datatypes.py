@@ -8,9 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
+
+try:
+    from ml_dtypes import bfloat16
+except ImportError:
+    bfloat16 = "V2"  # two bytes that are passed on as they are, which is all that serving asks for
 
 from kserve_warmup.errors import SampleError
 
@@ -29,7 +33,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
     "FP16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "BF16": np.dtype(bfloat16),
     "FP32": np.dtype(np.float32),
     "FP64": np.dtype(np.float64),
     BYTES: np.dtype(np.object_),

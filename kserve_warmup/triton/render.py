@@ -18,11 +18,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.sandbox
 from google.protobuf import text_encoding
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.extras import optional
+from kserve_warmup.files import shipped
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.files import read_regular
 
@@ -50,6 +50,8 @@ class Bare(str):
 
 def literal(value: Any) -> str:
     """Return a template expression's value as pbtxt: text quoted and escaped by protobuf, never pasted."""
+    import jinja2  # which calls this
+
     if isinstance(value, Bare):
         return value
     if isinstance(value, bool):
@@ -74,13 +76,6 @@ def comment(value: str) -> Bare:
     return Bare("".join(c if c.isascii() and c.isprintable() else "?" for c in str(value)))
 
 
-def default_templates() -> Path:
-    """Return the folder of the package's own templates: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "triton_templates"
-    return inside if inside.is_dir() else package.parent / "triton_templates"
-
-
 class Templates:
     """The templates of one folder, the package's own where it has none of a name.
 
@@ -94,8 +89,9 @@ class Templates:
         if folder is not None and not folder.is_dir():
             raise TritonConfigError(f"--templates {folder} is not a folder")
         self._given = folder
-        self._folders = [f for f in (folder, default_templates()) if f]
-        self._environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        self._folders = [f for f in (folder, shipped("triton_templates")) if f]
+        jinja2 = optional("jinja2", "templates need", "triton")
+        self._environment = optional("jinja2.sandbox", "templates need", "triton").ImmutableSandboxedEnvironment(
             loader=jinja2.FunctionLoader(self._load),
             undefined=jinja2.StrictUndefined,
             finalize=literal,
@@ -142,8 +138,11 @@ class Templates:
         return self._render(CONFIG_TEMPLATE, **values)
 
     def _render(self, name: str, **values: Any) -> str:
+        import jinja2
+
         def rendered() -> str:
-            return self._environment.get_template(name).render(**values)
+            text: str = self._environment.get_template(name).render(**values)
+            return text
 
         try:
             text = rendered() if self._given is None else confined(rendered)
@@ -201,6 +200,8 @@ def _answer(work: Callable[[], str], pipe: Connection) -> None:
 
 
 def _reason(error: Exception) -> str:
+    import jinja2
+
     told = isinstance(error, TritonConfigError | jinja2.TemplateError)
     return str(error) if told else f"{type(error).__name__}: {error}"
 

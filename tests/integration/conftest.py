@@ -1,8 +1,42 @@
 """Real servers and sample sets for the integration tests."""
 
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
 import pytest
 from kserve_server import KServeServer
 from sample_sets import samples, save
+
+
+@pytest.fixture(scope="session")
+def install(tmp_path_factory):
+    """Make environments with the built wheel, and no way to the checkout; ``beside`` lends them our packages."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", Path(__file__).parents[2]], check=True)
+    (wheel,) = folder.glob("*.whl")
+
+    def _install(*options, beside=False):
+        place = tmp_path_factory.mktemp("environment")
+        venv.create(place, with_pip=False)
+        python = place / "bin" / "python"
+        if beside:
+            (packages,) = place.glob("lib/python3.*/site-packages")
+            (packages / "lent.pth").write_text(sysconfig.get_path("purelib"))  # whose own .pth files count no more
+        subprocess.run([*pip, "--python", python, "install", *options, wheel], check=True)
+        return python
+
+    return _install
+
+
+@pytest.fixture(scope="session")
+def elsewhere():
+    """Return an environment in which nothing but what is installed is imported."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 @pytest.fixture

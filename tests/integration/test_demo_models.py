@@ -9,11 +9,13 @@ import pytest
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.inputs import digits, speech
 from kserve_warmup.demo.predictors import load_core
-from kserve_warmup.demo.servers import kserve_server, triton_server
+from kserve_warmup.demo.servers import kserve_server
 from kserve_warmup.demo.traffic import MODELS, record, request
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.measure import Target, send, wait_ready
 from kserve_warmup.samples.traffic import read
+from kserve_warmup.triton.disposable import caches
+from kserve_warmup.triton.server import TritonServer
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
@@ -32,10 +34,11 @@ def kserve(_weights):
 
 
 @pytest.fixture(scope="module")
-def triton(_weights):
-    with triton_server(REPOSITORY) as server:
+def triton(_weights, tmp_path_factory):
+    by_name = ["--model-control-mode=explicit", *(f"--load-model={model}" for model in MODELS)]  # not torch's
+    with TritonServer(REPOSITORY, by_name, env=caches(tmp_path_factory.mktemp("caches"))) as server:
         for model in MODELS:
-            wait_ready(Target(server.http_url, model), alive=server.alive)
+            server.wait_ready(model=model)
         yield server
 
 

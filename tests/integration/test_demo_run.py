@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory, install, elsewhere):
+    """Run what is in the wheel, where there is no repository."""
     out = tmp_path_factory.mktemp("demo")
-    command = [sys.executable, "-m", "kserve_warmup", "demo", "--models=digits_mlp", "--requests=4", f"--out={out}"]
-    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    program = install("--no-deps", beside=True).with_name("kserve-warmup")
+    command = [program, "demo", "--models=digits_mlp", "--requests=4", f"--out={out}", "--json"]
+    done = subprocess.run(command, cwd=out, env=elsewhere, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -88,7 +89,7 @@ def test_the_sample_set_of_the_recording_is_kept(demo):
         ({"models": ("resnet",)}, "unknown demo model 'resnet': use digits_mlp, "),
         ({"models": ()}, "at least one model"),
         ({"starts": 0}, "one start"),
-        ({"repository": Path("/nowhere")}, "/nowhere/digits_mlp is no Triton model: run the demo in a checkout"),
+        ({"repository": Path("/nowhere")}, "/nowhere/digits_mlp is no Triton model: leave --repository out"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(tmp_path, options, message):

@@ -18,8 +18,7 @@ from kserve_warmup.triton.disposable import caches
 from kserve_warmup.triton.server import find_tritonserver
 
 ROOT = Path(__file__).parents[2]
-ONNX = ROOT / "model_repository" / "silero_vad" / "1"
-REPOSITORY = ROOT / "model_repository_torch"
+REPOSITORY = ROOT / "model_repository"
 
 pytestmark = pytest.mark.torch
 
@@ -34,12 +33,13 @@ def demo(tmp_path_factory):
 
 
 def test_silero_vads_jit_is_the_network_that_its_onnx_model_is():
-    fetch(ROOT / "model_repository")
     fetch(REPOSITORY)
     state = np.random.default_rng(0).normal(size=(3, 2, 128)).astype(np.float32)
     inputs = {"audio": speech()[20:23], "state": state}
 
-    onnx, jit = (load_core(folder)(inputs) for folder in (ONNX, REPOSITORY / "silero_vad_jit" / "1"))
+    onnx, jit = (
+        load_core(folder)(inputs) for folder in (REPOSITORY / "silero_vad" / "1", REPOSITORY / "silero_vad_jit" / "1")
+    )
 
     assert jit.keys() == onnx.keys()
     for name, array in onnx.items():
@@ -84,7 +84,7 @@ def test_the_committed_repository_has_the_warm_up_that_the_demo_generates(demo):
 
 def test_without_torch_in_tritons_environment_the_demo_says_so_and_leaves_triton_out(tmp_path, monkeypatch):
     monkeypatch.setenv("KSERVE_WARMUP_TRITON_ENV", str(_without_torch(tmp_path)))
-    options = Options(ROOT / "model_repository", tmp_path, models=("silero_vad", "silero_vad_jit"))
+    options = Options(REPOSITORY, tmp_path, models=("silero_vad", "silero_vad_jit"))
 
     assert (options.servers("silero_vad"), options.servers("silero_vad_jit")) == (("kserve", "triton"), ("kserve",))
     assert left_out(options) == (

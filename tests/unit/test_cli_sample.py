@@ -165,4 +165,4 @@ def test_ray_that_is_not_installed_is_told_with_how_to_install_it(traffic, tmp_p
     arguments = ["sample", str(traffic), "--out", str(tmp_path / "set"), "--model", "m", "--engine", "ray"]
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == "kserve-warmup: --engine ray needs Ray: pip install 'kserve-warmup[ray]'\n"
+    assert done.stderr == "kserve-warmup: --engine ray needs ray: pip install 'kserve-warmup[ray]'\n"

@@ -6,8 +6,9 @@ import venv
 import pytest
 
 from kserve_warmup.demo import needs
-from kserve_warmup.demo.run import _clear
+from kserve_warmup.demo.run import Options, _clear, _copy, left_out
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.files import shipped
 
 
 def test_the_models_that_run_by_default_need_no_torch(monkeypatch):
@@ -55,3 +56,31 @@ def test_the_demo_clears_its_own_copies_away_and_nothing_else(tmp_path, odd):
     with pytest.raises(WarmupError, match="triton-warm holds something else than the demo's m: give another --out"):
         _clear(repository, "m")
     assert (repository / "m").is_dir()
+
+
+def test_without_a_tritonserver_the_demo_says_so_and_measures_kserve(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("KSERVE_WARMUP_TRITON_ENV")
+    options = Options(tmp_path, tmp_path, models=("digits_mlp", "silero_vad"))
+
+    assert options.servers("digits_mlp") == ("kserve",)
+    assert left_out(options).startswith("Not on Triton: digits_mlp, silero_vad. No tritonserver on PATH: name ")
+    monkeypatch.setenv("KSERVE_WARMUP_TRITON_ENV", str(tmp_path))
+    with pytest.raises(WarmupError, match="no tritonserver in"):
+        options.servers("digits_mlp")
+
+
+def test_the_demo_runs_copies_and_leaves_the_repository_that_it_is_given_as_it_is(tmp_path):
+    options = Options(shipped("model_repository"), tmp_path, models=("digits_mlp",))
+    before = {file: file.stat().st_mtime_ns for file in options.repository.rglob("*")}
+
+    _copy(options)
+    _copy(options)
+
+    assert {file: file.stat().st_mtime_ns for file in options.repository.rglob("*")} == before
+    assert (tmp_path / "models" / "digits_mlp" / "1" / "weights.npz").is_file()
+    (tmp_path / "models" / "mine").mkdir()
+    with pytest.raises(
+        WarmupError, match=r"models holds something else than the demo's digits_mlp, .*give another --out"
+    ):
+        _copy(options)

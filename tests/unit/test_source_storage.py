@@ -151,5 +151,5 @@ def test_a_format_without_its_package_names_the_extra_that_brings_it(tmp_path, p
     command = [sys.executable, "-c", code, "sample", str(source), "--out", str(tmp_path / "set"), "--model", "m"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert f"need the package {package}: pip install 'kserve-warmup[traffic]'" in done.stderr
+    assert f"need {package.replace('_', '-')}: pip install 'kserve-warmup[sample]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

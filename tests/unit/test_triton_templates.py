@@ -11,8 +11,9 @@ import pytest
 from triton_models import generate, model, sample, save, x
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.files import shipped
 from kserve_warmup.triton import render
-from kserve_warmup.triton.render import LARGEST, WARMUP_TEMPLATE, Templates, default_templates
+from kserve_warmup.triton.render import LARGEST, WARMUP_TEMPLATE, Templates
 
 
 @pytest.fixture
@@ -131,7 +132,7 @@ def test_no_process_is_left(templates):
 
 
 def test_a_copy_of_our_templates_writes_what_ours_write(templates, tmp_path):
-    for file in default_templates().iterdir():
+    for file in shipped("triton_templates").iterdir():
         shutil.copy(file, templates)
     save(tmp_path / "samples", "m", sample(x()))
     for name, options in (("a", {}), ("b", {"templates": Templates(templates)})):
@@ -143,9 +144,9 @@ def test_a_copy_of_our_templates_writes_what_ours_write(templates, tmp_path):
 
 
 def test_our_own_templates_may_be_installed_as_links(templates, monkeypatch):
-    for file in default_templates().iterdir():
+    for file in shipped("triton_templates").iterdir():
         (templates / file.name).symlink_to(file)
-    monkeypatch.setattr("kserve_warmup.triton.render.default_templates", lambda: templates)
+    monkeypatch.setattr("kserve_warmup.triton.render.shipped", lambda _: templates)
     assert "model_warmup" in Templates().source(WARMUP_TEMPLATE)
     assert Templates().warmup(()) == ""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kserve_warmup.errors import SampleError, WarmupError
+from kserve_warmup.extras import optional
 from kserve_warmup.samples.digest import Digest, Job
 from kserve_warmup.samples.engines import Engine, Work
 
@@ -25,12 +26,9 @@ def engine(address: str | None = None, jobs: int | None = None) -> Engine:
         jobs: CPUs to use; None: all that the cluster has.
 
     Raises:
-        SampleError: Ray is not installed.
+        MissingPackageError: Ray is not installed.
     """
-    try:
-        import ray
-    except ImportError:
-        raise SampleError("--engine ray needs Ray: pip install 'kserve-warmup[ray]'") from None
+    ray = optional("ray", "--engine ray needs", "ray")
 
     def run(work: Work, job: Job, progress: Callable[[int], object]) -> Digest:
         started = not ray.is_initialized()

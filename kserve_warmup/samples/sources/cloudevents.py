@@ -13,12 +13,11 @@ from email.parser import BytesHeaderParser
 from typing import Any, BinaryIO
 
 import orjson
-import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.kserve_logger import recorded_headers
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, from_base64
 from kserve_warmup.samples.sources.storage import UNREADABLE, exactly, opened, whole
 from kserve_warmup.samples.sources.times import seconds
 
@@ -97,7 +96,7 @@ def _is_response(kind: Any) -> bool:
 def _data(event: dict[str, Any]) -> bytes:
     try:
         if "data_base64" in event:
-            return pybase64.b64decode(event["data_base64"], validate=True)
+            return from_base64(event["data_base64"])
     except (binascii.Error, ValueError, TypeError):
         raise SampleError("the event's data_base64 is not base64") from None
     if "data" not in event:

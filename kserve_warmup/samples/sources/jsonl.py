@@ -7,20 +7,20 @@ headers of a CloudEvent a response is passed over. This is also the format in wh
 
 from __future__ import annotations
 
+import base64
 import binascii
 import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import orjson
-import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.inference_path import recorded
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
 from kserve_warmup.samples.sources import cloudevents, kserve_logger, lines
 from kserve_warmup.samples.sources.long_text import long_record
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, from_base64
 
 
 def sniff(head: bytes) -> bool:
@@ -91,7 +91,7 @@ def line(record: Record) -> bytes:
     try:
         body = {"body": record.body.decode()}
     except UnicodeDecodeError:
-        body = {"body_b64": pybase64.b64encode(record.body).decode()}
+        body = {"body_b64": base64.b64encode(record.body).decode()}
     return orjson.dumps(kept | body) + b"\n"
 
 
@@ -99,7 +99,9 @@ def _line(line: bytes, file: str, number: int, unit: str) -> Iterator[Record | B
     long = long_record(line, stop=len(line))
     try:
         if long is None and b'"body' not in line and line[:1] + line[-1:] == b"{}":
-            yield Record(file, number, line, unit=unit)  # nothing but a body: what it is will be told by others
+            yield Record(
+                file, number, line, {}, None, None, None, None, unit
+            )  # nothing but a body: what it is will be told by others
             return
         record = long.fields if long else _loads(line)
         if kserve_logger.is_record(record):
@@ -151,7 +153,7 @@ def _is_v1(path: str) -> bool:
 def _body(record: dict[str, Any]) -> bytes:
     try:
         if "body_b64" in record:
-            return pybase64.b64decode(record["body_b64"], validate=True)
+            return from_base64(record["body_b64"])
         body = record["body"]
         return body.encode() if isinstance(body, str) else orjson.dumps(body)
     except (binascii.Error, ValueError, TypeError):

@@ -13,12 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import lines
 from kserve_warmup.samples.sources.long_text import long_record, long_records
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, from_base64
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 from kserve_warmup.samples.sources.times import seconds
 
@@ -115,7 +114,7 @@ def requests(record: dict[str, Any], file: str, number: int, unit: str = "record
     if str(fields["reqType"]).lower().endswith("response"):
         return
     try:
-        body = pybase64.b64decode(fields["bytes"] or "", validate=True)
+        body = from_base64(fields["bytes"] or "")
     except (binascii.Error, ValueError, TypeError):
         msg = "the record's bytes are not base64"
         raise SampleError(msg) from None

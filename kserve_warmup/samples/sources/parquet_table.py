@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.extras import optional
 from kserve_warmup.samples.sources import columns, kserve_logger
-from kserve_warmup.samples.sources.packages import optional
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
@@ -25,7 +25,7 @@ def sniff(head: bytes) -> bool:
 
 @contextmanager
 def _table(file: str) -> Iterator[Any]:
-    parquet = optional("pyarrow.parquet", "Parquet files")
+    parquet = optional("pyarrow.parquet", "Parquet files need")
     # Pages are read as they are needed: whole row groups in memory would grow with those of the file.
     with opened(file) as stream, parquet.ParquetFile(stream, pre_buffer=False, buffer_size=_BUFFER) as table:
         yield table

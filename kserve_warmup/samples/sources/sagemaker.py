@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import orjson
-import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sources import documents
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, from_base64, recorded
 from kserve_warmup.samples.sources.rows import as_request, typed
 from kserve_warmup.samples.sources.times import seconds
 
@@ -91,6 +90,6 @@ def _cell(text: str) -> int | float | str:
 
 def _decoded(data: str) -> bytes:
     try:
-        return pybase64.b64decode(data, validate=True)
+        return from_base64(data)
     except (binascii.Error, ValueError):
         raise SampleError("the endpointInput's data is not base64") from None

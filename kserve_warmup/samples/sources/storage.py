@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from kserve_warmup.errors import MissingPackageError, SampleError
-from kserve_warmup.samples.sources.packages import optional
+from kserve_warmup.extras import optional
 
 UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 """What reading a missing, truncated or corrupt file raises."""
@@ -169,7 +169,7 @@ def _remote(url: str) -> tuple[Any, str]:
         MissingPackageError: fsspec, or its package for this kind of URL, is not installed.
         SampleError: there is no such kind of URL.
     """
-    fsspec = optional("fsspec", "object stores")
+    fsspec = optional("fsspec", "object stores need")
     try:
         system, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
@@ -223,7 +223,7 @@ class _Zstd(io.RawIOBase):
     """The frames of a zstd file one after the other; the package's own reader takes a truncated one for whole."""
 
     def __init__(self, raw: BinaryIO) -> None:
-        self._zstandard = optional("zstandard", "files that are compressed with zstd")
+        self._zstandard = optional("zstandard", "files that are compressed with zstd need")
         self._raw = raw
         self._frame: Any = None
         self._compressed = self._plain = b""

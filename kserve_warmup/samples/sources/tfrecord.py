@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.extras import optional
 from kserve_warmup.samples.sources import _prediction_log
-from kserve_warmup.samples.sources.packages import optional
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request
 from kserve_warmup.samples.sources.storage import UNREADABLE, exactly, opened
@@ -79,5 +79,5 @@ def _records(stream: BinaryIO, most: int) -> Iterator[bytes | SampleError]:
 
 def _masked(data: bytes) -> int:
     """Return the CRC-32C as TFRecords hold it (tensorflow/core/lib/hash/crc32c.h)."""
-    crc: int = optional("google_crc32c", "TFRecords").value(data)
+    crc: int = optional("google_crc32c", "TFRecords need").value(data)
     return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF

@@ -1,0 +1,101 @@
+"""The built wheel with its nine requirements and no extra: what serves works, and the rest says what it lacks."""
+
+import json
+import subprocess
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+from gate_process import GateProcess
+from kserve_server import HERE, KServeServer, v1_body
+from sample_sets import samples, save
+
+REPORT = Path(__file__).parents[1] / "data" / "reports" / "warmup-silero-vad.json"
+
+
+@pytest.fixture(scope="module")
+def python(install):
+    return install()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    save(folder / "set", samples("v1", "v2", "v2-binary", "grpc"))
+    (folder / "traffic.jsonl").write_bytes(v1_body() + b"\n")
+    (folder / "models" / "model").mkdir(parents=True)
+    (folder / "models" / "model" / "config.pbtxt").write_text('backend: "python"')
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(python, folder, tmp_path_factory):
+    command = [python, "-m", "kserve_warmup", "serve", "predictors:OwnLoad", "--model_name=model"]
+    seen = tmp_path_factory.mktemp("seen")
+    with KServeServer(
+        "", folder, command=command, samples=folder / "set", PYTHONPATH="", capture_dir=seen, capture_rate=1
+    ) as server:
+        server.wait_ready()
+        server.captured = seen
+        yield server
+
+
+def run(python, folder, elsewhere, arguments):
+    command = [python, "-m", "kserve_warmup", *arguments.split()]
+    return subprocess.run(command, cwd=folder, env=elsewhere, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_base_has_nine_requirements():
+    assert len([line for line in requires("kserve-warmup") if "extra ==" not in line]) <= 9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        ("sample traffic.jsonl --out new --model model", "sample"),
+        ("sample traffic.jsonl --out new --model model --engine ray", "sample"),
+        ("triton models --samples set", "triton"),
+        ("demo", "demo"),
+        (f"report {REPORT} --out report.html", "verify"),
+        ("verify --samples set --out report.html http://127.0.0.1:9", "verify"),
+    ],
+)
+def test_a_command_names_the_extra_that_it_lacks_in_one_line(python, folder, elsewhere, arguments, extra):
+    done = run(python, folder, elsewhere, arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(f"pip install 'kserve-warmup[{extra}]'")
+    assert {file.name for file in folder.iterdir()} >= {"set", "traffic.jsonl", "models"}
+    assert not any((folder / name).exists() for name in ("new", "out", "report.html"))
+
+
+@pytest.mark.parametrize("arguments", ["--version", "--help", "triton --help", "inspect set", f"report {REPORT}"])
+def test_what_needs_no_extra_works(python, folder, elsewhere, arguments):
+    done = run(python, folder, elsewhere, arguments)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_a_gate_warms_it_over_the_wire(python, folder, server, elsewhere):
+    url = f"http://127.0.0.1:{server.http}"
+    with GateProcess(url, folder / "set", "--grpc", f"127.0.0.1:{server.grpc}", python=python, env=elsewhere) as gate:
+        assert gate.wait_phase("warm")["ready"]
+
+
+def test_a_server_warms_up_and_records_what_the_next_start_warms_with(python, server, tmp_path):
+    server.predict()
+    server.wait_ready()
+    server.process.terminate()
+    server.process.wait(30)
+
+    report = tmp_path / "report.json"
+    command = [python, str(HERE / "predictors.py"), "OwnLoad"]
+    with KServeServer(
+        "", tmp_path, command=command, PYTHONPATH="", capture_dir=server.captured, report=report
+    ) as again:
+        again.wait_ready()
+
+    (stratum,) = json.loads(report.read_text())["strata"]
+    assert (stratum["protocol"], stratum["converged"]) == ("v1", True)
