@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 
 from kserve_warmup.replay import Transport
-from kserve_warmup.samples import Sample
+from kserve_warmup.samples.sample import Sample
 
 SIZES = (2, 4, 8)
 """Requests at once. A batcher takes what has gathered meanwhile, so that the sizes between come about too."""

@@ -15,12 +15,12 @@ from urllib.parse import quote
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
+from kserve_warmup.gate.plan import GateSettings, ModelSamples
 from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.gate.state import Phase, State
-from kserve_warmup.replay import Transport, replay
+from kserve_warmup.replay import Limits, Transport, replay
 from kserve_warmup.report import WarmupReport
-from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -70,8 +70,8 @@ class Gate:
     """
 
     server: Server
-    sets: Sequence[SampleSet]
-    settings: WarmupSettings
+    sets: Sequence[ModelSamples]
+    settings: GateSettings
     http_url: str | None
     grpc_address: str | None
     state: State = field(default_factory=State)
@@ -138,7 +138,7 @@ class Gate:
     async def _warm(self) -> tuple[WarmupReport, ...]:
         return tuple([await self._warm_model(samples) for samples in self.sets])
 
-    async def _warm_model(self, samples: SampleSet) -> WarmupReport:
+    async def _warm_model(self, samples: ModelSamples) -> WarmupReport:
         transport = WireTransport(
             samples,
             self.http_url,
@@ -163,11 +163,15 @@ class Gate:
         finally:
             await transport.close()
 
-    async def _bursts(self, samples: SampleSet, transport: Transport, report: WarmupReport, end: float) -> str | None:
+    async def _bursts(
+        self, samples: ModelSamples, transport: Transport, report: WarmupReport, end: float
+    ) -> str | None:
         """Send several requests at once; return what was done, in one line."""
         broken = {(s.protocol, s.signature, s.batch) for s in report.strata if s.failures}
         usable = [s for s in samples if (s.protocol, str(s.signature), s.batch) not in broken]
-        settings = self.settings.model_copy(update={"max_calls": min(self.settings.max_calls, bursts.MOST_ROUNDS)})
+        settings = Limits(
+            self.settings.max_seconds, min(self.settings.max_calls, bursts.MOST_ROUNDS), self.settings.tolerance
+        )
         sent = failed = 0
         for size in bursts.SIZES:
             burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)

@@ -16,8 +16,8 @@ from typing import Any
 import orjson
 
 from kserve_warmup.errors import SampleError, WarmupError
+from kserve_warmup.gate.plan import ModelSamples
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
-from kserve_warmup.samples import SampleSet
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError
@@ -89,7 +89,7 @@ class HttpServer:
     """
 
     address: Address
-    sets: Sequence[SampleSet]
+    sets: Sequence[ModelSamples]
     headers: RequestHeaders = NO_HEADERS
     connections: int = 0
     _connection: Connection | None = field(default=None, repr=False)
