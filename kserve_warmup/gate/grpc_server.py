@@ -45,7 +45,7 @@ class GrpcServer:
         """Return marks that are equal to no others."""
         return Marks()
 
-    async def counts(self) -> tuple[int, ...]:
+    async def counts(self) -> tuple[tuple[int, ...], ...]:
         """Return no counters."""
         return ()
 
