@@ -130,7 +130,7 @@ def test_a_server_with_another_model_is_named_and_not_let_through(gate, start, p
     first = start("Plain", ports=ports)
     gate.wait_phase("ready")
 
-    first.__exit__()
+    first.stop()
     start("Plain,Declared", ports=ports, enabled="false")
     state = gate.wait(lambda s: "no model" in s["detail"])
 
