@@ -1,6 +1,6 @@
 """How slow is the first request of a fresh server? WarmupModel, kserve.Model warmed by hand, and kserve.Model cold.
 
-Ten fresh starts for each protocol and kind, measured as ``kserve_warmup.measure`` says. The kinds take turns, so that
+Ten fresh starts for each protocol and kind, measured as ``kserve_warmup.latency`` says. The kinds take turns, so that
 whatever else the machine does meets all of them alike. Run in a checkout: ``python -m benchmarks.first_over_steady``.
 """
 
@@ -24,7 +24,7 @@ from kserve_warmup.demo.needs import check_needs
 from kserve_warmup.demo.predictors import load_core
 from kserve_warmup.demo.servers import Server, kserve_server
 from kserve_warmup.demo.traffic import ALL_MODELS, digit_requests, request
-from kserve_warmup.measure import Target, measure, wait_ready
+from kserve_warmup.latency import Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.select import select
 

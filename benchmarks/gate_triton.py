@@ -1,7 +1,7 @@
 """How slow is the first request of a fresh tritonserver? Cold, after model_warmup, and behind the gate.
 
 A model (JAX, a compile per batch size) and an ensemble around it, which model_warmup cannot be written for. Ten fresh
-servers for each kind, measured as ``kserve_warmup.measure`` says; the kinds take turns, so that whatever else the
+servers for each kind, measured as ``kserve_warmup.latency`` says; the kinds take turns, so that whatever else the
 machine does meets all of them alike. After them bursts of eight requests at once, from which the batcher makes batches
 that no request had. And what the gate itself takes: memory, processor time when idle.
 Run in a checkout: ``python -m benchmarks.gate_triton --protocol v2``.
@@ -14,12 +14,9 @@ import contextlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,12 +24,13 @@ from statistics import median
 from typing import Any
 
 from benchmarks.results import save
-from kserve_warmup.demo.servers import free_port, stop, triton_server
+from kserve_warmup.demo.servers import triton_server
 from kserve_warmup.demo.traffic import digit_requests
-from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.measure import Target, latency_ms, measure, wait_ready
+from kserve_warmup.latency import Target, latency_ms, measure, wait_ready
+from kserve_warmup.processes import ServerProcess, free_ports
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.select import select
+from kserve_warmup.transports.http import Address, fetch_now
 from kserve_warmup.triton.repository import apply_all, plan_repository_removal
 
 MODEL, ENSEMBLE = "digits_mlp", "digits_pipeline"
@@ -86,28 +84,11 @@ def repository(folder: Path, *, warmup: bool) -> Path:
 @contextlib.contextmanager
 def gate(http_url: str, grpc_url: str, samples: Path) -> Iterator[tuple[int, int]]:
     """Run the gate, wait for its ready as a probe would, and yield its process id and port."""
-    port = free_port()
+    (port,) = free_ports(1)
     command = [sys.executable, "-m", "kserve_warmup", "gate", http_url, "--samples", str(samples)]
-    process = subprocess.Popen(
-        [*command, "--grpc", grpc_url, "--host", "127.0.0.1", "--port", str(port)], stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(f"http://127.0.0.1:{port}/ready"):
-            if time.monotonic() > deadline or process.poll() is not None:
-                raise WarmupFailedError("the gate did not get ready")
-            time.sleep(0.3)
+    with ServerProcess([*command, "--grpc", grpc_url, "--host", "127.0.0.1", "--port", str(port)]) as process:
+        wait_ready(Target(f"http://127.0.0.1:{port}", "the gate"), alive=process.alive, path="/ready")
         yield process.pid, port
-    finally:
-        stop(process)
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def start(kind: str, model: str, folder: Path, requests: Sequence[Sample]) -> dict[str, Any]:
@@ -144,8 +125,8 @@ def bursts(requests: Sequence[Sample], target: Target) -> dict[str, float]:
 
 
 def cost(pid: int, port: int) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/report", timeout=5) as response:
-        report = json.load(response)
+    answer = fetch_now(Address("127.0.0.1", port), "GET", "/report", {}, None, seconds=5)
+    report = json.loads(answer.body)
     status = Path(f"/proc/{pid}/status").read_text()
     peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     return {"gate_calls": report["calls"], "gate_seconds": report["seconds"], "gate_peak_mb": peak / 1024}

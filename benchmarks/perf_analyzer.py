@@ -20,7 +20,7 @@ from benchmarks.gate_triton import ENSEMBLE, MODEL, TRAFFIC, gate, repository
 from benchmarks.results import save
 from kserve_warmup.demo.servers import triton_server
 from kserve_warmup.demo.traffic import digit_requests
-from kserve_warmup.measure import Target, wait_ready
+from kserve_warmup.latency import Target, wait_ready
 from kserve_warmup.samples.export import perf_analyzer_data
 from kserve_warmup.samples.select import select
 

@@ -13,7 +13,6 @@ import contextlib
 import os
 import shutil
 import socket
-import subprocess
 import tempfile
 import threading
 import time
@@ -26,10 +25,10 @@ from typing import Any
 from typing_extensions import Self
 
 from benchmarks.results import save
-from kserve_warmup.demo.servers import free_port, stop
 from kserve_warmup.demo.traffic import digit_requests
 from kserve_warmup.errors import WarmupError, WarmupFailedError
-from kserve_warmup.measure import Target, send, warm_client
+from kserve_warmup.latency import Target, send, warm_client
+from kserve_warmup.processes import ServerProcess, free_ports
 
 IMAGE, MODEL = "kserve-warmup/digits-knn", "digits_knn"
 KINDS = ("warm", "cold")
@@ -119,19 +118,15 @@ def haproxy(model: str = MODEL) -> Iterator[LoadBalancer]:
     if program is None:
         raise WarmupError("haproxy is not on PATH: apt-get install haproxy")
     with tempfile.TemporaryDirectory(prefix="kserve-warmup-") as folder:
-        port, slots = free_port(), (free_port(), free_port())
+        port, *slots = free_ports(3)
         config = Path(folder, "haproxy.cfg")
         config.write_text(CONFIG.format(folder=folder, port=port, slots=slots, model=model))
-        process = subprocess.Popen([program, "-db", "-q", "-f", config], stdin=subprocess.DEVNULL)
-        try:
-            balancer = LoadBalancer(f"http://127.0.0.1:{port}", slots, f"{folder}/admin")
+        with ServerProcess([program, "-db", "-q", "-f", str(config)]) as process:
+            balancer = LoadBalancer(f"http://127.0.0.1:{port}", (slots[0], slots[1]), f"{folder}/admin")
             while not Path(balancer.admin).exists():
-                if process.poll() is not None:
-                    raise WarmupFailedError(f"haproxy ended with code {process.returncode}")
+                process.alive()
                 time.sleep(0.05)
             yield balancer
-        finally:
-            stop(process)
 
 
 @dataclass(frozen=True, slots=True)

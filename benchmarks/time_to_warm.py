@@ -3,7 +3,7 @@
 Fresh processes of models that differ in their base class alone: ``kserve.Model`` cold, the same with ten calls written
 into ``load()`` by hand, and WarmupModel. Each is timed from its start until its ready endpoint says so; less the cold
 start of the same round, that is what warm-up adds. Then requests at a steady pace give first ÷ steady, as
-``kserve_warmup.measure`` says, and dearest ÷ steady, which shows what comes late. The oracle pays each one-off cost
+``kserve_warmup.latency`` says, and dearest ÷ steady, which shows what comes late. The oracle pays each one-off cost
 once and two calls to each stratum on the wire; what it needs is known, for the models are made up
 (``benchmarks/time_to_warm_models.py``), or with ``--demo`` is read from a long run of the cold server. In a checkout:
 
@@ -32,7 +32,7 @@ from benchmarks.time_to_warm_models import KINDS, ORACLE_CALLS, Kind, expand, or
 from benchmarks.time_to_warm_starts import ALL_VARIANTS, HEAD, READY_TIMEOUT, VARIANTS, Subject, lines, run, summary
 from kserve_warmup.demo.servers import Server, kserve_server
 from kserve_warmup.demo.traffic import MODELS, request
-from kserve_warmup.measure import Target, latency_ms, send, wait_ready
+from kserve_warmup.latency import Target, latency_ms, send, wait_ready
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.select import select
 

@@ -19,7 +19,7 @@ from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.needs import check_needs
 from kserve_warmup.demo.servers import Server, kserve_server
 from kserve_warmup.demo.traffic import ALL_MODELS, record
-from kserve_warmup.measure import Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.latency import Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.traffic import sample_traffic
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from benchmarks.results import save
 from kserve_warmup.demo.traffic import digit_requests
-from kserve_warmup.measure import Target, latency_ms, measure
+from kserve_warmup.latency import Target, latency_ms, measure
 from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from benchmarks.results import save
-from kserve_warmup.measure import Target, send
+from kserve_warmup.latency import Target, send
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.samples.wire import request
 from kserve_warmup.verify.result import Verification

@@ -11,7 +11,6 @@ from typing import Protocol
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
@@ -49,6 +48,31 @@ def describe(error: BaseException) -> str:
     """Return an exception in one line, with its type."""
     text = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class Bounds(Protocol):
+    """What bounds a replay: :class:`kserve_warmup.WarmupSettings` and others have it."""
+
+    @property
+    def max_seconds(self) -> float:
+        """Return when to end it, without a deadline."""
+
+    @property
+    def max_calls(self) -> int:
+        """Return the calls that a stratum may take."""
+
+    @property
+    def tolerance(self) -> float:
+        """Return the share of the plateau within which latency counts as steady."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds, and nothing else."""
+
+    max_seconds: float
+    max_calls: int
+    tolerance: float
 
 
 class Transport(Protocol):
@@ -126,7 +150,7 @@ class _Stratum:
 async def replay(
     samples: Iterable[Sample],
     transport: Transport,
-    settings: WarmupSettings,
+    settings: Bounds,
     model: str,
     *,
     deadline: float | None = None,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.measure import PACE_SECONDS, Target, wait_ready
+from kserve_warmup.latency import PACE_SECONDS, Target, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.transports.http import Address
 

@@ -18,7 +18,9 @@ def run(
     grpc: GrpcAddress = None,
     header: Headers = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104  (probes come in)
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on. Default: all, of IPv4 and IPv6.", show_default=False)
+    ] = None,
     max_seconds: Annotated[
         float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
     ] = None,
@@ -35,8 +37,9 @@ def run(
     Point the pod's readiness probe at /ready. A server that restarts is warmed anew, and /ready says 503 meanwhile.
     The settings of the environment, KSERVE_WARMUP_*, hold here too.
     """
-    from kserve_warmup.gate.main import Options, main
+    from kserve_warmup.gate import options
 
     given: dict[str, Any] = {"max_seconds": max_seconds, "on_failure": on_failure}
     given["headers"] = parse_header_options(header) if header else None
-    main(Options(url, samples, model, grpc, host, port, {k: v for k, v in given.items() if v is not None}))
+    settings = {k: v for k, v in given.items() if v is not None}
+    options.run(options.Options(url, samples, model, grpc, host, port, settings))

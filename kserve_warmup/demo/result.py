@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal, get_args
 
-from kserve_warmup.measure import Latencies
+from kserve_warmup.latency import Latencies
 
 SCHEMA = 1
 

@@ -20,7 +20,7 @@ from kserve_warmup.demo.result import Server as ServerName
 from kserve_warmup.demo.servers import Server, kserve_server, triton_server
 from kserve_warmup.demo.traffic import ALL_MODELS, MODELS, TORCH_MODELS, Recording, record
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.measure import PACE_SECONDS, Target, measure, wait_ready
+from kserve_warmup.latency import PACE_SECONDS, Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.traffic import sample_traffic

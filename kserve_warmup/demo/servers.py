@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kserve_warmup.errors import WarmupFailedError
+from kserve_warmup.processes import ServerProcess, free_ports
 from kserve_warmup.triton.disposable import caches
 
-LOG_LINES_IN_ERRORS = 15
 PREDICTORS = ("-m", "kserve_warmup.demo.predictors")
 STOP_SECONDS = 10.0
 
@@ -59,28 +55,19 @@ def kserve_server(
         WarmupFailedError: from ``alive``, when the process has ended; carries the end of its log.
     """
     with tempfile.TemporaryDirectory(prefix="kserve-warmup-demo-") as folder:
-        http_port, grpc_port = free_port(), free_port()
-        report, log = Path(folder, "report.json"), Path(folder, "log")
+        http_port, grpc_port = free_ports(2)
+        report = Path(folder, "report.json")
         command = [sys.executable, *program, str(repository), *models]
-        started = time.monotonic()
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603  (the caller's own program)
-                [*command, f"--http_port={http_port}", f"--grpc_port={grpc_port}"],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=_environment(Path(folder)) | _warmup(samples, report, warmup_seconds),
-            )
-        try:
+        command += [f"--http_port={http_port}", f"--grpc_port={grpc_port}"]
+        environment = _environment(Path(folder)) | _warmup(samples, report, warmup_seconds)
+        with ServerProcess(command, env=environment, name="KServe", stop_seconds=STOP_SECONDS) as process:
             yield Server(
                 http_url=f"http://127.0.0.1:{http_port}",
                 grpc_url=f"127.0.0.1:{grpc_port}",
-                started=started,
-                alive=lambda: _alive("KServe", process.poll(), log),
+                started=process.started,
+                alive=process.alive,
                 report=lambda: json.loads(report.read_text()) if report.exists() else None,
             )
-        finally:
-            stop(process)
 
 
 @contextlib.contextmanager
@@ -95,32 +82,9 @@ def triton_server(repository: Path) -> Iterator[Server]:
 
     with (
         tempfile.TemporaryDirectory(prefix="kserve-warmup-demo-") as folder,
-        TritonServer(repository, env=caches(Path(folder)), stop_timeout=STOP_SECONDS) as triton,
+        TritonServer(repository, env=caches(Path(folder)), stop_seconds=STOP_SECONDS) as triton,
     ):
-
-        def alive() -> None:
-            if triton.returncode is not None:
-                raise WarmupFailedError(_ended("tritonserver", triton.returncode, triton.log))
-
-        yield Server(triton.http_url, triton.grpc_url, triton.started, alive)
-
-
-def free_port() -> int:
-    """Return a port that the kernel says is free."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        port: int = holder.getsockname()[1]
-        return port
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process with SIGTERM, and with SIGKILL when that does not help."""
-    process.terminate()
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        yield Server(triton.http_url, triton.grpc_url, triton.started, triton.alive)
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -133,13 +97,3 @@ def _warmup(samples: Path | None, report: Path, seconds: int | None) -> dict[str
         return {"KSERVE_WARMUP_ENABLED": "false"}
     budget = {} if seconds is None else {"KSERVE_WARMUP_MAX_SECONDS": str(seconds)}
     return {"KSERVE_WARMUP_SAMPLES": str(samples), "KSERVE_WARMUP_REPORT": str(report), **budget}
-
-
-def _alive(what: str, code: int | None, log: Path) -> None:
-    if code is not None:
-        raise WarmupFailedError(_ended(what, code, log.read_text(errors="replace")))
-
-
-def _ended(what: str, code: int, log: str) -> str:
-    end = "\n".join(log.strip().splitlines()[-LOG_LINES_IN_ERRORS:])
-    return f"{what} ended with code {code} before it was done; its last words:\n{end}"

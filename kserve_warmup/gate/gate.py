@@ -15,12 +15,12 @@ from urllib.parse import quote
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
+from kserve_warmup.gate.plan import GateSettings, ModelSamples
 from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.gate.state import Phase, State
-from kserve_warmup.replay import Transport, replay
+from kserve_warmup.replay import Limits, Transport, replay
 from kserve_warmup.report import WarmupReport
-from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -52,7 +52,7 @@ class Server(Protocol):
     async def marks(self) -> Marks:
         """Read what tells this start from another."""
 
-    async def counts(self) -> tuple[int, ...]:
+    async def counts(self) -> tuple[tuple[int, ...], ...]:
         """Read what of it is cheap enough to be read every second."""
 
     async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
@@ -70,8 +70,8 @@ class Gate:
     """
 
     server: Server
-    sets: Sequence[SampleSet]
-    settings: WarmupSettings
+    sets: Sequence[ModelSamples]
+    settings: GateSettings
     http_url: str | None
     grpc_address: str | None
     state: State = field(default_factory=State)
@@ -138,7 +138,7 @@ class Gate:
     async def _warm(self) -> tuple[WarmupReport, ...]:
         return tuple([await self._warm_model(samples) for samples in self.sets])
 
-    async def _warm_model(self, samples: SampleSet) -> WarmupReport:
+    async def _warm_model(self, samples: ModelSamples) -> WarmupReport:
         transport = WireTransport(
             samples,
             self.http_url,
@@ -151,31 +151,33 @@ class Gate:
         end = begin + self.settings.max_seconds
         try:
             await transport.open(GRPC_SECONDS)
+            single = bursts.Remembering(transport)
             report = await replay(
                 samples,
-                transport,
+                single,
                 self.settings,
                 samples.model,
                 deadline=begin + SINGLE_SHARE * self.settings.max_seconds,
                 on_call=self._count,
             )
-            return replace(report, note=await self._bursts(samples, transport, report, end))
+            usable = [s for s in samples if s.id not in single.failed]
+            return replace(report, note=await self._bursts(usable, transport, samples.model, end))
         finally:
             await transport.close()
 
-    async def _bursts(self, samples: SampleSet, transport: Transport, report: WarmupReport, end: float) -> str | None:
+    async def _bursts(self, usable: Sequence[Sample], transport: Transport, model: str, end: float) -> str | None:
         """Send several requests at once; return what was done, in one line."""
-        broken = {(s.protocol, s.signature, s.batch) for s in report.strata if s.failures}
-        usable = [s for s in samples if (s.protocol, str(s.signature), s.batch) not in broken]
-        settings = self.settings.model_copy(update={"max_calls": min(self.settings.max_calls, bursts.MOST_ROUNDS)})
+        settings = Limits(
+            self.settings.max_seconds, min(self.settings.max_calls, bursts.MOST_ROUNDS), self.settings.tolerance
+        )
         sent = failed = 0
         for size in bursts.SIZES:
             burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)
-            done = await replay(chosen, burst, settings, samples.model, deadline=end, on_call=self._count)
+            done = await replay(chosen, burst, settings, model, deadline=end, on_call=self._count)
             sent += done.calls
             failed += sum(s.failures for s in done.strata)
         if failed:
-            logger.warning("%s: %d of %d bursts failed", samples.model, failed, sent)
+            logger.warning("%s: %d of %d bursts failed", model, failed, sent)
         return f"then {sent} bursts of {min(bursts.SIZES)} to {max(bursts.SIZES)} requests at once" if sent else None
 
     def _judge(self, reports: tuple[WarmupReport, ...]) -> bool:
@@ -255,7 +257,7 @@ class Gate:
             if self._marks.differ(marks):
                 self._tell("waiting", "the server or its model was started anew")
                 return
-            self._marks = marks
+            self._marks = self._marks.then(marks)
             if not stayed:
                 await asyncio.sleep(LOOK_SECONDS)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import grpc
 
+from kserve_warmup.gate.plan import ModelSamples
 from kserve_warmup.gate.server import HEALTH_TIMEOUT, LOOK_SECONDS, Marks, ServerGoneError, read_headers
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
-from kserve_warmup.samples import SampleSet
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
 from kserve_warmup.transports.grpc import channel_options, metadata_of, told
 
@@ -21,7 +21,7 @@ class GrpcServer:
     """The server at ``address`` (``host:port``), seen over one channel; it has no marks that tell its starts apart."""
 
     address: str
-    sets: Sequence[SampleSet]
+    sets: Sequence[ModelSamples]
     headers: RequestHeaders = NO_HEADERS
     connections: int = 0
     _channel: Any = field(default=None, repr=False)
@@ -45,7 +45,7 @@ class GrpcServer:
         """Return marks that are equal to no others."""
         return Marks()
 
-    async def counts(self) -> tuple[int, ...]:
+    async def counts(self) -> tuple[tuple[int, ...], ...]:
         """Return no counters."""
         return ()
 

@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -56,8 +57,10 @@ def page(path: str, state: State) -> Page:
     return 404, _JSON, _json({"error": "there are /ready, /metrics and /report"})
 
 
-async def serve(host: str, port: int, state: Callable[[], State]) -> asyncio.Server:
+async def serve(host: str | None, port: int, state: Callable[[], State]) -> asyncio.Server:
     """Open the port and answer from then on; ``state`` is asked for each request.
+
+    Without a ``host`` it is open on all addresses: of IPv6 too, since a pod may have no other.
 
     Raises:
         OSError: the port cannot be opened.
@@ -77,7 +80,10 @@ async def serve(host: str, port: int, state: Callable[[], State]) -> asyncio.Ser
         writer.close()
 
     asyncio.get_running_loop().set_exception_handler(_Complaints())
-    return await asyncio.start_server(handle, host, port)
+    if host is None and socket.has_dualstack_ipv6():
+        both = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return await asyncio.start_server(handle, sock=both)
+    return await asyncio.start_server(handle, host or "0.0.0.0", port)  # noqa: S104  (probes come in)
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: Callable[[], State]) -> None:

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import gt
+from typing import Any, TypeVar
 
 import orjson
 
 from kserve_warmup.errors import SampleError, WarmupError
+from kserve_warmup.gate.plan import ModelSamples
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
-from kserve_warmup.samples import SampleSet
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError
+
+T = TypeVar("T")
 
 HEALTH_TIMEOUT = 5.0
 """Seconds that a health question may take; a server that needs longer is taken for hung."""
@@ -61,24 +64,41 @@ def read_headers(headers: RequestHeaders) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What tells one start of a server from another; None and empty where it does not tell.
+    """What tells one start of a server from another; empty where it does not tell, or did not this time.
 
-    ``metadata`` of each model, ``counts`` of each model's inferences (Triton), ``started``: the process's start time.
+    ``metadata`` of each model, ``counts`` of the inferences of each one's versions (Triton), ``started``: the
+    process's start time.
     """
 
     metadata: tuple[bytes, ...] = ()
-    counts: tuple[int, ...] = ()
-    started: bytes | None = None
+    counts: tuple[tuple[int, ...], ...] = ()
+    started: bytes = b""
 
     def differ(self, later: Marks) -> bool:
         """Return whether ``later`` was certainly read from another start: counters of one start never go down."""
-        if (self.metadata, self.started, len(self.counts)) != (later.metadata, later.started, len(later.counts)):
+        counted = _known(self.counts, later.counts)
+        if any(len(before) != len(after) or any(map(gt, before, after)) for before, after in counted):
             return True
-        return any(after < before for before, after in zip(self.counts, later.counts, strict=True))
+        told = (*_known(self.metadata, later.metadata), *_known((self.started,), (later.started,)))
+        return any(before != after for before, after in told)
 
     def same_start(self, later: Marks) -> bool:
         """Return whether ``later`` was certainly read from the same start."""
-        return (bool(self.counts) or self.started is not None) and not self.differ(later)
+        told = (*_known(self.counts, later.counts), *_known((self.started,), (later.started,)))
+        return bool(told) and not self.differ(later)
+
+    def then(self, later: Marks) -> Marks:
+        """Return what is known once ``later`` was read from the same start: an answer that failed tells nothing."""
+        return Marks(
+            tuple(after or before for before, after in zip(self.metadata, later.metadata, strict=True)),
+            tuple(after or before for before, after in zip(self.counts, later.counts, strict=True)),
+            later.started or self.started,
+        )
+
+
+def _known(before: Iterable[T], after: Iterable[T]) -> list[tuple[T, T]]:
+    """Return the pairs of which both are told."""
+    return [(old, new) for old, new in zip(before, after, strict=True) if old and new]
 
 
 @dataclass
@@ -89,7 +109,7 @@ class HttpServer:
     """
 
     address: Address
-    sets: Sequence[SampleSet]
+    sets: Sequence[ModelSamples]
     headers: RequestHeaders = NO_HEADERS
     connections: int = 0
     _connection: Connection | None = field(default=None, repr=False)
@@ -107,18 +127,16 @@ class HttpServer:
 
     async def marks(self) -> Marks:
         """Read what tells this start from another."""
-        metadata, counts = [], []
-        for samples in self.sets:
-            answer = await self._ask_model(samples.model)
-            metadata.append(answer.body if answer and answer.ok else b"")
-            counts += _counts(await self._ask_model(samples.model, "/stats"))
+        answers = [await self._ask_model(samples.model) for samples in self.sets]
+        metadata = tuple(answer.body if answer and answer.ok else b"" for answer in answers)
+        counts = await self.counts()
         answer = await self._ask("/metrics")
         found = _STARTED.search(answer.body) if answer.ok else None
-        return Marks(tuple(metadata), tuple(counts), found[1] if found else None)
+        return Marks(metadata, counts, found[1] if found else b"")
 
-    async def counts(self) -> tuple[int, ...]:
+    async def counts(self) -> tuple[tuple[int, ...], ...]:
         """Read Triton's counters alone."""
-        return tuple([n for s in self.sets for n in _counts(await self._ask_model(s.model, "/stats"))])
+        return tuple([_counts(await self._ask_model(samples.model, "/stats")) for samples in self.sets])
 
     async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
         """Wait, and return False as soon as the server drops the connection without having said so before."""
@@ -185,15 +203,15 @@ class HttpServer:
         return ServerGoneError(f"the server has no model {model!r}", said)
 
 
-def _counts(answer: Answer | None) -> list[int]:
+def _counts(answer: Answer | None) -> tuple[int, ...]:
     """Return the inferences of each version of a model, from Triton's statistics; nothing from other servers."""
     if answer is None or not answer.ok:
-        return []
+        return ()
     try:
         found: Any = orjson.loads(answer.body)
-        return [int(version["inference_count"]) for version in found["model_stats"]]
+        return tuple(int(version["inference_count"]) for version in found["model_stats"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        return []
+        return ()
 
 
 def _names(answer: Answer) -> str:

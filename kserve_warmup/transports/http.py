@@ -32,8 +32,8 @@ class Address:
 
     host: str
     port: int
-    prefix: str
-    tls: bool
+    prefix: str = ""
+    tls: bool = False
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -53,7 +53,7 @@ class Address:
 
     def __str__(self) -> str:
         """Return host and port, as a log shows them."""
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def addresses(url: str, grpc: str | None) -> tuple[str | None, str | None]:
@@ -65,7 +65,7 @@ def addresses(url: str, grpc: str | None) -> tuple[str | None, str | None]:
     if url.startswith(GRPC_SCHEME):
         return None, url.removeprefix(GRPC_SCHEME)
     where = Address.parse(url)
-    return url, grpc or f"{where.host}:{where.port + 1}"
+    return url, grpc or str(Address(where.host, where.port + 1))
 
 
 class Connection:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.measure import Latencies, Target, measure
+from kserve_warmup.latency import Latencies, Target, measure
 from kserve_warmup.samples.datatypes import from_raw
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.wire import encode, request

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.measure import Target, send
+from kserve_warmup.latency import Target, send
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.triton.asking import asked, document

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-import http
-import http.client
 import os
 import re
-import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 from typing_extensions import Self
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.processes import LOG_LINES_IN_ERRORS, ServerProcess
 from kserve_warmup.samples.inference_path import url_name
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.triton.install import TritonInstall, find_tritonserver, python_runtime, stub_of
 
 __all__ = ["TritonInstall", "TritonServer", "find_tritonserver"]
 
-LOG_LINES_IN_ERRORS = 8
-
 _ERROR_LINE = re.compile(r"E\d{4} |error: |\[libprotobuf ERROR")
 
 
-class TritonServer:
+class TritonServer(ServerProcess):
     """A tritonserver process on free local ports, for as long as the ``with`` block runs.
 
-    The server's own temporary folder holds its log and a private backend folder, so an installation that is read-only
-    or shared is never written to. Leaving the block sends SIGTERM, then kills what is left of the process group.
+    The server's own temporary folder holds a private backend folder, so an installation that is read-only or shared is
+    never written to.
 
     Args:
         repository: The model repository to serve.
@@ -42,13 +37,8 @@ class TritonServer:
         env: Environment variables on top of the current ones.
         install: The server to run; found when left out.
         metrics: Whether to serve Prometheus metrics on a third port.
-        stop_timeout: Seconds to wait after SIGTERM.
-
-    Attributes:
-        started: When the process was started, on the clock of ``time.monotonic()``.
+        stop_seconds: Seconds to wait after SIGTERM.
     """
-
-    started: float
 
     def __init__(
         self,
@@ -58,18 +48,16 @@ class TritonServer:
         env: Mapping[str, str] | None = None,
         install: TritonInstall | None = None,
         metrics: bool = False,
-        stop_timeout: float = 20.0,
+        stop_seconds: float = 20.0,
     ) -> None:
         """Remember how to start; nothing runs before the ``with`` block."""
+        super().__init__(["tritonserver"], stop_seconds=stop_seconds)
         self.repository = Path(repository)
         self.args = tuple(args)
         self.metrics = metrics
-        self.stop_timeout = stop_timeout
         self._given_install = install
         self._extra_env = dict(env or {})
         self._stack = contextlib.ExitStack()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._final_log: str | None = None
 
     @cached_property
     def install(self) -> TritonInstall:
@@ -84,25 +72,16 @@ class TritonServer:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kserve-warmup-triton-")))
             arguments, environment = self._backend()
             self._http, self._grpc, self._metrics = (_hold_port(stack, keep=keep) for keep in (True, True, False))
-            self._log_file = self._folder / "log"
-            with self._log_file.open("wb") as log:
-                self.started = time.monotonic()
-                self._process = subprocess.Popen(  # noqa: S603
-                    [self.install.binary, *arguments, *self._ports(), *self.args],
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    stdin=subprocess.DEVNULL,
-                    env={**os.environ, **environment, **self._extra_env},
-                    start_new_session=True,
-                )
+            self.command = [str(self.install.binary), *arguments, *self._ports(), *self.args]
+            self.env = {**os.environ, **environment, **self._extra_env}
+            super().__enter__()
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop the server and remove its temporary folder."""
-        self.stop()
+    def stop(self) -> None:
+        """End the server and remove its temporary folder; safe to call twice."""
+        super().stop()
+        self._stack.close()
 
     def _ports(self) -> list[str]:
         ports = [
@@ -159,40 +138,13 @@ class TritonServer:
         """The address of the Prometheus metrics, served with ``metrics=True`` only."""
         return f"http://127.0.0.1:{self._metrics}/metrics"
 
-    @property
-    def pid(self) -> int:
-        """The server's process id, which is also its process group."""
-        return self._running().pid
-
-    @property
-    def returncode(self) -> int | None:
-        """How the process ended, or None while it runs."""
-        return self._running().poll()
-
-    @property
-    def log(self) -> str:
-        """Everything the server has written so far; kept after it stopped."""
-        if self._final_log is not None:
-            return self._final_log
-        return self._log_file.read_text(encoding="utf-8", errors="replace")
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            msg = "tritonserver was not started: use TritonServer in a with statement"
-            raise WarmupError(msg)
-        return self._process
-
     def is_ready(self, model: str | None = None) -> bool:
         """Return whether the server, or one model of it, says that it is ready."""
         path = f"/v2/models/{url_name(model)}/ready" if model else "/v2/health/ready"
-        connection = http.client.HTTPConnection("127.0.0.1", self._http, timeout=5)  # not urllib: no proxy in between
         try:
-            connection.request("GET", path)
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
+            return fetch_now(Address("127.0.0.1", self._http), "GET", path, {}, None, seconds=5).ok
+        except ConnectionLostError:
             return False
-        finally:
-            connection.close()
 
     def wait_ready(self, timeout: float = 120.0, model: str | None = None) -> None:
         """Wait until the server (or ``model``) is ready, asking nothing but the ready endpoint: inference stays cold.
@@ -202,33 +154,16 @@ class TritonServer:
         """
         deadline = time.monotonic() + timeout
         while not self.is_ready(model):
-            if self.returncode is not None:
-                raise WarmupFailedError(
-                    f"tritonserver ended with code {self.returncode} before it was ready:", self._log_end()
-                )
+            self.alive()
             if time.monotonic() > deadline:
-                raise WarmupFailedError(f"tritonserver was not ready after {timeout:g} s:", self._log_end())
+                raise WarmupFailedError(f"tritonserver was not ready after {timeout:g} s:", self.last_words())
             time.sleep(0.1)
 
-    def _log_end(self) -> list[str]:
+    def last_words(self) -> list[str]:
         """Return the log's last errors and last lines; its tables would push the cause out of sight."""
         lines = [line for line in self.log.splitlines() if line.strip() and not line.startswith(("|", "+"))]
         errors = [line for line in lines if _ERROR_LINE.match(line)]
         return list(dict.fromkeys([*errors[-LOG_LINES_IN_ERRORS:], *lines[-LOG_LINES_IN_ERRORS:]]))
-
-    def stop(self) -> None:
-        """End the server: SIGTERM, then SIGKILL to whatever of its process group is left. Safe to call twice."""
-        process = self._process
-        if process is None or self._final_log is not None:
-            return
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(self.stop_timeout)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # stubs outlive a crashed server
-        process.wait()
-        self._final_log = self.log
-        self._stack.close()
 
 
 def _hold_port(stack: contextlib.ExitStack, *, keep: bool) -> int:

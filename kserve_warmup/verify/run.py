@@ -19,7 +19,7 @@ from typing import Protocol as Interface
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
-from kserve_warmup.measure import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.latency import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.transports.endpoints import ready_path

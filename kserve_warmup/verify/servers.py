@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.processes import ServerProcess, free_ports
 from kserve_warmup.transports.http import Address, addresses
 
 HTTP_PORT, GRPC_PORT, READY_PORT = PORTS = ("{http_port}", "{grpc_port}", "{ready_port}")
 """Stand in a command, and in the URL of its readiness, for ports that the kernel chooses anew for each start."""
-
-LOG_LINES_IN_ERRORS = 8
-STOP_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,54 +86,19 @@ class Command:
             WarmupFailedError: from ``alive``, when the process has ended; carries the end of its output.
         """
         self.check()
-        ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
+        ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         http_port, grpc_port = ports[HTTP_PORT], ports[GRPC_PORT]
         *args, ready = (_filled(text, ports) for text in (*self.args, self.ready or ""))
         url = self.url or f"http://127.0.0.1:{http_port}"
         http_url, grpc_address = addresses(url, self.grpc or (None if self.url else f"127.0.0.1:{grpc_port}"))
-        with tempfile.TemporaryFile("w+", errors="replace") as log:
-            started = time.monotonic()
-            try:
-                process = subprocess.Popen(  # noqa: S603  (the user's own command)
-                    args, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
-                )
-            except OSError as error:
-                raise WarmupError(f"cannot start {args[0]}: {error.strerror or error}") from None
-
-            def alive() -> None:
-                if process.poll() is not None:
-                    log.seek(0)
-                    end = log.read().strip().splitlines()[-LOG_LINES_IN_ERRORS:]
-                    raise WarmupFailedError(f"{args[0]} ended with code {process.returncode} before it was done:", end)
-
-            try:
-                yield Running(http_url, grpc_address, started, ready or None, alive)
-            finally:
-                _stop(process)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the process, and whatever else it has started."""
-    process.terminate()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+        with ServerProcess(args) as process:
+            yield Running(http_url, grpc_address, process.started, ready or None, process.alive)
 
 
 def _filled(text: str, ports: Mapping[str, int]) -> str:
     for name, port in ports.items():
         text = text.replace(name, str(port))
     return text
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return [held.getsockname()[1] for held in sockets]
 
 
 def _refuse_taken(where: str) -> None:

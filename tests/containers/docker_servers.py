@@ -13,7 +13,7 @@ import grpc
 
 from kserve_warmup.demo.traffic import digit_requests
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.measure import Target, send
+from kserve_warmup.latency import Target, send
 from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
 
 ROOT = Path(__file__).parents[2]

@@ -51,17 +51,17 @@ def v1_set(tmp_path):
 
 
 @pytest.fixture
-def start(tmp_path):
+def start():
     """Start servers that end with the test."""
     started = []
 
     def _start(target, **options):
-        started.append(KServeServer(target, tmp_path, **options))
+        started.append(KServeServer(target, **options))
         return started[-1]
 
     yield _start
     for server in started:
-        server.__exit__()
+        server.stop()
 
 
 @pytest.fixture

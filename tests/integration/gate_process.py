@@ -1,36 +1,30 @@
 """A gate in a process of its own, and what it answers."""
 
 import json
-import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 
-from kserve_server import free_ports
+from kserve_warmup.processes import ServerProcess, free_ports
 
 
-class GateProcess:
-    """``kserve-warmup gate`` before a server, on a port that the kernel chose."""
+class GateProcess(ServerProcess):
+    """``kserve-warmup gate`` before a server, on a port that the kernel chose, started at once."""
 
     def __init__(self, url, samples, *options, prefix=(), python=sys.executable, env=None):
         (self.port,) = free_ports(1)
         arguments = [url, "--samples", samples, "--port", self.port, "--host", "127.0.0.1", *options]
         command = [*prefix, python, "-m", "kserve_warmup", "gate", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
-        self.log = ""
+        super().__init__(command, stop_seconds=20, env=env)
+        super().__enter__()
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.stop()
-
     def stop(self):
         """End it, and return what it has logged."""
-        if not self.process.stderr.closed:
-            self.process.terminate()
-            self.log += self.process.communicate(timeout=20)[1]
+        super().stop()
         return self.log
 
     def get(self, path):
@@ -57,7 +51,7 @@ class GateProcess:
         """Wait until ``condition`` holds of the state, and return it."""
         deadline = time.monotonic() + seconds
         while not condition(state := self.state):
-            assert self.process.poll() is None, self.process.stderr.read()
+            self.alive()
             assert time.monotonic() < deadline, state
             time.sleep(0.05)
         return state

@@ -1,10 +1,8 @@
 """Real KServe servers in fresh processes, on ports that the kernel chose."""
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,26 +10,17 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from kserve_warmup.processes import ServerProcess, free_ports
+
 HERE = Path(__file__).parent
 
 
-def free_ports(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
-
-
-class KServeServer:
-    """``python predictors.py CLASS`` with its own ports; ends only the process group that it started."""
+class KServeServer(ServerProcess):
+    """``python predictors.py CLASS`` with its own ports, started at once."""
 
     def __init__(
         self,
         target,
-        tmp_path,
         *,
         workers=1,
         samples=None,
@@ -43,39 +32,17 @@ class KServeServer:
         **env,
     ):
         self.http, self.grpc = ports or free_ports(2)
-        self.workers = workers
-        self.log_path = tmp_path / f"server-{self.http}.log"
         command = command or [sys.executable, str(HERE / script), target]
         options = [*options, "--http_port", self.http, "--grpc_port", self.grpc, "--workers", workers]
         environment = {**os.environ, **{f"KSERVE_WARMUP_{k.upper()}": str(v) for k, v in env.items() if k.islower()}}
         environment |= {k: str(v) for k, v in env.items() if not k.islower()}
         if samples:
             environment["KSERVE_WARMUP_SAMPLES"] = str(samples)
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*prefix, *command, *map(str, options)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=HERE,
-                start_new_session=True,
-            )
-
-    @property
-    def log(self):
-        return self.log_path.read_text(errors="replace")
+        super().__init__([*prefix, *command, *map(str, options)], env=environment, cwd=HERE, stop_seconds=20)
+        super().__enter__()
 
     def __enter__(self):
         return self
-
-    def __exit__(self, *_):
-        if self.workers > 1 and self.process.poll() is None:  # its semaphores are files that a killed parent leaves
-            self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(20)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
 
     def get(self, path):
         """Return status and body; None when nothing listens."""

@@ -12,7 +12,7 @@ from kserve_warmup.demo.predictors import load_core
 from kserve_warmup.demo.servers import kserve_server
 from kserve_warmup.demo.traffic import MODELS, record, request
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.measure import Target, send, wait_ready
+from kserve_warmup.latency import Target, send, wait_ready
 from kserve_warmup.samples.traffic import read
 from kserve_warmup.triton.disposable import caches
 from kserve_warmup.triton.server import TritonServer

@@ -10,7 +10,8 @@ import pytest
 from sample_sets import samples, save
 
 from kserve_warmup.gate import pages
-from kserve_warmup.gate.main import Options, build
+from kserve_warmup.gate.main import build
+from kserve_warmup.gate.options import Options
 
 
 def held():
@@ -27,7 +28,7 @@ async def until_ready(gate):
 
 
 async def start_and_stop(options):
-    gate = build(options)
+    gate = build(options.plan())
     port = await pages.serve("127.0.0.1", 0, lambda: gate.state)
     running = asyncio.ensure_future(gate.run())
     await asyncio.wait_for(until_ready(gate), 30)

@@ -10,7 +10,7 @@ from sample_sets import poisoned, samples, save
 from triton_repository import OUTPUT, Repository, X, sample, tensor
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.measure import Target, send
+from kserve_warmup.latency import Target, send
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.rest import RestTransport

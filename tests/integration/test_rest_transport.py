@@ -3,18 +3,18 @@
 import asyncio
 import json
 import socket
-import subprocess
 import sys
 import time
 
 import pytest
 from gate_process import GateProcess
-from kserve_server import HERE, free_ports
+from kserve_server import HERE
 from openai_server import REST_SECONDS
 from sample_sets import samples, save
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.measure import Target, latency_ms
+from kserve_warmup.latency import Target, latency_ms
+from kserve_warmup.processes import ServerProcess, free_ports
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import request
@@ -30,14 +30,12 @@ def chat(prompt="hello", *, stream=True):
 @pytest.fixture(scope="module")
 def url():
     (port,) = free_ports(1)
-    process = subprocess.Popen([sys.executable, str(HERE / "openai_server.py"), str(port)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
-    while socket.socket().connect_ex(("127.0.0.1", port)):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait(10)
+    with ServerProcess([sys.executable, str(HERE / "openai_server.py"), str(port)]):
+        deadline = time.monotonic() + 30
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
 
 
 def send(url, sample):

@@ -27,7 +27,7 @@ from kserve_warmup.replay import OUT_OF_BUDGET
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.settings import WarmupSettings
-from kserve_warmup.transports.http import Address
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 
 SECRET = "the patient is ill"
 COUNT = 100
@@ -126,6 +126,23 @@ def test_however_many_clients_hold_the_port_a_probe_is_answered():
         return answer
 
     assert asyncio.run(asyncio.wait_for(run(), 30)).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"), [(None, ["127.0.0.1", "::1"]), ("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1"])]
+)
+def test_the_port_is_open_on_addresses_of_both_kinds_unless_one_is_named(host, reached):
+    async def run() -> list[str]:
+        server = await pages.serve(host, 0, lambda: State("ready"))
+        port = server.sockets[0].getsockname()[1]
+        found = []
+        for address in ("127.0.0.1", "::1"):
+            with suppress(ConnectionLostError):
+                found += [address] if (await fetch(Address(address, port), "GET", "/ready")).ok else []
+        server.close()
+        return found
+
+    assert asyncio.run(asyncio.wait_for(run(), 30)) == reached
 
 
 def test_a_want_of_file_descriptors_is_one_line_of_the_log_and_passes(tmp_path):

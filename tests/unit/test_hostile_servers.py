@@ -16,11 +16,11 @@ from contextlib import contextmanager, suppress
 import grpc
 import pytest
 
-from kserve_warmup import measure
+from kserve_warmup import latency
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.gate import server as gate_server
 from kserve_warmup.gate.server import HttpServer, ServerGoneError
-from kserve_warmup.measure import Target, wait_ready
+from kserve_warmup.latency import Target, wait_ready
 from kserve_warmup.samples.sample import Sample, Signature
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.transports import exchange
@@ -146,7 +146,7 @@ def serving(script: Callable[[], Iterator[bytes]]) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch):
     monkeypatch.setattr(exchange, "MOST_BYTES", 4 << 20)
-    monkeypatch.setattr(measure, "REQUEST_SECONDS", SECONDS)
+    monkeypatch.setattr(latency, "REQUEST_SECONDS", SECONDS)
     monkeypatch.setattr(gate_server, "HEALTH_TIMEOUT", SECONDS)
 
 
@@ -169,7 +169,7 @@ def little_memory() -> Iterator[None]:
 def test_a_measured_request_to_a_hostile_server_fails_in_one_clear_line(name):
     script, problem = HOSTILE[name]
     with serving(script) as url, little_memory(), pytest.raises(WarmupFailedError, match=problem) as failure:
-        measure.send(a_sample(), Target(url, "digits"))
+        latency.send(a_sample(), Target(url, "digits"))
     assert "\n" not in str(failure.value)
     assert len(str(failure.value)) < 500
 
@@ -261,14 +261,14 @@ def limited(size: int) -> tuple[tuple[str, int], ...]:
 
 
 def test_a_large_answer_over_grpc_is_measured(large):
-    assert len(measure.send(a_sample("grpc"), Target(large, "digits"))) == 5 << 20
+    assert len(latency.send(a_sample("grpc"), Target(large, "digits"))) == 5 << 20
 
 
 def test_an_answer_over_grpc_that_is_beyond_the_limit_is_one_clear_line(large, monkeypatch):
     assert 0 < dict(grpc_transport.OPTIONS)["grpc.max_receive_message_length"] <= 1 << 28
     monkeypatch.setattr(grpc_transport, "OPTIONS", limited(1 << 20))
     with pytest.raises(WarmupFailedError, match=r"RESOURCE_EXHAUSTED: .*larger than max"):
-        measure.send(a_sample("grpc"), Target(large, "digits"))
+        latency.send(a_sample("grpc"), Target(large, "digits"))
 
 
 def test_a_grpc_server_that_never_answers_ends_the_wait_in_time():
@@ -276,4 +276,4 @@ def test_a_grpc_server_that_never_answers_ends_the_wait_in_time():
         with pytest.raises(WarmupFailedError, match=r"was not ready after 0\.4 s"):
             wait_ready(Target(url.removeprefix("http://"), "digits"), "grpc", timeout=0.4)
         with pytest.raises(WarmupFailedError, match="failed: gRPC"):
-            measure.send(a_sample("grpc"), Target(url.removeprefix("http://"), "digits"))
+            latency.send(a_sample("grpc"), Target(url.removeprefix("http://"), "digits"))

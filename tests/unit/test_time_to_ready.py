@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.measure import PACE_SECONDS, Target
+from kserve_warmup.latency import PACE_SECONDS, Target
 from kserve_warmup.time_to_ready import KNOCK_SECONDS, time_to_ready
 
 

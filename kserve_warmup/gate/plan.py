@@ -1,0 +1,103 @@
+"""What a gate has to do, checked and in plain data; and how it comes into a process that holds nothing else.
+
+What checks options, settings and sample sets takes as much memory as the gate itself, and is needed once. So the
+process that has checked them becomes another program, with the same process id, that has loaded none of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn
+
+import orjson
+
+from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders, parse_headers
+from kserve_warmup.samples.sample import Sample, Signature, TensorSpec
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+"""What ends a gate; held back while it becomes another program, which would lose them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSamples:
+    """The samples of one model on the server."""
+
+    model: str
+    samples: tuple[Sample, ...]
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Iterate the samples in descending weight."""
+        return iter(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """Those of :class:`kserve_warmup.WarmupSettings` that a gate heeds; ``patience`` in seconds."""
+
+    enabled: bool = True
+    max_seconds: float = 60.0
+    max_calls: int = 1000
+    patience: float = 60.0
+    tolerance: float = 0.10
+    on_failure: Literal["fail", "serve"] = "fail"
+    on_missing_samples: Literal["warn", "fail", "ignore"] = "warn"
+    headers: RequestHeaders = NO_HEADERS
+    report: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The server to guard, where to answer (``host`` None: every address), and what to warm with."""
+
+    url: str
+    http_url: str | None
+    grpc_address: str | None
+    host: str | None
+    port: int
+    settings: GateSettings
+    sets: tuple[ModelSamples, ...] = field(repr=False)
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write one line of JSON, then all bodies."""
+        bodies = [sample.body for samples in self.sets for sample in samples]
+        file.write(orjson.dumps((self, [len(body) for body in bodies]), default=_plain) + b"\n")
+        file.writelines(bodies)
+
+    @classmethod
+    def read(cls, file: IO[bytes]) -> Plan:
+        """Return what :meth:`write` wrote."""
+        found, sizes = orjson.loads(file.readline())
+        bodies = (file.read(size) for size in sizes)
+        settings = found["settings"]
+        settings["headers"] = parse_headers(dict(settings["headers"]["given"]))
+        settings["report"] = settings["report"] and Path(settings["report"]["file"])
+        sets = tuple(
+            ModelSamples(s["model"], tuple(_sample(x, next(bodies)) for x in s["samples"])) for s in found["sets"]
+        )
+        return cls(**found | {"settings": GateSettings(**settings), "sets": sets})
+
+
+def become(plan: Plan) -> NoReturn:
+    """Go on as a process of the same id that has loaded nothing but what ``plan`` takes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    file = os.memfd_create("kserve-warmup-gate", 0)  # no flag: it stays open; what headers hold is on no disk
+    with open(file, "wb", closefd=False) as stream:
+        plan.write(stream)
+    os.lseek(file, 0, os.SEEK_SET)
+    code = f"import sys; sys.path[:] = {sys.path!r}; from kserve_warmup.gate.main import go_on; go_on({file})"
+    os.execv(sys.executable, [sys.executable, "-c", code])  # noqa: S606  (this very interpreter)
+
+
+def _plain(value: Any) -> Any:
+    return {"file": str(value)} if isinstance(value, Path) else None  # a body stands behind the line
+
+
+def _sample(found: dict[str, Any], body: bytes) -> Sample:
+    given = found["signature"]
+    inputs = tuple(TensorSpec(i["name"], i["datatype"], tuple(i["shape"])) for i in given["inputs"])
+    return Sample(**found | {"body": body, "signature": Signature(inputs, given["batched"])})

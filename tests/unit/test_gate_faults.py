@@ -1,0 +1,131 @@
+"""What a gate must not take for more than it is: one answer that failed, one sample that is bad."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from strategies import v1_sample
+
+from kserve_warmup.gate.gate import Gate
+from kserve_warmup.gate.plan import GateSettings, ModelSamples
+from kserve_warmup.gate.server import HttpServer, Marks
+from kserve_warmup.transports.http import Address
+
+GOOD, BAD = v1_sample(1, 1, 1), v1_sample(1, 1, 2)
+
+
+class TritonLike(BaseHTTPRequestHandler):
+    """Answers as a Triton whose statistics, metadata and metrics fail now and then, and refuses one sample."""
+
+    protocol_version = "HTTP/1.1"
+    asked: Counter[str | bytes]
+    count = 5
+    fails_next: set[str]
+
+    def do_GET(self) -> None:
+        self.asked[self.path] += 1
+        if self.path in self.fails_next:
+            self.fails_next.discard(self.path)
+            self._answer(503, b"busy")
+        elif self.path == "/metrics":
+            self._answer(200, b"process_start_time_seconds 1.5\n")
+        else:
+            self._answer(200, json.dumps({"model_stats": [{"inference_count": self.count}]}).encode())
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.asked[body] += 1
+        self._answer(500 if body == BAD.body else 200, b"{}")
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server():
+    handler = type("Handler", (TritonLike,), {"asked": Counter(), "fails_next": set()})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True).start()
+        yield Address("127.0.0.1", web.server_port), handler
+        web.shutdown()
+
+
+def guard(address: Address, *steps: Callable[[Gate], bool]) -> Gate:
+    """Run a gate before the server, until each of ``steps`` has become true, one after the other."""
+    sets = [ModelSamples("digits", (GOOD, BAD))]
+    gate = Gate(HttpServer(address, sets), sets, GateSettings(max_calls=20, max_seconds=20), f"http://{address}", None)
+
+    async def run() -> None:
+        running = asyncio.ensure_future(gate.run())
+        for done in steps:
+            while not done(gate):  # noqa: ASYNC110 - the gate is looked at as its port does
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+    return gate
+
+
+@pytest.mark.parametrize("path", ["/v2/models/digits/stats", "/v2/models/digits", "/metrics"])
+def test_one_answer_that_fails_is_no_other_start_and_one_later_is_still_seen(server, path):
+    address, handler = server
+    seen = 0
+
+    def ready(gate: Gate) -> bool:
+        nonlocal seen
+        seen = handler.asked["/v2/models/digits/stats"]
+        return gate.state.ready
+
+    def failed(gate: Gate) -> bool:
+        handler.fails_next.add(path)
+        gate.server.drop()  # so that it reads all marks anew
+        return True
+
+    def looked_again(gate: Gate) -> bool:
+        if handler.asked["/v2/models/digits/stats"] < seen + 3:
+            return False
+        assert gate.state.warmups == 1
+        handler.count = 0
+        return True
+
+    guard(address, ready, failed, looked_again, lambda gate: gate.state.warmups == 2)
+
+
+def test_marks_are_compared_where_both_are_told():
+    known = Marks((b"a", b"b"), ((3,), (4, 4)), b"1")
+
+    assert not known.differ(Marks((b"", b"b"), ((), (4, 5)), b""))
+    assert known.differ(Marks((b"", b"c"), ((), ()), b""))
+    assert known.differ(Marks((b"", b""), ((), (5, 3)), b""))
+    assert known.differ(Marks((b"", b""), ((), (4,)), b""))
+    assert known.differ(Marks((b"", b""), ((), ()), b"2"))
+    assert not known.same_start(Marks((b"a", b"b"), ((), ()), b""))
+    assert known.same_start(Marks((b"", b""), ((3,), ()), b""))
+    assert known.then(Marks((b"", b"b"), ((), (5, 5)), b"")) == Marks((b"a", b"b"), ((3,), (5, 5)), b"1")
+
+
+def test_a_stratum_with_one_bad_sample_gets_its_bursts_without_that_one(server):
+    address, handler = server
+
+    gate = guard(address, lambda gate: gate.state.ready)
+
+    (report,) = gate.state.reports
+    assert report.strata[0].failures == 1
+    assert "bursts" in report.note
+    assert handler.asked[BAD.body] == 1
+    assert handler.asked[GOOD.body] > report.calls
