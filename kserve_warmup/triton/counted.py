@@ -84,4 +84,4 @@ def _rows(model: Model, choice: Choice) -> int:
     """Return the rows of a call; without batching they are in the shape, if requests have any."""
     if model.max_batch_size:
         return choice.batch_size
-    return choice.entry.batch if choice.entry.signature.batched else 1
+    return choice.sample.batch if choice.sample.signature.batched else 1

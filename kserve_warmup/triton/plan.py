@@ -9,7 +9,10 @@ from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
 from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.manifest import Entry
+from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.strata import share
+from kserve_warmup.samples.wire import decode
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks
 from kserve_warmup.triton.counted import give_counts
@@ -19,7 +22,6 @@ from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.recorded import Keys, Recorded, choose_counting, out_of_date
 from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
 from kserve_warmup.triton.rules import Model, check_warmup, read_model
-from kserve_warmup.triton.traffic import Traffic
 
 SMALL = 4096
 """Bytes up to which a data file is kept in memory between planning and writing; a thousand models have thousands."""
@@ -53,9 +55,9 @@ class Options:
         if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
             raise TritonConfigError(f"--max-seconds must be a positive number such as 5, not {self.max_seconds:g}")
 
-    def keys(self, base: bytes, traffic: Traffic) -> Keys:
+    def keys(self, base: bytes, samples: SampleSet) -> Keys:
         """Return what stands for everything that a model's blocks are made from, the template's text included."""
-        return Keys(base, traffic.digest, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
+        return Keys(base, samples.digest, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
 
 
 @dataclass(frozen=True)
@@ -89,19 +91,18 @@ class DataSource:
     """Where a data file's bytes come from: fixed bytes, or an input of a recorded request."""
 
     model: Model
-    traffic: Traffic | None = None
-    entry: Entry | None = None
+    sample: Sample | None = None
     bound: BoundInput | None = None
     fixed: bytes = b""
 
 
-def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base: bytes | None = None) -> ModelPlan:
+def plan_model(name: str, folder: Path, samples: SampleSet, options: Options, base: bytes | None = None) -> ModelPlan:
     """Work out what the warm-up of one model needs.
 
     Args:
         name: The model's name.
         folder: Its folder in the repository.
-        traffic: Its samples.
+        samples: Its samples.
         options: The person's choices.
         base: A configuration to begin with where there is none.
 
@@ -116,16 +117,16 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         raise TritonConfigError(f"model {name}: {folder / files.CONFIG} is missing; {hint}")
     try:
         found = Recorded.read(text)
-        keys = options.keys(found.span.outside(text) if found else text, traffic)
+        keys = options.keys(found.span.outside(text) if found else text, samples)
         counting = choose_counting(name, options, found, keys)
         reason = out_of_date(found, counting.origin, keys, folder) if before is not None else "there is no config.pbtxt"
         if not reason and name not in options.counts:
             stale = files.stale_files(folder, text)
             return ModelPlan(name, folder, before, text, "old data files are left over" if stale else "", stale=stale)
         model = read_model(name, parse(text))
-        choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
+        choices = choose(model, samples, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
         require_blocks(model, choices)
-        made, data = _make_blocks(model, choices, traffic)
+        made, data = _make_blocks(model, choices)
         chosen = give_counts(model, choices, made, counting)
         blocks = chosen.blocks
         names = {i.file for block in blocks for i in block.inputs}
@@ -136,8 +137,7 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
     except (TritonConfigError, SampleError) as error:
         prefix = f"model {name}: "
         raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
-    weight = sum(entry.weight for entry in traffic) or 1.0
-    coverage = min(1.0, sum(c.share for c in chosen.choices) / weight)
+    coverage = min(1.0, sum(c.share for c in chosen.choices) / (share(samples) or 1.0))
     stale = files.stale_files(folder, after)
     warning = "; ".join(filter(None, (chosen.warning, _memory_warning(model, blocks))))
     return ModelPlan(name, folder, before, after, reason, blocks, coverage, data, stale, warning)
@@ -156,9 +156,7 @@ def plan_removal(name: str, folder: Path) -> ModelPlan:
     return ModelPlan(name, folder, before, after, "warm-up is removed" if after != before or stale else "", stale=stale)
 
 
-def _make_blocks(
-    model: Model, choices: Sequence[Choice], traffic: Traffic
-) -> tuple[tuple[Block, ...], dict[str, DataSource]]:
+def _make_blocks(model: Model, choices: Sequence[Choice]) -> tuple[tuple[Block, ...], dict[str, DataSource]]:
     """Encode each chosen request to learn its files' names and sizes; large ones are dropped and encoded once more."""
     data: dict[str, DataSource] = {}
     fixed = []
@@ -168,39 +166,40 @@ def _make_blocks(
         fixed.append(BlockInput(control.name, control.data_type, (1,), name, len(control.data)))
     inputs: dict[str, list[BlockInput]] = {}
     for choice in choices:
-        if choice.entry.id in inputs:
+        if choice.sample.id in inputs:
             continue
-        found = inputs[choice.entry.id] = []
-        for bound, raw in encode_entry(model, traffic, choice.entry, choice.inputs):
+        found = inputs[choice.sample.id] = []
+        for bound, raw in encode_sample(model, choice.sample, choice.inputs):
             name = file_name(raw)
             small = len(raw) <= SMALL
-            data[name] = DataSource(model, fixed=raw) if small else DataSource(model, traffic, choice.entry, bound)
+            data[name] = DataSource(model, fixed=raw) if small else DataSource(model, choice.sample, bound)
             found.append(BlockInput(bound.name, bound.data_type, bound.dims, name, len(raw)))
     blocks = []
     for number, choice in enumerate(choices, 1):
-        own = inputs[choice.entry.id]
+        own = inputs[choice.sample.id]
         name = block_name(number, choice.batch_size, own)
         blocks.append(Block(name, choice.batch_size, 1, (*own, *fixed), _share(choice)))
     return tuple(blocks), data
 
 
-def encode_entry(
-    model: Model, traffic: Traffic, entry: Entry, inputs: Sequence[BoundInput]
-) -> Iterator[tuple[BoundInput, bytes]]:
+def encode_sample(model: Model, sample: Sample, inputs: Sequence[BoundInput]) -> Iterator[tuple[BoundInput, bytes]]:
     """Yield each input of a recorded request with its data file's bytes, one at a time."""
-    tensors = traffic.tensors(entry)
+    try:
+        tensors = {t.name: t for t in decode(sample.protocol, sample.body, sample.headers)}
+    except SampleError as error:
+        raise SampleError(f"sample {sample.id[:8]}: {error}") from None
     for bound in inputs:
-        yield bound, _encode(model, tensors, entry, bound)
+        yield bound, _encode(model, tensors, sample, bound)
 
 
-def _encode(model: Model, tensors: Mapping[str, Tensor], entry: Entry, bound: BoundInput) -> bytes:
+def _encode(model: Model, tensors: Mapping[str, Tensor], sample: Sample, bound: BoundInput) -> bytes:
     try:
         return encode_row(tensors[bound.source], bound, batching=model.max_batch_size > 0)
     except KeyError:
         problem = f"its body has no input {bound.source!r}, which its manifest names"
     except WarmupError as error:
         problem = str(error)
-    raise model.fail(f"sample {entry.id[:8]}: {problem}")
+    raise model.fail(f"sample {sample.id[:8]}: {problem}")
 
 
 def _share(choice: Choice) -> str:
