@@ -15,8 +15,8 @@ import orjson
 import pybase64
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.place import Stratum
-from kserve_warmup.samples.sample import Signature, TensorSpec
+from kserve_warmup.samples.place import usual
+from kserve_warmup.samples.sample import Signature, Stratum, TensorSpec
 from kserve_warmup.samples.wire import detect_json, identify, json_signature
 
 Strata = Counter[Stratum]
@@ -42,7 +42,7 @@ def with_loads(loads: Callable[[bytes], Any]) -> Callable[[list[Path]], Strata]:
             except ValueError:
                 return body, binary(body, record["metadata"])
             protocol = detect_json(document)
-            return body, Stratum(protocol, *json_signature(protocol, document))
+            return body, usual(protocol, *json_signature(protocol, document))
 
         return reservoir(map(place, lines(files)))
 
@@ -51,7 +51,7 @@ def with_loads(loads: Callable[[bytes], Any]) -> Callable[[list[Path]], Strata]:
 
 def binary(body: bytes, metadata: dict[str, list[str]]) -> Stratum:
     """Return the stratum of a body that is not JSON."""
-    return Stratum(*identify(body, {name: values[0] for name, values in metadata.items()}))
+    return usual(*identify(body, {name: values[0] for name, values in metadata.items()}))
 
 
 class _Record(msgspec.Struct):
@@ -83,7 +83,7 @@ def with_raw_data(files: list[Path]) -> Strata:
             return body, _other(body, record.metadata)
         batch = items[0].shape[0]
         specs = sorted(TensorSpec(i.name, i.datatype, tuple(i.shape[1:])) for i in items)
-        return body, Stratum("v2", Signature(tuple(specs)), batch)
+        return body, Stratum("v2", "infer", Signature(tuple(specs)), batch)
 
     return reservoir(map(place, lines(files)))
 
@@ -92,7 +92,7 @@ def _other(body: bytes, metadata: dict[str, list[str]]) -> Stratum:
     try:
         document = orjson.loads(body)
         protocol = detect_json(document)
-        return Stratum(protocol, *json_signature(protocol, document))
+        return usual(protocol, *json_signature(protocol, document))
     except (orjson.JSONDecodeError, SampleError):
         return binary(body, metadata)
 

@@ -49,8 +49,8 @@ def count(value: int, noun: str, plural: str | None = None) -> str:
 
 
 def stratum(s: StratumReport) -> str:
-    """Return what a person calls a stratum: protocol, signature and batch size."""
-    return f"{s.protocol} {s.signature} {TIMES} {s.batch}"
+    """Return what a person calls a stratum: protocol, signature, what else tells its requests apart, and batch size."""
+    return f"{s.name} {TIMES} {s.batch}"
 
 
 def state(report: WarmupReport) -> str:

@@ -8,17 +8,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.report import StratumReport, WarmupReport
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.errors import SampleError, WarmupFailedError
+from kserve_warmup.report import StratumKey, StratumReport, WarmupReport
+from kserve_warmup.samples.sample import Sample, Stratum
+from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
 OUT_OF_BUDGET = "not reached: the budget (max_seconds) was spent"
-
-StratumKey = tuple[str, str, int]
-"""Protocol, signature and batch size, as reports name a stratum."""
 
 
 class RequestFailedError(WarmupFailedError):
@@ -89,11 +87,12 @@ class Transport(Protocol):
 
 
 @dataclass
-class _Stratum:
+class _Sent:
     """What was sent of one stratum; ``samples`` shrinks as samples fail."""
 
-    key: Sample
+    stratum: Stratum
     samples: list[Sample]
+    share: float
     latencies: list[float] = field(default_factory=list)
     calls: int = 0
     seconds: float = 0.0
@@ -102,23 +101,24 @@ class _Stratum:
     error: str | None = None
 
     @property
-    def share(self) -> float:
-        return sum(s.weight for s in self.samples)
+    def key(self) -> StratumKey:
+        return (self.stratum.protocol, str(self.stratum.signature), self.stratum.words, self.stratum.batch)
 
     async def call(self, transport: Transport) -> float | None:
         """Send the next sample, the samples taking turns; return its latency, None if it failed.
 
         A sample that fails is not sent again.
         """
-        sample = self.samples[self.calls % len(self.samples)]
+        turn = self.calls % len(self.samples)
+        sample = self.samples[turn]
         self.calls += 1
         started = time.perf_counter()
         try:
             latency = await transport.send(sample)
         except DependencyAwayError:
             raise
-        except RequestFailedError as error:
-            self.samples.remove(sample)
+        except (RequestFailedError, SampleError) as error:  # its body's file is not what it was
+            del self.samples[turn]
             if not isinstance(error, NotHereError):
                 self.error = f"sample {sample.id[:12]}: {error}"
                 self.refused += isinstance(error, RequestRefusedError)
@@ -129,12 +129,14 @@ class _Stratum:
         self.latencies.append(latency)
         return latency
 
-    def report(self, share: float, verdict: Verdict) -> StratumReport:
+    def report(self, verdict: Verdict) -> StratumReport:
+        protocol, signature, variant, batch = self.key
         return StratumReport(
-            protocol=self.key.protocol,
-            signature=str(self.key.signature),
-            batch=self.key.batch,
-            share=share,
+            protocol=protocol,
+            signature=signature,
+            variant=variant,
+            batch=batch,
+            share=self.share,
             calls=self.calls,
             seconds=self.seconds,
             first_ms=self.latencies[0] * 1000 if self.latencies else None,
@@ -177,48 +179,34 @@ async def replay(
     """
     started = time.perf_counter()
     end = time.monotonic() + settings.max_seconds if deadline is None else deadline
-    strata = _strata(samples)
-    shares = {key: stratum.share for key, stratum in strata.items()}
+    sent = {stratum: _Sent(stratum, group, share(group)) for stratum, group in by_stratum(samples).items()}
     earlier = _verdicts(known)
     judge = SteadyStateJudge(
-        list(strata),
+        list(sent),
         settings.tolerance,
-        known={key: earlier[name] for key, stratum in strata.items() if (name := _name(stratum)) in earlier},
+        known={stratum: earlier[one.key] for stratum, one in sent.items() if one.key in earlier},
         max_calls=settings.max_calls,
     )
-    while time.monotonic() < end and (key := judge.next()) is not None:
-        stratum = strata[key]
-        if not stratum.calls:
+    while time.monotonic() < end and (stratum := judge.next()) is not None:
+        one = sent[stratum]
+        if not one.calls:
             # What kills the process here (memory, a crash in native code) leaves no other word behind.
-            protocol, signature, batch = _name(stratum)
-            logger.info("%s: warming %s %s batch %d over %s", model, protocol, signature, batch, transport.name)
-        on_call(stratum.samples[stratum.calls % len(stratum.samples)])
-        if (latency := await stratum.call(transport)) is not None:
-            judge.observe(key, latency)
-        if not stratum.samples:
-            judge.leave_out(key)
-    for stratum in strata.values():
-        if not stratum.calls:
-            stratum.error = OUT_OF_BUDGET
-    reports = tuple(stratum.report(shares[key], judge.verdict(key)) for key, stratum in strata.items())
+            logger.info("%s: warming %s over %s", model, stratum, transport.name)
+        on_call(one.samples[one.calls % len(one.samples)])
+        if (latency := await one.call(transport)) is not None:
+            judge.observe(stratum, latency)
+        if not one.samples:
+            judge.leave_out(stratum)
+    for one in sent.values():
+        if not one.calls:
+            one.error = OUT_OF_BUDGET
+    reports = tuple(one.report(judge.verdict(stratum)) for stratum, one in sent.items())
     return WarmupReport(model, transport.name, time.perf_counter() - started, reports, tolerance=settings.tolerance)
-
-
-def _strata(samples: Iterable[Sample]) -> dict[object, _Stratum]:
-    """Group samples by stratum, the largest share of the traffic first."""
-    groups: dict[object, _Stratum] = {}
-    for sample in samples:
-        groups.setdefault(sample.stratum, _Stratum(sample, [])).samples.append(sample)
-    return dict(sorted(groups.items(), key=lambda pair: -pair[1].share))
-
-
-def _name(stratum: _Stratum) -> StratumKey:
-    return (stratum.key.protocol, str(stratum.key.signature), stratum.key.batch)
 
 
 def _verdicts(report: WarmupReport | None) -> Mapping[StratumKey, Verdict]:
     return {
-        (s.protocol, s.signature, s.batch): Verdict(s.converged, s.calls, s.steady_ms / 1000)
+        s.key: Verdict(s.converged, s.calls, s.steady_ms / 1000)
         for s in (report.strata if report else ())
         if s.steady_ms is not None
     }

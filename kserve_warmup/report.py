@@ -11,6 +11,9 @@ from kserve_warmup.errors import WarmupError
 
 SCHEMA = 1
 
+StratumKey = tuple[str, str, str, int]
+"""Protocol, signature, variant and batch size."""
+
 READY = "ready"
 """The last step of a timeline: the moment at which the model said that it is ready."""
 
@@ -29,12 +32,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class StratumReport:
-    """One stratum: requests of one protocol, signature and batch size.
+    """One stratum: requests of one protocol, signature and batch size that go one way through the server.
 
-    ``share`` is its part of the traffic (0 to 1). ``first_ms`` and ``steady_ms`` are None until a call succeeded.
-    ``latencies_ms`` holds every successful call in order, ``changes`` how many of them came before each change of
-    transport. ``failures`` counts the samples that met a fault, ``refused`` those that the model refused (HTTP 4xx and
-    its kin). ``error`` is the last of either, in one line.
+    ``variant`` says in words which way, where that is not the usual one. ``share`` is its part of the traffic (0 to 1).
+    ``first_ms`` and ``steady_ms`` are None until a call succeeded. ``latencies_ms`` holds every successful call in
+    order, ``changes`` how many of them came before each change of transport. ``failures`` counts the samples that met a
+    fault, ``refused`` those that the model refused (HTTP 4xx and its kin), ``error`` is the last of either, in a line.
     """
 
     protocol: str
@@ -51,6 +54,17 @@ class StratumReport:
     latencies_ms: tuple[float, ...] = ()
     changes: tuple[int, ...] = ()
     refused: int = 0
+    variant: str = ""
+
+    @property
+    def key(self) -> StratumKey:
+        """Return what tells the stratum from all others of the model."""
+        return (self.protocol, self.signature, self.variant, self.batch)
+
+    @property
+    def name(self) -> str:
+        """Return what a person calls the stratum but for its batch size."""
+        return " ".join(filter(None, (self.protocol, self.signature, self.variant)))
 
     @property
     def warmed(self) -> bool:
@@ -145,7 +159,7 @@ class WarmupReport:
             line += f", {self.refused_share:.1%} refused by the model"
         if not self.moving:
             return f"{line}; the other {len(self.strata) - len(self.refused)} of {len(self.strata)} strata steady"
-        names = ", ".join(f"{s.protocol} {s.signature} batch {s.batch}" for s in self.moving[:5])
+        names = ", ".join(f"{s.name} batch {s.batch}" for s in self.moving[:5])
         return f"{line}; {len(self.moving)} of {len(self.strata)} strata NOT steady: {names}"
 
     def then(self, later: WarmupReport) -> WarmupReport:
@@ -154,10 +168,9 @@ class WarmupReport:
         A stratum of both has the first latency of this and the steady latency of the later one.
         """
         transports = [t for t in (self.transport, later.transport) if t != "none"]
-        strata = {(s.protocol, s.signature, s.batch): s for s in self.strata}
+        strata = {s.key: s for s in self.strata}
         for after in later.strata:
-            key = (after.protocol, after.signature, after.batch)
-            strata[key] = _joined(strata[key], after) if key in strata else after
+            strata[after.key] = _joined(strata[after.key], after) if after.key in strata else after
         return WarmupReport(
             self.model,
             ", ".join(dict.fromkeys(transports)) or "none",

@@ -15,6 +15,8 @@ from rich.table import Table
 from kserve_warmup.cli.console import output, warn
 from kserve_warmup.figures import count, share
 from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.strata import by_stratum
+from kserve_warmup.samples.strata import share as part_of
 from kserve_warmup.terminal import shown
 
 
@@ -50,20 +52,24 @@ def _export(samples: SampleSet, file: Path) -> None:
 def summary(samples: SampleSet) -> dict[str, Any]:
     """Return a set's facts as JSON-compatible data, its strata in descending share; ``bytes`` are of all its bodies."""
     head = {"model": samples.model, "source": samples.source, "created": samples.created, "coverage": samples.coverage}
-    totals = {"samples": len(samples), "bytes": sum(len(s.body) for s in samples)}
+    totals = {"samples": len(samples), "bytes": sum(s.size for s in samples)}
     return head | {"selection": samples.selection} | totals | {"strata": strata(samples)}
 
 
 def strata(samples: SampleSet) -> list[dict[str, Any]]:
     """Return a row for each stratum in descending share: how many samples and bytes it has."""
-    rows: dict[Any, dict[str, Any]] = {}
-    for sample in samples:
-        head = {"protocol": sample.protocol, "signature": str(sample.signature), "batch": sample.batch}
-        row = rows.setdefault(sample.stratum, {**head, "samples": 0, "bytes": 0, "share": 0.0})
-        row["samples"] += 1
-        row["bytes"] += len(sample.body)
-        row["share"] += sample.weight
-    return sorted(rows.values(), key=lambda row: -row["share"])
+    return [
+        {
+            "protocol": stratum.protocol,
+            "signature": str(stratum.signature),
+            "variant": stratum.words,
+            "batch": stratum.batch,
+            "samples": len(group),
+            "bytes": sum(sample.size for sample in group),
+            "share": part_of(group),
+        }
+        for stratum, group in by_stratum(samples).items()
+    ]
 
 
 def print_set(samples: SampleSet) -> None:
@@ -76,7 +82,7 @@ def print_set(samples: SampleSet) -> None:
         table.add_column(heading, justify="right" if right else "left", no_wrap=fixed, overflow="fold")
     for row in strata(samples):
         figures = (f"{row['batch']:,}", f"{row['samples']:,}", f"{row['bytes']:,}", share(row["share"]))
-        table.add_row(row["protocol"], shown(row["signature"]), *figures)
+        table.add_row(row["protocol"], shown(f"{row['signature']} {row['variant']}".rstrip()), *figures)
     covered = f"{share(samples.coverage)} of the traffic covered"
     console.say(f"{samples.model}: {count(len(samples), 'sample')}, {covered}")
     source = f"from {samples.source}, {samples.created}" if samples.source else samples.created

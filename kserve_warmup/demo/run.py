@@ -23,6 +23,7 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.latency import PACE_SECONDS, Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.strata import by_stratum
 from kserve_warmup.samples.traffic import sample_traffic
 from kserve_warmup.time_to_ready import time_to_ready
 from kserve_warmup.triton.install import ENVIRONMENT, TritonInstall, find_tritonserver
@@ -227,7 +228,7 @@ def _start(options: Options, model: str, prepared: Prepared, server: ServerName,
 
 def _facts(model: str, prepared: Prepared) -> ModelFacts:
     spec, samples = ALL_MODELS[model], prepared.samples
-    strata = len({sample.stratum for sample in samples})
+    strata = len(by_stratum(samples))
     requests = prepared.recording.requests
     return ModelFacts(model, spec.description, spec.inputs, requests, len(samples), strata, samples.coverage)
 

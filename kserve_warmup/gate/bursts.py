@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from kserve_warmup.replay import RequestFailedError, Transport
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.strata import by_stratum
 
 SIZES = (2, 4, 8)
 """Requests at once. A batcher takes what has gathered meanwhile, so that the sizes between come about too."""
@@ -70,9 +71,7 @@ def for_bursts(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     by token, and warm that themselves.
     """
     chosen: dict[object, list[Sample]] = {}
-    for sample in sorted(samples, key=lambda s: (s.batch, -s.weight)):
-        if sample.protocol != "openai":
-            group = chosen.setdefault(sample.signature, [])
-            if not group or group[0].stratum == sample.stratum:
-                group.append(sample)
+    for stratum, group in sorted(by_stratum(samples).items(), key=lambda item: item[0].batch):
+        if stratum.protocol != "openai":
+            chosen.setdefault((stratum.verb, stratum.signature, stratum.variant), group)
     return tuple(sample for group in chosen.values() for sample in group)

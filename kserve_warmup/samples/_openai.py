@@ -23,20 +23,18 @@ def kind_of(document: dict[str, Any]) -> str | None:
     return next((kind for field, kind in _FIELDS.items() if field in document), None)
 
 
-def signature(document: dict[str, Any]) -> tuple[Signature, int, str]:
-    """Return a pseudo-signature, the number of prompts and the default path.
+def signature(document: dict[str, Any]) -> tuple[Signature, int]:
+    """Return a pseudo-signature and the number of prompts.
 
-    The signature's one input is named after the kind of request (``+stream`` when it is streamed, another path through
-    the server); its shape is the longest prompt's length, in characters or tokens, rounded up to a power of two. Its
-    rows are the prompts, of which a chat has one.
+    The signature's one input is named after the kind of request; its shape is the longest prompt's length, in
+    characters or tokens, rounded up to a power of two. Its rows are the prompts, of which a chat has one.
     """
     kind = kind_of(document)
     if kind is None:
         raise SampleError(f"an OpenAI body has one of {', '.join(_FIELDS)}: this one has none")
     prompts = _prompts(document, kind)
-    name = f"{kind}+stream" if document.get("stream") is True else kind
-    spec = TensorSpec(name, "BYTES", (_bucket(max(map(_length, prompts), default=0)),))
-    return Signature((spec,)), max(1, len(prompts)), PATHS[kind]
+    spec = TensorSpec(kind, "BYTES", (_bucket(max(map(_length, prompts), default=0)),))
+    return Signature((spec,)), max(1, len(prompts))
 
 
 def _prompts(document: dict[str, Any], kind: str) -> list[Any]:

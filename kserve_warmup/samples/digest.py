@@ -12,7 +12,7 @@ from typing import Protocol, cast
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.place import Placer
 from kserve_warmup.samples.sample import Protocol as BodyProtocol
-from kserve_warmup.samples.sample import Sample, keep_path
+from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import Limits
 from kserve_warmup.samples.sketch import Place, TrafficSketch
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
@@ -181,8 +181,6 @@ class Digest:
             if len(record.body) > (most := self.job.options.max_body):
                 raise SampleError(f"its body has {len(record.body):,} bytes, more than --max-body {most}")  # noqa: TRY301
             stratum = placer.place(record)
-            if record.path is not None:
-                keep_path(record.path, stratum.protocol)  # a log may hold more than inference
         except (SampleError, RecursionError) as error:
             reason = str(error) if isinstance(error, SampleError) else TOO_DEEP
             self.tally.skip(record.bad(reason))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import orjson
 from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, ValidationError
@@ -18,6 +19,7 @@ from kserve_warmup.samples.sample import (
     Protocol,
     Sample,
     Signature,
+    StoredBody,
     TensorSpec,
     keep_headers,
 )
@@ -40,7 +42,7 @@ MOST_PARTS = 1_000_000
 """Values in a manifest, at any depth: each takes many times its characters in memory."""
 
 MOST_BODY_BYTES = 2 << 30
-"""2 GiB: of all body files of a set together. They are held in memory."""
+"""2 GiB: of all body files of a set together."""
 
 MOST_SENT_BYTES = 16 << 30
 """16 GiB: of all samples' bodies together, each counted although several may share a file: each is checked."""
@@ -80,11 +82,47 @@ class Entry(_Part):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     size: Annotated[int, Field(ge=0)]
     signature: Inputs
+    variant: dict[str, str] = {}  # sets of before have none, nor have most samples
     batch: Annotated[int, Field(ge=1)]
     weight: _Share
 
-    def sample(self, body: bytes) -> Sample:
-        """Return the sample with its body.
+    @classmethod
+    def of(cls, sample: Sample, body: str) -> Entry:
+        """Return the entry of a sample whose body is in the file ``body``.
+
+        Raises:
+            SampleError: the sample could not be opened again.
+            ValidationError: it does not fit the schema.
+        """
+        content = sample.body
+        inputs = tuple(Input(name=i.name, datatype=i.datatype, shape=i.shape) for i in sample.signature.inputs)
+        entry = cls(
+            id=sample.id,
+            protocol=sample.protocol,
+            path=sample.path,
+            headers=dict(sorted(sample.headers.items())),
+            body=body,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size=len(content),
+            signature=Inputs(batched=sample.signature.batched, inputs=inputs),
+            variant=dict(sample.variant),
+            batch=sample.batch,
+            weight=exact_share(sample.weight),
+        )
+        entry.check(content)
+        return entry
+
+    def sample(self, body: bytes | StoredBody) -> Sample:
+        """Return the sample with its body, which :meth:`check` looks at."""
+        inputs = tuple(TensorSpec(i.name, i.datatype, i.shape) for i in self.signature.inputs)
+        signature, variant = Signature(inputs, self.signature.batched), tuple(sorted(self.variant.items()))
+        content = cast("bytes", body)  # what Sample.body gives
+        return Sample(
+            self.protocol, content, signature, self.batch, self.path, dict(self.headers), self.weight, variant
+        )
+
+    def check(self, body: bytes) -> None:
+        """Refuse an entry with a body that is not what was recorded, or must not be sent.
 
         Raises:
             SampleError: a header is not allow-listed, the path is no inference endpoint's, the body commands more than
@@ -92,17 +130,13 @@ class Entry(_Part):
         """
         if keep_headers(self.headers) != self.headers:
             raise SampleError(f"sample {self.id}: it has headers that a sample must not keep; sample the traffic anew")
-        inputs = tuple(TensorSpec(i.name, i.datatype, i.shape) for i in self.signature.inputs)
-        signature = Signature(inputs, self.signature.batched)
-        sample = Sample(self.protocol, body, signature, self.batch, self.path, dict(self.headers), self.weight)
-        if sample.id != self.id:
+        if self.sample(body).id != self.id:
             raise SampleError(f"sample {self.id}: its path, headers or body were changed after it was recorded")
         try:
             InferencePath.parse(self.path, self.protocol)
             check_body(self.protocol, body, self.headers)
         except SampleError as error:
             raise SampleError(f"sample {self.id}: {error}; remove it, or sample the traffic anew") from None
-        return sample
 
 
 class Manifest(_Part):
@@ -135,7 +169,7 @@ class Manifest(_Part):
         """Refuse what the bodies claim to take together, before one is read.
 
         Raises:
-            SampleError: it is too much to be held in memory.
+            SampleError: it is too much.
         """
         files = {entry.body: entry.size for entry in self.samples}
         for what, size, most in (
@@ -150,7 +184,8 @@ class Manifest(_Part):
 
     def text(self) -> str:
         """Return the manifest as JSON that people can review: indented, with shapes on one line."""
-        text = self.model_dump_json(indent=2, by_alias=True)
+        usual = {number: {"variant"} for number, entry in enumerate(self.samples) if not entry.variant}
+        text = self.model_dump_json(indent=2, by_alias=True, exclude={"samples": usual})
         # A line break inside a JSON string is escaped, so this only meets arrays.
         return _NUMBERS.sub(lambda numbers: f"[{' '.join(numbers[1].split())}]", text) + "\n"
 
@@ -169,6 +204,11 @@ def _check_keys(document: object, where: str) -> None:
             items += [child for child in item.values() if isinstance(child, dict | list)]
         elif isinstance(item, list):
             items += [child for child in item if isinstance(child, dict | list)]
+
+
+def exact_share(value: float) -> float:
+    """Return a share without the rounding error by which a sum of shares may end above 1."""
+    return 1.0 if 1 < value < 1 + 1e-9 else value
 
 
 def first_problem(error: ValidationError) -> str:

@@ -14,21 +14,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from kserve_warmup.samples.sample import Protocol, Signature, TensorSpec
+from kserve_warmup.protocols.variant import Variant, v1_variant
+from kserve_warmup.samples.inference_path import InferencePath, recorded
+from kserve_warmup.samples.sample import Protocol, Signature, Stratum, TensorSpec
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.wire import detect_json, identify, infer_signature, json_signature
-
-
-class Stratum(NamedTuple):
-    """The key of requests that are alike for a server: protocol, signature and batch size."""
-
-    protocol: Protocol
-    signature: Signature
-    batch: int
-
-    def __str__(self) -> str:
-        """Return a short form for tables, such as ``v2 image:FP32[N,64] batch 8``."""
-        return f"{self.protocol} {self.signature} batch {self.batch}"
+from kserve_warmup.samples.wire import default_path, detect_json, identify, infer_signature, json_signature
 
 
 class Numbers(NamedTuple):
@@ -65,17 +55,23 @@ class Placer:
         """
         self._buckets = buckets
         self._heads: dict[_Head, Stratum | None] = {}
-        self._bare_heads: dict[_Head, bool] = {}
+        self._bare_heads: dict[_Head, Variant | None] = {}
         self._strata: dict[Stratum, Stratum] = {}
 
     def place(self, record: Record) -> Stratum:
         """Return the stratum of a record.
 
         Raises:
-            SampleError: its body is no request.
+            SampleError: its body is no request, or its path no inference endpoint.
         """
         stratum = self._by_head(record) if record.body[:1] == b"{" and record.protocol in _JSON else None
-        return stratum or self._known(exact(record))
+        if stratum is None:
+            return self._known(exact(record))
+        if record.path is None:
+            return stratum
+        endpoint = recorded(record.path, stratum.protocol)  # a log may hold more than inference
+        usual = endpoint.verb == stratum.verb and endpoint.version is None
+        return stratum if usual else self._known(stratum.at(endpoint))
 
     def _by_head(self, record: Record) -> Stratum | None:
         """Return the stratum of a JSON body; None when it has to be parsed whole."""
@@ -86,18 +82,20 @@ class Placer:
             skeleton = _ID.sub(b"{", skeleton)  # new in every request: no head would be met again
         head = (record.protocol, skeleton)
         if len(cut) == 1 and cut[0].key != "data":
-            if _remembered(self._bare_heads, head, lambda: _is_bare(skeleton, cut[0].key, record.protocol)):
-                return self._bare(cut[0].key, record.body[cut[0].start : cut[0].stop])
+            variant = _remembered(self._bare_heads, head, lambda: _bare_variant(skeleton, cut[0].key, record.protocol))
+            if variant is not None:
+                return self._bare(cut[0].key, record.body[cut[0].start : cut[0].stop], variant)
             return None
         return _remembered(self._heads, head, lambda: self._declared(skeleton, record.protocol, whole=not cut))
 
-    def _bare(self, key: str, text: bytes) -> Stratum | None:
+    def _bare(self, key: str, text: bytes, variant: Variant) -> Stratum | None:
         """Return the stratum of a v1 body whose payload is one list of numbers."""
         shape = list_shape(text)
         if shape is None:
             return None
         datatype = "FP64" if b"." in text or b"e" in text or b"E" in text else "INT64"
-        return self._known(Stratum("v1", Signature((TensorSpec(key, datatype, shape[1:]),)), shape[0]))
+        signature = Signature((TensorSpec(key, datatype, shape[1:]),))
+        return self._known(Stratum("v1", "predict", signature, shape[0], variant))
 
     def _declared(self, skeleton: bytes, protocol: Protocol | None, *, whole: bool) -> Stratum | None:
         """Return the stratum that a JSON body tells; only v2 tells it when the body is not ``whole``."""
@@ -107,7 +105,7 @@ class Placer:
         protocol = protocol or detect_json(document)
         if protocol != "v2" and not whole:
             return None
-        return self._known(Stratum(protocol, *json_signature(protocol, document)))
+        return self._known(usual(protocol, *json_signature(protocol, document)))
 
     def _known(self, stratum: Stratum) -> Stratum:
         """Return the stratum, bucketed, always as the same object."""
@@ -124,11 +122,19 @@ def exact(record: Record) -> Stratum:
     """Return the stratum of a record, its body parsed whole.
 
     Raises:
-        SampleError: the body is no request.
+        SampleError: the body is no request, or the path no inference endpoint.
     """
     if record.protocol is None:
-        return Stratum(*identify(record.body, record.headers))
-    return Stratum(record.protocol, *infer_signature(record.protocol, record.body, record.headers))
+        stratum = usual(*identify(record.body, record.headers))
+    else:
+        stratum = usual(record.protocol, *infer_signature(record.protocol, record.body, record.headers))
+    return stratum if record.path is None else stratum.at(recorded(record.path, stratum.protocol))
+
+
+def usual(protocol: Protocol, signature: Signature, batch: int, variant: Variant) -> Stratum:
+    """Return the stratum of bodies that are sent where those of their kind usually are."""
+    endpoint = InferencePath.parse(default_path(protocol, signature), protocol)
+    return Stratum(protocol, endpoint.verb, signature, batch, variant)
 
 
 def bucketed(stratum: Stratum) -> Stratum:
@@ -195,12 +201,12 @@ def _remembered(memory: dict[_Head, _T], head: _Head, tell: Callable[[], _T]) ->
     return memory[head]
 
 
-def _is_bare(skeleton: bytes, key: str, protocol: Protocol | None) -> bool:
-    """Return whether the list that was cut out at ``key`` is all that a v1 body holds."""
+def _bare_variant(skeleton: bytes, key: str, protocol: Protocol | None) -> Variant | None:
+    """Return a v1 body's variant if the list that was cut out at ``key`` is all the data that it holds, else None."""
     document = _loads(skeleton)
     if document is None or document.get(key) != [] or protocol not in (None, "v1"):
-        return False
-    return key == "instances" or "instances" not in document
+        return None
+    return v1_variant(document) if key == "instances" or "instances" not in document else None
 
 
 def _loads(skeleton: bytes) -> dict[str, Any] | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.variant import Variant
 from kserve_warmup.samples.inference_path import MODEL_INFER, InferencePath, recorded
 
 Protocol = Literal["v1", "v2", "v2-binary", "grpc", "openai"]
@@ -21,6 +23,15 @@ DEFAULT_PATHS: dict[Protocol, str] = {
     "grpc": MODEL_INFER,
     "openai": "/openai/v1/chat/completions",
 }
+"""Where a request was sent whose recording does not tell; an OpenAI body tells more."""
+
+USUAL_VERBS = frozenset(
+    {"predict", "infer", "ModelInfer", "v1/chat/completions", "v1/completions", "v1/embeddings", "v1/rerank"}
+)
+"""What protocol and signature tell already, and a stratum's words leave out."""
+
+ANY_NAME = "*"
+"""Stands in a signature for inputs whose names differ in every request."""
 
 HEADER_ALLOW_LIST = frozenset({"content-type", "accept", "inference-header-content-length"})
 """The only headers a sample keeps: what a server needs to read the body, and nothing about who sent it."""
@@ -61,6 +72,13 @@ class Signature:
     inputs: tuple[TensorSpec, ...]
     batched: bool = True
 
+    def naming(self, names: Collection[str]) -> Signature:
+        """Return the signature with these inputs' names; others of one type and shape are one input of any name."""
+        if all(spec.name in names for spec in self.inputs):
+            return self
+        specs = {spec if spec.name in names else replace(spec, name=ANY_NAME) for spec in self.inputs}
+        return Signature(tuple(sorted(specs)), self.batched)
+
     def full_shape(self, spec: TensorSpec, batch: int) -> tuple[int, ...]:
         """Return the shape on the wire of ``spec`` in a request of ``batch`` rows."""
         return (batch, *spec.shape) if self.batched else spec.shape
@@ -79,14 +97,60 @@ def _shown(name: str) -> str:
     return json.dumps(name, ensure_ascii=False) if "] " in name or name.startswith('"') else name
 
 
-@dataclass(frozen=True, slots=True)
+class Stratum(NamedTuple):
+    """Requests that are alike for a server: they go the same way through it, and take about the same time.
+
+    ``verb`` is what is asked of the model, such as ``predict``, ``explain`` or ``infer``. ``variant`` is what else in
+    the requests chooses a path: names and values, ordered by name, such as ``(("signature_name", "decode"),)``.
+    """
+
+    protocol: Protocol
+    verb: str
+    signature: Signature
+    batch: int
+    variant: Variant = ()
+
+    def at(self, endpoint: InferencePath) -> Stratum:
+        """Return the stratum of the same bodies sent to ``endpoint``; gRPC has one method."""
+        variant = self.variant
+        if self.protocol == "grpc":
+            return self
+        if endpoint.version is not None:
+            variant = tuple(sorted((*variant, ("version", endpoint.version))))
+        return self._replace(verb=endpoint.verb, variant=variant)
+
+    @property
+    def words(self) -> str:
+        """Return what protocol, signature and batch do not tell, such as ``explain stream model=tuned``; often ''."""
+        facts = (name if value == "true" else f"{name}={_shown(value)}" for name, value in self.variant)
+        return " ".join((*(() if self.verb in USUAL_VERBS else (self.verb,)), *facts))
+
+    def __str__(self) -> str:
+        """Return a short form for tables and logs, such as ``v2 image:FP32[N,64] batch 8``."""
+        return " ".join(filter(None, (self.protocol, str(self.signature), self.words, f"batch {self.batch}")))
+
+
+class StoredBody(NamedTuple):
+    """A body that is left where it lies until it is needed.
+
+    ``id`` is its sample's, ``size`` its bytes; ``read`` returns it, checked, or raises SampleError.
+    """
+
+    id: str
+    size: int
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
     """A request as it came over the wire.
 
     ``body`` is the request's body, byte for byte: JSON for ``v1``, ``v2`` and ``openai``, JSON followed by raw tensors
-    for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``. ``path`` is that of an inference endpoint, with
-    ``{model}`` for the model's name: checked where a sample is made, read, written and sent. ``headers`` have
-    lower-case names, allow-listed ones only. ``weight`` is the share (0 to 1) of the traffic that it stands for.
+    for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``. That of a sample set is read from its file at
+    each use, which raises SampleError where the file is no longer what it was. ``path`` is that of an inference
+    endpoint, with ``{model}`` for the model's name: checked where a sample is made, read, written and sent. ``headers``
+    have lower-case names, allow-listed ones only. ``weight`` is the share (0 to 1) of the traffic that it stands for.
+    ``variant`` is what in the body takes another path through a server (see :class:`Stratum`).
     """
 
     protocol: Protocol
@@ -96,12 +160,25 @@ class Sample:
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     weight: float = 1.0
+    variant: Variant = ()
 
     def __post_init__(self) -> None:
         """Refuse a protocol that nothing can send."""
         if self.protocol not in PROTOCOLS:
             msg = f"unknown protocol {self.protocol!r}: use one of {', '.join(PROTOCOLS)}"
             raise SampleError(msg)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same request, described alike; no body is read for that."""
+        return isinstance(other, Sample) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        """Return a hash that equal requests share."""
+        return hash(self.id)
+
+    @property
+    def _identity(self) -> tuple[object, ...]:
+        return (self.id, self.signature, self.batch, self.weight, self.variant)
 
     @property
     def endpoint(self) -> InferencePath:
@@ -120,6 +197,9 @@ class Sample:
     @property
     def id(self) -> str:
         """Return the hex digest (128 bits) of everything that is sent; equal requests have equal ids."""
+        stored = self.__dict__["body"]
+        if isinstance(stored, StoredBody):
+            return stored.id
         digest = hashlib.blake2b(digest_size=16)
         for part in (self.protocol, self.path, *(f"{k}:{v}" for k, v in sorted(self.headers.items()))):
             digest.update(part.encode() + b"\0")
@@ -127,13 +207,38 @@ class Sample:
         return digest.hexdigest()
 
     @property
-    def stratum(self) -> tuple[Protocol, Signature, int]:
-        """Return the key of the sample's stratum: protocol, signature and batch size."""
-        return (self.protocol, self.signature, self.batch)
+    def size(self) -> int:
+        """Return the bytes of the body, which is not read for that."""
+        body = self.__dict__["body"]
+        return body.size if isinstance(body, StoredBody) else len(body)
+
+    @property
+    def stratum(self) -> Stratum:
+        """Return what the request is alike with.
+
+        Raises:
+            SampleError: the path is no inference endpoint.
+        """
+        return Stratum(self.protocol, "ModelInfer", self.signature, self.batch, self.variant).at(self.endpoint)
 
     def with_weight(self, weight: float) -> Sample:
         """Return the same request standing for another share of the traffic."""
-        return replace(self, weight=weight)
+        return self._with(weight=weight)
+
+    def of(self, stratum: Stratum) -> Sample:
+        """Return the same request in the words of its stratum, which may leave out what differs in every request."""
+        signature, names = self.signature, {spec.name for spec in stratum.signature.inputs}
+        if ANY_NAME in names:
+            alike = signature.naming(()) == stratum.signature.naming(())  # unless its stratum's shapes are rounded
+            signature = stratum.signature if alike else signature.naming(names)
+        facts = {name for name, _ in stratum.variant}
+        return self._with(signature=signature, variant=tuple(fact for fact in self.variant if fact[0] in facts))
+
+    def _with(self, **changed: Any) -> Sample:
+        """Return a copy; ``dataclasses.replace`` would read the body."""
+        made = copy.copy(self)
+        made.__dict__.update(changed)
+        return made
 
     def path_for(self, model: str) -> str:
         """Return the path to send to, built from the endpoint and the name of ``model``; gRPC has one method.
@@ -142,6 +247,20 @@ class Sample:
             SampleError: the name cannot stand in a path.
         """
         return MODEL_INFER if self.protocol == "grpc" else self.endpoint.url_path(model)
+
+
+class _Body:
+    """The attribute ``body`` of a sample: bytes in memory, or read from where they are stored at each use."""
+
+    def __get__(self, sample: Sample, owner: type) -> bytes:
+        body: bytes | StoredBody = sample.__dict__["body"]
+        return body.read() if isinstance(body, StoredBody) else body
+
+    def __set__(self, sample: Sample, body: bytes | StoredBody) -> None:
+        sample.__dict__["body"] = body
+
+
+Sample.body = _Body()  # type: ignore[assignment]  # after the dataclass was made, which would take it for a default
 
 
 def keep_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -87,9 +87,10 @@ class Scrubber:
         pseudonyms = Pseudonyms(self.key, sample.body)
         edits = [_scrub_bodies.Edit(r.input, r.path, r.action == "drop", *_changes(r, pseudonyms)) for r in self.rules]
         body, headers = _scrub_bodies.edit(sample, edits, applied, strict=self.strict)
-        if body is sample.body:
+        if body == sample.body:
             return sample
-        return request(sample.protocol, body, path=sample.path, headers=headers, weight=sample.weight)
+        scrubbed = request(sample.protocol, body, path=sample.path, headers=headers, weight=sample.weight)
+        return scrubbed.of(sample.stratum)
 
 
 def _changes(rule: Rule, pseudonyms: Pseudonyms) -> tuple[Callable[[Any, str | None], Any], Callable[[Tensor], Array]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.place import Stratum, bucketed
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.place import bucketed
+from kserve_warmup.samples.sample import Sample, Stratum
 from kserve_warmup.samples.sketch import Kept, Place, TrafficSketch
 from kserve_warmup.samples.sources.record import Part, recorded
 from kserve_warmup.samples.store import SampleSet
@@ -47,17 +47,29 @@ class Limits:
                 raise SampleError(f"{name} is {value}: keep at least 1")
 
 
+class Chosen(NamedTuple):
+    """A kept request, its stratum, and the share of the traffic (0 to 1) that it stands for."""
+
+    kept: Kept
+    stratum: Stratum
+    weight: float
+
+    def of(self, sample: Sample) -> Sample:
+        """Return the request itself, once it is read, as what stands for the traffic."""
+        return sample.of(self.stratum).with_weight(self.weight)
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What is kept of the traffic.
 
     Attributes:
-        requests: the kept requests with the share of the traffic that each stands for.
+        requests: the kept requests.
         coverage: share of the traffic whose stratum has a request.
         facts: how it was chosen and what was left out, JSON-compatible.
     """
 
-    requests: list[tuple[Kept, float]]
+    requests: list[Chosen]
     coverage: float
     facts: dict[str, Any]
 
@@ -71,9 +83,10 @@ def choose(sketch: TrafficSketch, limits: Limits) -> Choice:
     Raises:
         SampleError: there is no usable request, or not one fits into ``max_bytes``.
     """
-    counts = {stratum: one.requests for stratum, one in sketch.strata.items() if one.requests}
+    groups = sketch.groups()
+    counts = {stratum: one.requests for stratum, one in groups.items() if one.requests}
     total = sum(counts.values())
-    usable = {stratum: kept for stratum in counts if (kept := sketch.strata[stratum].usable)}
+    usable = {stratum: kept for stratum in counts if (kept := groups[stratum].usable)}
     if not usable:
         msg = "there is no request to choose from"
         raise SampleError(msg)
@@ -84,7 +97,7 @@ def choose(sketch: TrafficSketch, limits: Limits) -> Choice:
     if not taken:
         smallest = min(kept.size for each in usable.values() for kept in each)
         raise SampleError(f"max_bytes is {limits.max_bytes}: the smallest request has {smallest} bytes")
-    requests = [(kept, counts[s] / total / len(each)) for s, each in taken.items() for kept in each]
+    requests = [Chosen(kept, s, counts[s] / total / len(each)) for s, each in taken.items() for kept in each]
     left_out = sorted((s for s in counts if s not in taken), key=lambda s: (-counts[s], _order(s)))
     facts: dict[str, Any] = {
         "per_stratum": limits.per_stratum,
@@ -107,9 +120,9 @@ def select(samples: Iterable[Sample], model: str, *, source: str = "", limits: L
     sketch, part = TrafficSketch(per_stratum=limits.per_stratum, seed=limits.seed), Part("samples")
     for number, sample in enumerate(given):
         record = recorded(sample, part.file, number)
-        sketch.add(Stratum(*sample.stratum), record, Place(part, number), lambda record, _: given[record.number])
+        sketch.add(sample.stratum, record, Place(part, number), lambda record, _: given[record.number])
     choice = choose(sketch, limits)
-    chosen = tuple(kept.sample.with_weight(weight) for kept, weight in choice.requests if kept.sample)
+    chosen = tuple(request.of(request.kept.sample) for request in choice.requests if request.kept.sample)
     return SampleSet(model, chosen, source, choice.coverage, choice.facts)
 
 
@@ -117,8 +130,8 @@ def _ranked(counts: Mapping[Stratum, int], room: int) -> list[Stratum]:
     """Return the strata to keep, the most important first.
 
     When there are too many, four fifths of the room go to those with the most traffic, and the rest to rare ones that
-    have a protocol, a batch size or sizes (rounded up to powers of two) which no kept one has: what has the most
-    traffic first.
+    have a protocol, a batch size, sizes (rounded up to powers of two) or a way through the server which no kept one
+    has: what has the most traffic first.
     """
     by_share = sorted(counts, key=lambda s: (-counts[s], _order(s)))
     if len(by_share) <= room:
@@ -150,7 +163,7 @@ def _covering(rest: list[Stratum], kept: list[Stratum], counts: Mapping[Stratum,
 
 
 def _facets(stratum: Stratum) -> tuple[Hashable, ...]:
-    return (stratum.protocol, bucketed(stratum).signature, stratum.batch)
+    return (stratum.protocol, stratum.verb, bucketed(stratum).signature, stratum.batch, *stratum.variant)
 
 
 def _rounds(ranked: list[Stratum], usable: Mapping[Stratum, list[Kept]]) -> Iterator[tuple[Stratum, Kept]]:
@@ -170,6 +183,7 @@ def _fitting(requests: Iterable[tuple[Stratum, Kept]], limits: Limits) -> Iterat
             yield stratum, kept
 
 
-def _order(stratum: Stratum) -> tuple[str, bool, int, str]:
+def _order(stratum: Stratum) -> tuple[object, ...]:
     """Return a key that orders strata of equal traffic, the same on every machine."""
-    return (stratum.protocol, stratum.signature.batched, stratum.batch, repr(stratum.signature.inputs))
+    protocol, verb, signature, batch, variant = stratum
+    return (protocol, signature.batched, batch, repr(signature.inputs), verb, variant)

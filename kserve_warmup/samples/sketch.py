@@ -17,9 +17,9 @@ except ImportError:  # what serves goes without: of what it has recorded it keep
     xxhash = None  # type: ignore[assignment]
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.place import Stratum
-from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Sample
+from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Sample, Stratum
 from kserve_warmup.samples.sources.record import BadRecord, Part, Record
+from kserve_warmup.samples.strata import Vocabulary, nameless, told
 
 BODIES = 32 * 2**20
 """Bytes of bodies that a process holds; of further requests it remembers where they stand."""
@@ -62,7 +62,7 @@ class Kept:
 
 
 @dataclass(slots=True)
-class StratumSketch:
+class BottomK:
     """The traffic of one stratum: how many requests, and the ``k`` usable ones with the lowest hashes.
 
     Damaged requests below the highest of these are remembered too: which they are depends on the traffic alone.
@@ -94,6 +94,13 @@ class StratumSketch:
         if len(damaged) > _DAMAGED:
             gone.append(self.kept.pop(damaged[-1]))
         return gone
+
+    def merge(self, other: BottomK) -> None:
+        """Take in what another sketch of the same size has seen."""
+        self.count += other.count
+        for kept in other.kept:
+            if self.wants(kept.key):
+                self.keep(kept)
 
     @property
     def usable(self) -> list[Kept]:
@@ -128,7 +135,8 @@ class TrafficSketch:
             raise SampleError(f"per_stratum is {per_stratum}: keep at least 1 request of each stratum")
         self.per_stratum = per_stratum
         self.seed = seed
-        self.strata: dict[Stratum, StratumSketch] = {}
+        self.strata: dict[Stratum, BottomK] = {}
+        self._names: dict[Stratum, Vocabulary] = {}
         self._hash = hashlib.blake2b(digest_size=16, key=str(seed).encode())
         self._held = 0
 
@@ -154,12 +162,18 @@ class TrafficSketch:
         if (self.per_stratum, self.seed) != (other.per_stratum, other.seed):
             msg = "sketches can only be merged when they have the same per_stratum and seed"
             raise SampleError(msg)
+        for form, names in other._names.items():
+            self._vocabulary(form).merge(names)
+            self._forget_names(form)
         for stratum, theirs in other.strata.items():
-            ours = self._of(stratum)
-            ours.count += theirs.count
-            for kept in theirs.kept:
-                if ours.wants(kept.key):
-                    self._keep(ours, kept)
+            self._absorb(self._of(stratum), theirs)
+
+    def groups(self) -> dict[Stratum, BottomK]:
+        """Return the strata as they are called once all traffic is seen: those whose names tell nothing are one."""
+        found: dict[Stratum, BottomK] = {}
+        for stratum, called in told(self._names, {s: one.count for s, one in self.strata.items()}).items():
+            found.setdefault(called, BottomK(self.per_stratum)).merge(self.strata[stratum])
+        return found
 
     @property
     def requests(self) -> int:
@@ -181,23 +195,54 @@ class TrafficSketch:
 
     def __getstate__(self) -> dict[str, object]:
         """Return what another process needs; a hash under way cannot be pickled."""
-        return {"per_stratum": self.per_stratum, "seed": self.seed, "strata": self.strata, "_held": self._held}
+        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Be what another process has sent."""
         self.__dict__.update(state)
         self._hash = hashlib.blake2b(digest_size=16, key=str(self.seed).encode())
 
-    def _of(self, stratum: Stratum) -> StratumSketch:
+    def _of(self, stratum: Stratum) -> BottomK:
         sketch = self.strata.get(stratum)
-        if sketch is None:
+        if sketch is not None:
+            return sketch
+        form = nameless(stratum)
+        names = self._vocabulary(form)
+        names.meet(stratum)
+        self._forget_names(form)
+        return self._room(stratum if names.told_apart else form)
+
+    def _vocabulary(self, form: Stratum) -> Vocabulary:
+        return self._names.setdefault(form, Vocabulary())
+
+    def _forget_names(self, form: Stratum) -> None:
+        """Put the strata of a nameless one together, if they are too many to be told apart."""
+        names = self._names[form]
+        if not names.overflows:
+            return
+        names.told_apart = False
+        apart = [self.strata.pop(stratum) for stratum in names.strata if stratum in self.strata]
+        names.strata.clear()
+        names.names.clear()
+        for sketch in apart:
+            self._held -= sum(kept.size for kept in sketch.kept if kept.sample)
+            self._absorb(self._room(form), sketch)
+
+    def _room(self, stratum: Stratum) -> BottomK:
+        if stratum not in self.strata:
             if len(self.strata) >= STRATA:
                 what = f"the traffic has more than {STRATA:,} combinations of shape, batch size and protocol"
                 raise SampleError(f"{what}: put similar shapes together with --shapes buckets")
-            sketch = self.strata[stratum] = StratumSketch(self.per_stratum)
-        return sketch
+            self.strata[stratum] = BottomK(self.per_stratum)
+        return self.strata[stratum]
 
-    def _keep(self, sketch: StratumSketch, kept: Kept) -> None:
+    def _absorb(self, ours: BottomK, theirs: BottomK) -> None:
+        ours.count += theirs.count
+        for kept in theirs.kept:
+            if ours.wants(kept.key):
+                self._keep(ours, kept)
+
+    def _keep(self, sketch: BottomK, kept: Kept) -> None:
         if kept.sample is not None:
             if self._held + kept.size > BODIES:
                 kept = replace(kept, sample=None)

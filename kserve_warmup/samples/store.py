@@ -23,15 +23,17 @@ from kserve_warmup.samples.manifest import (
     MOST_BYTES,
     SUFFIXES,
     Entry,
-    Input,
-    Inputs,
     Manifest,
+    exact_share,
     first_problem,
 )
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.sample import Sample, StoredBody
 
 MANIFEST = "manifest.json"
 BODIES = "bodies"
+
+_HELD = 64 << 10
+"""Bytes up to which a body that was read stays in memory: reading it at each use would take longer than it saves."""
 
 
 def _now() -> str:
@@ -52,6 +54,7 @@ class SampleSet:
         coverage: share (0 to 1) of the traffic whose stratum has a sample.
         selection: how the samples were chosen, JSON-compatible.
         created: when, as ISO 8601 in UTC.
+        digest: of the manifest that the set was opened from, which holds the bodies' own digests; else empty.
     """
 
     model: str
@@ -60,6 +63,7 @@ class SampleSet:
     coverage: float = 1.0
     selection: dict[str, Any] = field(default_factory=dict)
     created: str = field(default_factory=_now)
+    digest: bytes = field(default=b"", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Bring the samples into their order, equal ones together."""
@@ -79,24 +83,30 @@ class SampleSet:
         return len(self.samples)
 
     @classmethod
-    def open(cls, path: str | Path) -> SampleSet:
+    def open(cls, path: str | Path, *, check: bool = True) -> SampleSet:
         """Return the sample set in a folder; a mounted ConfigMap will do, with the body files beside the manifest.
+
+        No body is held: each is read, and compared with its recorded hash, when it is used.
+
+        Args:
+            path: the folder.
+            check: look at all bodies now; otherwise each is looked at when it is used.
 
         Raises:
             SampleError: the folder is no sample set, or one that is incomplete, was changed, or points outside itself.
         """
         folder = Path(path)
-        manifest = Manifest.parse(read_inside(folder, MANIFEST, most=MOST_BYTES), str(folder / MANIFEST))
-        known: dict[tuple[str, str], bytes] = {}
+        text = read_inside(folder, MANIFEST, most=MOST_BYTES)
+        manifest = Manifest.parse(text, str(folder / MANIFEST))
         try:
-            manifest.check_sizes()
-            samples = tuple(load_sample(folder, entry, known) for entry in manifest.samples)
+            samples = tuple(_opened(folder, manifest, check=check))
         except SampleError as error:
             raise SampleError(f"{folder / MANIFEST}: {error}") from None
         if len({s.id for s in samples}) != len(samples):
             raise SampleError(f"{folder / MANIFEST}: the same sample stands in it twice; remove one")
-        model, source, selection = manifest.model, manifest.source, dict(manifest.selection)
-        return cls(model, samples, source, manifest.coverage, selection, manifest.created)
+        digest = hashlib.blake2b(text, digest_size=16).digest()
+        selection = dict(manifest.selection)
+        return cls(manifest.model, samples, manifest.source, manifest.coverage, selection, manifest.created, digest)
 
     def save(self, path: str | Path) -> Path:
         """Write the set to a folder and return it; a set that is already there is replaced.
@@ -122,13 +132,14 @@ class SampleSet:
 
     def _manifest(self) -> Manifest:
         try:
-            entries = tuple(_entry(sample) for sample in self.samples)
+            bodies = (f"{BODIES}/{sample.id}{SUFFIXES[sample.protocol]}" for sample in self.samples)
+            entries = tuple(map(Entry.of, self.samples, bodies))
             return Manifest(
                 model=self.model,
                 source=self.source,
                 created=self.created,
                 selection=self.selection,
-                coverage=_share(self.coverage),
+                coverage=exact_share(self.coverage),
                 samples=entries,
             )
         except ValidationError as error:
@@ -191,45 +202,58 @@ def _holds_set(manifest: Path) -> bool:
     return isinstance(found, dict) and {"schema", "model", "selection", "samples"} <= found.keys()
 
 
-def _entry(sample: Sample) -> Entry:
-    inputs = tuple(Input(name=i.name, datatype=i.datatype, shape=i.shape) for i in sample.signature.inputs)
-    entry = Entry(
-        id=sample.id,
-        protocol=sample.protocol,
-        path=sample.path,
-        headers=dict(sorted(sample.headers.items())),
-        body=f"{BODIES}/{sample.id}{SUFFIXES[sample.protocol]}",
-        sha256=hashlib.sha256(sample.body).hexdigest(),
-        size=len(sample.body),
-        signature=Inputs(batched=sample.signature.batched, inputs=inputs),
-        batch=sample.batch,
-        weight=_share(sample.weight),
-    )
-    entry.sample(sample.body)  # what could not be opened again is not written
-    return entry
+class _BodyFile:
+    """A body file of a set that is open; samples that share one share what is held of it too."""
+
+    def __init__(self, folder: Path, entry: Entry) -> None:
+        self.sharing: list[Entry] = []
+        self._folder, self._entry, self._checked = folder, entry, False
+        self._held: bytes | None = None
+
+    def check(self) -> None:
+        """Look at the body for each sample that has it.
+
+        Raises:
+            SampleError: it is missing, lies outside the folder, was changed, or must not be sent.
+        """
+        body = _read_body(self._folder, self._entry)
+        for entry in self.sharing:
+            entry.check(body)
+        self._checked = True
+
+    def read(self) -> bytes:
+        """Return the body, as it was recorded.
+
+        Raises:
+            SampleError: as :meth:`check`.
+        """
+        if self._held is not None:
+            return self._held
+        try:
+            if not self._checked:
+                self.check()
+            body = _read_body(self._folder, self._entry)
+        except SampleError as error:
+            raise SampleError(f"{self._folder}: {error}") from None
+        if len(body) <= _HELD:
+            self._held = body
+        return body
 
 
-def _share(value: float) -> float:
-    """Return a share without the rounding error by which a sum of shares may end above 1."""
-    return 1.0 if 1 < value < 1 + 1e-9 else value
-
-
-def load_sample(folder: Path, entry: Entry, known: dict[tuple[str, str], bytes] | None = None) -> Sample:
-    """Read the body of one entry and return its sample.
-
-    Args:
-        folder: the set's.
-        entry: what the manifest tells of it.
-        known: the bodies that were read, by file and hash: samples that share one share it in memory too.
-
-    Raises:
-        SampleError: The body is missing, lies outside ``folder``, or is not what was recorded.
-    """
-    known = {} if known is None else known
-    body = known.get((entry.body, entry.sha256))
-    if body is None or len(body) != entry.size:
-        body = known[entry.body, entry.sha256] = _read_body(folder, entry)
-    return entry.sample(body)
+def _opened(folder: Path, manifest: Manifest, *, check: bool) -> list[Sample]:
+    """Return a manifest's samples, with bodies that are read when they are used."""
+    files: dict[tuple[str, str, int], _BodyFile] = {}
+    samples = []
+    for entry in manifest.samples:
+        key = (entry.body, entry.sha256, entry.size)
+        file = files.setdefault(key, _BodyFile(folder, entry))
+        file.sharing.append(entry)
+        samples.append(entry.sample(StoredBody(entry.id, entry.size, file.read)))
+    if check:
+        manifest.check_sizes()
+        for file in files.values():
+            file.check()
+    return samples
 
 
 def _read_body(folder: Path, entry: Entry) -> bytes:

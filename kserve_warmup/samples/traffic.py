@@ -11,8 +11,7 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.digest import FORMATS, Digest, Job, Tally, decoded, records, sniffed, source
 from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.select import Choice, choose
-from kserve_warmup.samples.sketch import Kept
+from kserve_warmup.samples.select import Choice, Chosen, choose
 from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, find, public, size
 from kserve_warmup.samples.store import SampleSet
@@ -111,7 +110,7 @@ def sample_traffic(
     forms, facts = {part: form for form, part in work}, dict[str, Any]()
     if scrubber is None:
         choice = choose(digest.sketch, job.limits)
-        samples = tuple(sample for _, sample in _fetched(choice.requests, forms, digest))
+        samples = tuple(one.of(sample) for one, sample in _fetched(choice.requests, forms, digest))
     else:
         choice, samples, facts = _scrubbed(scrubber, digest, forms, tally, max_bad)
     facts = choice.facts | ({"notes": notes} if (notes := _notes(digest.forms)) else {}) | facts
@@ -139,9 +138,9 @@ def _scrubbed(
     done: dict[bytes, Scrubbed] = {}
     while True:
         choice = choose(digest.sketch, digest.job.limits)
-        new = [request for request in choice.requests if request[0].key not in done]
+        new = [request for request in choice.requests if request.kept.key not in done]
         failed: dict[bytes, BadRecord] = {}
-        for kept, sample in _fetched(new, forms, digest):
+        for (kept, *_), sample in _fetched(new, forms, digest):
             if isinstance(result := run.attempt(sample), str):
                 failed[kept.key] = BadRecord(kept.place.part.file, result, kept.place.index + 1)
             else:
@@ -156,32 +155,30 @@ def _scrubbed(
             tally.skip(bad)
         tally.check(max_bad)
     run.check()
-    weighted = [(done[kept.key], weight) for kept, weight in choice.requests]
-    stored = merged((sample.with_weight(weight), places) for (sample, places), weight in weighted)
+    found = [(request, *done[request.kept.key]) for request in choice.requests]
+    stored = merged((request.of(sample), places) for request, sample, places in found)
     return choice, tuple(sample for sample, _ in stored), run.facts(stored)
 
 
-def _fetched(
-    requests: list[tuple[Kept, float]], forms: dict[Part, str], digest: Digest
-) -> Iterator[tuple[Kept, Sample]]:
+def _fetched(requests: list[Chosen], forms: dict[Part, str], digest: Digest) -> Iterator[tuple[Chosen, Sample]]:
     """Yield the chosen requests; those that no process had room to hold are read again.
 
     Raises:
         SampleError: a file was changed in the meantime.
     """
-    missing: dict[Part, dict[int, tuple[Kept, float]]] = defaultdict(dict)
-    for kept, weight in requests:
-        if kept.sample is not None:
-            yield kept, kept.sample.with_weight(weight)
+    missing: dict[Part, dict[int, Chosen]] = defaultdict(dict)
+    for request in requests:
+        if request.kept.sample is not None:
+            yield request, request.kept.sample
         else:
-            missing[kept.place.part][kept.place.index] = (kept, weight)
+            missing[request.kept.place.part][request.kept.place.index] = request
     for part, wanted in missing.items():
         for index, record in enumerate(records(forms[part], part, digest.job.options)):
             if index in wanted:
-                kept, weight = wanted.pop(index)
-                if not isinstance(record, Record) or digest.sketch.key(record) != kept.key:
+                request = wanted.pop(index)
+                if not isinstance(record, Record) or digest.sketch.key(record) != request.kept.key:
                     raise SampleError(f"{part.file} was changed while it was read: sample it again")
-                yield kept, decoded(record).with_weight(weight)
+                yield request, decoded(record)
             if not wanted:
                 break
         if wanted:

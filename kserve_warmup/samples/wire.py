@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.variant import Variant, grpc_variant, openai_variant, v1_variant, v2_variant
 from kserve_warmup.samples import _grpc, _openai, _v1, _v2
 from kserve_warmup.samples._json import NotJSONError, json_object
 from kserve_warmup.samples.body_check import check_body
@@ -105,47 +106,48 @@ def request(
             the path is no inference endpoint.
     """
     kept = keep_headers(headers or {})
-    default = DEFAULT_PATHS.get(protocol, "")
-    if protocol == "openai":
-        signature, batch, default = _openai.signature(json_object(body, protocol))
-    else:
-        signature, batch = infer_signature(protocol, body, kept)
+    signature, batch, variant = infer_signature(protocol, body, kept)
     if protocol in _CONTENT_TYPES:
         kept.setdefault("content-type", _CONTENT_TYPES[protocol])
     if protocol == "v2-binary":
         kept.setdefault(_v2.LENGTH_HEADER, str(len(body) - len(_v2.split(body, kept)[1])))
     check_body(protocol, body, kept)
-    where = default if path is None else keep_path(path, protocol)
-    return Sample(protocol, body, signature, batch, where, kept, weight)
+    where = default_path(protocol, signature) if path is None else keep_path(path, protocol)
+    return Sample(protocol, body, signature, batch, where, kept, weight, variant)
 
 
-def infer_signature(protocol: Protocol, body: bytes, headers: Mapping[str, str]) -> tuple[Signature, int]:
-    """Return the signature and the batch size of a body, reading no more of it than that takes."""
+def default_path(protocol: Protocol, signature: Signature) -> str:
+    """Return where a request is taken to have been sent whose recording does not tell."""
+    return _openai.PATHS[signature.inputs[0].name] if protocol == "openai" else DEFAULT_PATHS[protocol]
+
+
+def infer_signature(protocol: Protocol, body: bytes, headers: Mapping[str, str]) -> tuple[Signature, int, Variant]:
+    """Return a body's signature, batch size and variant, reading no more of it than that takes."""
     if protocol in ("v1", "v2", "openai"):
         return json_signature(protocol, json_object(body, protocol))
     if protocol == "v2-binary":
-        items = _v2.inputs(_v2.split(body, headers)[0])
-        return _signature((i["name"], i["datatype"], i["shape"]) for i in items)
+        return _v2_signature(_v2.split(body, headers)[0])
     if protocol == "grpc":
-        return _signature((i.name, i.datatype, i.shape) for i in _grpc.parse(body).inputs)
+        message = _grpc.parse(body)
+        return *_signature((i.name, i.datatype, i.shape) for i in message.inputs), grpc_variant(message)
     raise SampleError(f"unknown protocol {protocol!r}: use one of {', '.join(PROTOCOLS)}")
 
 
-def json_signature(protocol: Protocol, document: dict[str, Any]) -> tuple[Signature, int]:
-    """Return the signature and the batch size of a JSON body that is parsed already."""
+def json_signature(protocol: Protocol, document: dict[str, Any]) -> tuple[Signature, int, Variant]:
+    """Return the signature, the batch size and the variant of a JSON body that is parsed already."""
     if protocol == "v1":
-        return _v1.signature(document)
+        return *_v1.signature(document), v1_variant(document)
     if protocol == "openai":
-        return _openai.signature(document)[:2]
-    items = _v2.inputs(document)
-    if any(not isinstance(i.get("data"), list) for i in items):
+        return *_openai.signature(document), openai_variant(document)
+    found = _v2_signature(document)
+    if any(not isinstance(i.get("data"), list) for i in document["inputs"]):
         msg = "a v2 JSON body has a list of data in every input"
         raise SampleError(msg)
-    return _signature((i["name"], i["datatype"], i["shape"]) for i in items)
+    return found
 
 
-def identify(body: bytes, headers: Mapping[str, str] | None = None) -> tuple[Protocol, Signature, int]:
-    """Return protocol, signature and batch size of a body, the protocol told by its content alone.
+def identify(body: bytes, headers: Mapping[str, str] | None = None) -> tuple[Protocol, Signature, int, Variant]:
+    """Return protocol, signature, batch size and variant of a body, the protocol told by its content alone.
 
     Raises:
         SampleError: it is none that a warm-up can send.
@@ -189,6 +191,11 @@ def detect_json(document: dict[str, Any]) -> Protocol:
         return "openai"
     msg = "the body is neither v1, v2 nor OpenAI: it has no instances, inputs, messages, prompt or input"
     raise SampleError(msg)
+
+
+def _v2_signature(document: dict[str, Any]) -> tuple[Signature, int, Variant]:
+    inputs = _v2.inputs(document)
+    return *_signature((i["name"], i["datatype"], i["shape"]) for i in inputs), v2_variant(document)
 
 
 def _signature(inputs: Iterable[tuple[str, str, Sequence[int]]]) -> tuple[Signature, int]:

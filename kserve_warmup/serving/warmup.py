@@ -292,4 +292,4 @@ def _count(strata: tuple[StratumReport, ...], report: WarmupReport) -> str:
 
 def _first(strata: tuple[StratumReport, ...]) -> str:
     first = strata[0]
-    return f"first {first.protocol} {first.signature} batch {first.batch}: {first.error}"
+    return f"first {first.name} batch {first.batch}: {first.error}"

@@ -55,9 +55,10 @@ class RestTransport:
             path = sample.path_for(self._model)
         except SampleError as error:
             raise RequestFailedError(str(error)) from error
+        body = sample.body  # which may have to be read
         started = time.perf_counter()
         try:
-            posting = fetch(self._address, "POST", path, headers, sample.body)
+            posting = fetch(self._address, "POST", path, headers, body)
             answer = await answered_within(self._timeout, posting)
         except ConnectionLostError as error:
             raise RequestFailedError(str(error)) from error

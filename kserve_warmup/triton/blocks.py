@@ -5,16 +5,15 @@ Each runs as often as was asked for, as was measured or by default, within the b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kserve_warmup.samples.manifest import Entry
-from kserve_warmup.samples.sample import Signature, TensorSpec
+from kserve_warmup.samples.sample import Sample, TensorSpec
+from kserve_warmup.samples.strata import share
 from kserve_warmup.triton.counts import Cost, default_counts, total, within
 from kserve_warmup.triton.encode import BoundInput
 from kserve_warmup.triton.recorded import Counting, comment
 from kserve_warmup.triton.rules import Model, ModelInput, check_batch, check_names, data_type
-from kserve_warmup.triton.traffic import signature_of
 
 MAX_BLOCKS = 16
 
@@ -23,13 +22,13 @@ _JSON_LISTS = ("instances", "inputs")
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A block to be made: the first row of ``entry``'s request, ``batch_size`` times in one call.
+    """A block to be made: the first row of ``sample``'s request, ``batch_size`` times in one call.
 
     ``share`` is the part of the traffic (0 to 1) with these inputs and this batch size; 0 for a size that only Triton's
     batcher makes.
     """
 
-    entry: Entry
+    sample: Sample
     inputs: tuple[BoundInput, ...]
     batch_size: int
     share: float
@@ -57,23 +56,14 @@ class Block:
     share: str
 
 
-@dataclass(slots=True)
-class _Stratum:
-    """The traffic with the same bound inputs: its heaviest sample for each batch size, and their shares."""
-
-    share: float = 0.0
-    entries: dict[int, Entry] = field(default_factory=dict)
-    shares: dict[int, float] = field(default_factory=dict)
-
-
 def choose(
-    model: Model, entries: Iterable[Entry], *, batch_sizes: Sequence[int] = (), max_blocks: int = MAX_BLOCKS
+    model: Model, samples: Iterable[Sample], *, batch_sizes: Sequence[int] = (), max_blocks: int = MAX_BLOCKS
 ) -> list[Choice]:
     """Return the blocks to make, those for the largest share of the traffic first.
 
     Args:
         model: The model's inputs and batching.
-        entries: The samples, heaviest first.
+        samples: The samples, heaviest first.
         batch_sizes: Take these instead of the traffic's, the dynamic batcher's preferred ones and max_batch_size.
         max_blocks: No more blocks than this.
 
@@ -83,21 +73,19 @@ def choose(
     """
     for batch in batch_sizes:
         check_batch(model, batch, "--batch-sizes")
-    strata: dict[tuple[BoundInput, ...], _Stratum] = {}
-    for entry in entries:
-        inputs = bind(model, entry)
-        batch = entry.batch if model.max_batch_size else 1
-        check_batch(model, batch, _where(entry))
-        stratum = strata.setdefault(_key(inputs), _Stratum())
-        stratum.entries.setdefault(batch, entry)
-        stratum.shares[batch] = stratum.shares.get(batch, 0.0) + entry.weight
-        stratum.share += entry.weight
-    seen = [c for s in strata.values() for c in _choices(model, s, list(batch_sizes or s.entries))]
-    batched = [] if batch_sizes else [c for s in strata.values() for c in _batcher_choices(model, s)]
+    alike: dict[tuple[BoundInput, ...], dict[int, list[Sample]]] = {}
+    for sample in samples:
+        sizes = alike.setdefault(_key(bind(model, sample)), {})
+        batch = sample.batch if model.max_batch_size else 1
+        check_batch(model, batch, _where(sample))
+        sizes.setdefault(batch, []).append(sample)
+    seen = [c for sizes in alike.values() for c in _choices(model, sizes, batch_sizes or sizes)]
+    batcher = () if batch_sizes else model.batcher_sizes
+    made = [c for sizes in alike.values() for c in _choices(model, sizes, [n for n in batcher if n not in sizes])]
     seen.sort(key=lambda c: -c.share)
     if not seen:
         raise model.fail("its sample set is empty; record some requests")
-    return (seen + batched)[:max_blocks]
+    return (seen + made)[:max_blocks]
 
 
 def _key(inputs: tuple[BoundInput, ...]) -> tuple[BoundInput, ...]:
@@ -105,55 +93,52 @@ def _key(inputs: tuple[BoundInput, ...]) -> tuple[BoundInput, ...]:
     return tuple(BoundInput(i.name, "", i.data_type, i.dims) for i in inputs)
 
 
-def _choices(model: Model, stratum: _Stratum, sizes: list[int]) -> list[Choice]:
-    heaviest = next(iter(stratum.entries.values()))
+def _choices(model: Model, samples: Mapping[int, list[Sample]], sizes: Iterable[int]) -> list[Choice]:
+    """Return a choice of each size: of what has the same inputs, by size, the heaviest that has it or of all."""
+    heaviest = next(iter(samples.values()))
     found = []
     for size in dict.fromkeys(sizes):
-        entry = stratum.entries.get(size, heaviest)
-        found.append(Choice(entry, bind(model, entry), size, stratum.shares.get(size, 0.0)))
+        sample = samples.get(size, heaviest)[0]
+        found.append(Choice(sample, bind(model, sample), size, share(samples.get(size, ()))))
     return found
 
 
-def _batcher_choices(model: Model, stratum: _Stratum) -> list[Choice]:
-    return _choices(model, stratum, [size for size in model.batcher_sizes if size not in stratum.entries])
-
-
-def bind(model: Model, entry: Entry) -> tuple[BoundInput, ...]:
+def bind(model: Model, sample: Sample) -> tuple[BoundInput, ...]:
     """Return a recorded request's inputs as the model's inputs, by name.
 
     Raises:
         TritonConfigError: A name, type or shape does not fit the model, or a required input is missing.
     """
-    where, signature = _where(entry), signature_of(entry)
-    if entry.protocol == "openai" or not signature.inputs:
+    where, signature = _where(sample), sample.signature
+    if sample.protocol == "openai" or not signature.inputs:
         raise model.fail(f"{where}: a request without tensors cannot become a warm-up block; leave it out of the set")
     if model.max_batch_size and not signature.batched:
         raise model.fail(
             f"{where}: its inputs share no batch dimension, but the model has max_batch_size {model.max_batch_size}"
         )
-    names = _names(model, entry, signature)
+    names = _names(model, sample)
     check_names(model, {*names.values(), *(c.name for c in model.controls)}, where)
-    bound = [_bind(model, model.inputs[names[spec.name]], spec, entry, signature) for spec in signature.inputs]
+    bound = [_bind(model, model.inputs[names[spec.name]], spec, sample) for spec in signature.inputs]
     return tuple(sorted(bound))
 
 
-def _where(entry: Entry) -> str:
-    return f"sample {entry.id[:8]}"
+def _where(sample: Sample) -> str:
+    return f"sample {sample.id[:8]}"
 
 
-def _names(model: Model, entry: Entry, signature: Signature) -> dict[str, str]:
+def _names(model: Model, sample: Sample) -> dict[str, str]:
     """Map the request's input names to the model's. A v1 list without names is the only input there is."""
-    names = {spec.name: spec.name for spec in signature.inputs}
-    if entry.protocol == "v1" and len(names) == 1 and len(model.inputs) == 1:
+    names = {spec.name: spec.name for spec in sample.signature.inputs}
+    if sample.protocol == "v1" and len(names) == 1 and len(model.inputs) == 1:
         (name,) = names
         if name in _JSON_LISTS and name not in model.inputs:
             return {name: next(iter(model.inputs))}
     return names
 
 
-def _bind(model: Model, declared: ModelInput, spec: TensorSpec, entry: Entry, signature: Signature) -> BoundInput:
-    where = f"{_where(entry)}, input {spec.name!r}"
-    untyped = entry.protocol == "v1"
+def _bind(model: Model, declared: ModelInput, spec: TensorSpec, sample: Sample) -> BoundInput:
+    where = f"{_where(sample)}, input {spec.name!r}"
+    untyped = sample.protocol == "v1"
     given = data_type(spec.datatype)
     if spec.datatype == "JSON" or -1 in spec.shape:
         raise model.fail(
@@ -162,7 +147,7 @@ def _bind(model: Model, declared: ModelInput, spec: TensorSpec, entry: Entry, si
     castable = untyped and "TYPE_STRING" not in (given, declared.data_type)
     if given != declared.data_type and not castable:
         raise model.fail(f"{where}: its type is {given}, the model takes {declared.data_type}")
-    dims = spec.shape if model.max_batch_size else signature.full_shape(spec, entry.batch)
+    dims = spec.shape if model.max_batch_size else sample.signature.full_shape(spec, sample.batch)
     if untyped and declared.takes((*dims, 1)):
         dims = (*dims, 1)  # JSON clients write a column as a plain list
     if not declared.takes(dims):
@@ -249,4 +234,4 @@ def _rows(model: Model, choice: Choice) -> int:
     """Return the rows of a call; without batching they are in the shape, if requests have any."""
     if model.max_batch_size:
         return choice.batch_size
-    return choice.entry.batch if choice.entry.signature.batched else 1
+    return choice.sample.batch if choice.sample.signature.batched else 1

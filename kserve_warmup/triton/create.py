@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.samples.sample import ANY_NAME
+from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.triton.render import Templates
 from kserve_warmup.triton.rules import data_type
-from kserve_warmup.triton.traffic import Traffic, signature_of
 
 _BACKENDS = {
     "model.py": "python",
@@ -22,7 +23,7 @@ _BACKENDS = {
 }
 
 
-def minimal_config(name: str, folder: Path, traffic: Traffic, templates: Templates) -> bytes:
+def minimal_config(name: str, folder: Path, samples: SampleSet, templates: Templates) -> bytes:
     """Return a configuration with the backend that the model's file tells and the inputs that its requests have.
 
     Sizes in which the requests differ become -1. Outputs are left to the backend's auto-completion.
@@ -30,8 +31,9 @@ def minimal_config(name: str, folder: Path, traffic: Traffic, templates: Templat
     Raises:
         TritonConfigError: The model's file is of no known kind, or its requests do not tell the inputs' types.
     """
-    signatures = [(signature_of(entry), entry.batch) for entry in traffic]
-    if any(entry.protocol in ("v1", "openai") for entry in traffic) or not signatures:
+    signatures = [(sample.signature, sample.batch) for sample in samples]
+    named = all(spec.name != ANY_NAME for signature, _ in signatures for spec in signature.inputs)
+    if any(sample.protocol in ("v1", "openai") for sample in samples) or not signatures or not named:
         msg = "--create needs recorded v2 or gRPC requests, which tell the inputs' names and types"
         raise TritonConfigError(f"model {name}: {msg}")
     batching = all(signature.batched for signature, _ in signatures)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
 from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.manifest import Entry
+from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.strata import share
+from kserve_warmup.samples.wire import decode
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, give_counts
 from kserve_warmup.triton.counts import Cost
@@ -19,7 +22,6 @@ from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.recorded import Counting, Keys, Origin, Recorded, choose_counting, out_of_date
 from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
 from kserve_warmup.triton.rules import Model, check_warmup, read_model
-from kserve_warmup.triton.traffic import Traffic
 
 SMALL = 4096
 """Bytes up to which a data file is kept in memory between planning and writing; a thousand models have thousands."""
@@ -59,9 +61,9 @@ class Options:
         origin = Origin(measured, None if measured else self.count, self.max_seconds)
         return Counting(origin, self.counts.get(model), self.costs.get(model))
 
-    def keys(self, base: bytes, traffic: Traffic) -> Keys:
+    def keys(self, base: bytes, samples: SampleSet) -> Keys:
         """Return what stands for everything that a model's blocks are made from, the template's text included."""
-        return Keys(base, traffic, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
+        return Keys(base, samples, (self.batch_sizes, self.max_blocks, self.templates.source(WARMUP_TEMPLATE)))
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,13 @@ class ModelPlan:
         return bool(self.reason)
 
 
-def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base: bytes | None = None) -> ModelPlan:
+def plan_model(name: str, folder: Path, samples: SampleSet, options: Options, base: bytes | None = None) -> ModelPlan:
     """Work out what the warm-up of one model needs.
 
     Args:
         name: The model's name.
         folder: Its folder in the repository.
-        traffic: Its samples.
+        samples: Its samples.
         options: The person's choices.
         base: A configuration to begin with where there is none.
 
@@ -111,15 +113,15 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
         raise TritonConfigError(f"model {name}: {folder / files.CONFIG} is missing; {hint}")
     try:
         found = Recorded.read(text)
-        keys = options.keys(found.span.outside(text) if found else text, traffic)
+        keys = options.keys(found.span.outside(text) if found else text, samples)
         counting = choose_counting(options.counting(name), found, keys, keep=options.keep)
         reason = out_of_date(found, counting.origin, keys, folder) if before is not None else "there is no config.pbtxt"
         if not reason and name not in options.counts:
             stale = files.stale_files(folder, text)
             return ModelPlan(name, folder, before, text, "old data files are left over" if stale else "", stale=stale)
         model = read_model(name, parse(text))
-        choices = choose(model, traffic, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
-        made, data = _make_blocks(model, choices, traffic)
+        choices = choose(model, samples, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
+        made, data = _make_blocks(model, choices)
         chosen = give_counts(model, choices, made, counting)
         blocks = chosen.blocks
         names = {i.file for block in blocks for i in block.inputs}
@@ -130,8 +132,7 @@ def plan_model(name: str, folder: Path, traffic: Traffic, options: Options, base
     except (TritonConfigError, SampleError) as error:
         prefix = f"model {name}: "
         raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
-    weight = sum(entry.weight for entry in traffic) or 1.0
-    coverage = min(1.0, sum(c.share for c in chosen.choices) / weight)
+    coverage = min(1.0, sum(c.share for c in chosen.choices) / (share(samples) or 1.0))
     stale = files.stale_files(folder, after)
     warning = "; ".join(filter(None, (chosen.warning, _memory_warning(model, blocks))))
     return ModelPlan(name, folder, before, after, reason, blocks, coverage, data, stale, warning)
@@ -150,9 +151,7 @@ def plan_removal(name: str, folder: Path) -> ModelPlan:
     return ModelPlan(name, folder, before, after, "warm-up is removed" if after != before or stale else "", stale=stale)
 
 
-def _make_blocks(
-    model: Model, choices: Sequence[Choice], traffic: Traffic
-) -> tuple[tuple[Block, ...], dict[str, Callable[[], bytes]]]:
+def _make_blocks(model: Model, choices: Sequence[Choice]) -> tuple[tuple[Block, ...], dict[str, Callable[[], bytes]]]:
     """Encode each chosen request to learn its files' names and sizes; large ones are dropped and encoded once more."""
     data: dict[str, Callable[[], bytes]] = {}
     fixed = []
@@ -162,36 +161,43 @@ def _make_blocks(
         fixed.append(BlockInput(control.name, control.data_type, (1,), name, len(control.data)))
     inputs: dict[str, list[BlockInput]] = {}
     for choice in choices:
-        if choice.entry.id in inputs:
+        if choice.sample.id in inputs:
             continue
-        found = inputs[choice.entry.id] = []
-        tensors = traffic.tensors(choice.entry)
+        found = inputs[choice.sample.id] = []
+        tensors = _tensors(choice.sample)
         for bound in choice.inputs:
-            raw = _encode(model, tensors, choice.entry, bound)
+            raw = _encode(model, tensors, choice.sample, bound)
             name = file_name(raw)
-            again = partial(_encode_anew, model, traffic, choice.entry, bound)
+            again = partial(_encode_anew, model, choice.sample, bound)
             data[name] = partial(bytes, raw) if len(raw) <= SMALL else again
             found.append(BlockInput(bound.name, bound.data_type, bound.dims, name, len(raw)))
     blocks = []
     for number, choice in enumerate(choices, 1):
-        own = inputs[choice.entry.id]
+        own = inputs[choice.sample.id]
         name = block_name(number, choice.batch_size, own)
         blocks.append(Block(name, choice.batch_size, 1, (*own, *fixed), _share(choice)))
     return tuple(blocks), data
 
 
-def _encode_anew(model: Model, traffic: Traffic, entry: Entry, bound: BoundInput) -> bytes:
-    return _encode(model, traffic.tensors(entry), entry, bound)
+def _encode_anew(model: Model, sample: Sample, bound: BoundInput) -> bytes:
+    return _encode(model, _tensors(sample), sample, bound)
 
 
-def _encode(model: Model, tensors: Mapping[str, Tensor], entry: Entry, bound: BoundInput) -> bytes:
+def _tensors(sample: Sample) -> dict[str, Tensor]:
+    try:
+        return {t.name: t for t in decode(sample.protocol, sample.body, sample.headers)}
+    except SampleError as error:
+        raise SampleError(f"sample {sample.id[:8]}: {error}") from None
+
+
+def _encode(model: Model, tensors: Mapping[str, Tensor], sample: Sample, bound: BoundInput) -> bytes:
     try:
         return encode_row(tensors[bound.source], bound, batching=model.max_batch_size > 0)
     except KeyError:
         problem = f"its body has no input {bound.source!r}, which its manifest names"
     except WarmupError as error:
         problem = str(error)
-    raise model.fail(f"sample {entry.id[:8]}: {problem}")
+    raise model.fail(f"sample {sample.id[:8]}: {problem}")
 
 
 def _share(choice: Choice) -> str:

@@ -22,10 +22,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.counts import ROW_SECONDS, Cost, total
 from kserve_warmup.triton.encode import OWN_FILE
-from kserve_warmup.triton.traffic import Traffic
 
 FORMAT = 1
 """Raised when equal samples and options would give other blocks than before."""
@@ -53,7 +53,7 @@ class Origin:
         return source if self.max_seconds is None else f"{source} within {self.max_seconds:g} s"
 
 
-def sent(traffic: Traffic) -> bytes:
+def sent(samples: SampleSet) -> bytes:
     """Return a digest of the requests that can be sent, and of which kinds are the more frequent ones.
 
     When, from what and how they were chosen is not in it, nor by how much one is more frequent than another: the same
@@ -61,11 +61,11 @@ def sent(traffic: Traffic) -> bytes:
     """
     heaviest: dict[str, str] = {}
     shares: dict[str, float] = {}
-    for entry in traffic:
-        inputs = [(i.name, i.datatype, tuple(i.shape)) for i in entry.signature.inputs]
-        kind = repr((entry.batch, entry.signature.batched, inputs))
-        heaviest.setdefault(f"{entry.protocol} {kind}", entry.id)
-        shares[kind] = shares.get(kind, 0.0) + entry.weight
+    for sample in samples:
+        inputs = [(i.name, i.datatype, tuple(i.shape)) for i in sample.signature.inputs]
+        kind = repr((sample.batch, sample.signature.batched, inputs))
+        heaviest.setdefault(f"{sample.protocol} {kind}", sample.id)
+        shares[kind] = shares.get(kind, 0.0) + sample.weight
     told = (list(heaviest.items()), sorted(shares, key=lambda kind: -shares[kind]))
     return hashlib.blake2b(repr(told).encode(), digest_size=16).digest()
 
@@ -75,7 +75,7 @@ class Keys:
     """What stands for everything that blocks are made from: ``options``, the rest of the file, and the requests."""
 
     base: bytes
-    traffic: Traffic
+    samples: SampleSet
     options: tuple[Any, ...]
 
     def key(self, origin: Origin) -> str:
@@ -84,11 +84,11 @@ class Keys:
 
     def fits(self, span: pbtxt.Span, origin: Origin) -> bool:
         """Return whether a part was made from these; earlier releases took the manifest as it is for the requests."""
-        return span.key == self.key(origin) or span.key == self._key(origin, self.traffic.digest)
+        return span.key == self.key(origin) or span.key == self._key(origin, self.samples.digest)
 
     @cached_property
     def _sent(self) -> bytes:
-        return sent(self.traffic)
+        return sent(self.samples)
 
     def _key(self, origin: Origin, requests: bytes) -> str:
         plain = origin.count is not None and origin.max_seconds is None  # as earlier releases wrote it

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
 from kserve_warmup.files import Access, write_own
-from kserve_warmup.samples.store import MANIFEST
+from kserve_warmup.samples.store import MANIFEST, SampleSet
 from kserve_warmup.triton import files
 from kserve_warmup.triton.create import minimal_config
 from kserve_warmup.triton.encode import file_name
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options, plan_model, plan_removal
 from kserve_warmup.triton.rules import is_ensemble
-from kserve_warmup.triton.traffic import Traffic
 
 WRITERS = 16
 
@@ -58,10 +57,10 @@ def plan_repository(repository: Path, samples: Path, models: Sequence[str], opti
         elif name not in sets:
             skipped.append(f"{name}: skipped, it has no samples")
         else:
-            traffic = Traffic.open(sets[name])
+            recorded = SampleSet.open(sets[name], check=False)
             create = options.create and not (folder / files.CONFIG).exists()
-            base = minimal_config(name, folder, traffic, options.templates) if create else None
-            plans.append(plan_model(name, folder, traffic, options, base))
+            base = minimal_config(name, folder, recorded, options.templates) if create else None
+            plans.append(plan_model(name, folder, recorded, options, base))
     if not plans:
         raise TritonConfigError(f"no model of {repository} has samples in {samples}: {'; '.join(skipped[:3])}")
     return RepositoryPlan(tuple(plans), tuple(skipped))
@@ -105,7 +104,7 @@ def _sets(repository: Path, samples: Path, folders: dict[str, Path], *, named: b
         return sets
     if named or len(folders) == 1:
         return dict.fromkeys(folders, samples)
-    recorded = Traffic.open(samples).manifest.model
+    recorded = SampleSet.open(samples, check=False).model
     if recorded in folders:
         return {recorded: samples}
     raise TritonConfigError(

@@ -22,6 +22,8 @@ from kserve_warmup.figures import TIMES
 from kserve_warmup.latency import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
+from kserve_warmup.samples.sample import Stratum
+from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address
 from kserve_warmup.verify.judge import Series
@@ -67,23 +69,19 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Stratum:
-    """Requests of one model, protocol, signature and batch size."""
+class _Asked:
+    """A stratum of one model, with the requests that take turns."""
 
     model: str
-    samples: tuple[Sample, ...]
-    unseen: bool
+    stratum: Stratum
+    samples: list[Sample]
+    unseen: bool = False
 
     @property
     def name(self) -> str:
         """Return what a person calls it."""
-        key = self.samples[0]
-        return f"{self.model}: {key.protocol} {key.signature} {TIMES} {key.batch}"
-
-    @property
-    def share(self) -> float:
-        """Return its part of the traffic (0 to 1)."""
-        return sum(s.weight for s in self.samples)
+        protocol, signature, words = self.stratum.protocol, str(self.stratum.signature), self.stratum.words
+        return f"{self.model}: {' '.join(filter(None, (protocol, signature, words)))} {TIMES} {self.stratum.batch}"
 
 
 def verify(
@@ -105,10 +103,10 @@ def verify(
     Raises:
         WarmupFailedError: a start did not become ready, or a request failed.
     """
-    known = strata(sets)
-    keys = {(s.model, s.samples[0].stratum) for s in known}
-    new = [s for s in strata(unseen, unseen=True) if (s.model, s.samples[0].stratum) not in keys]
-    for protocol in {s.protocol for stratum in (*known, *new) for s in stratum.samples}:
+    known = _strata(sets)
+    names = {one.name for one in known}
+    new = [one for one in _strata(unseen, unseen=True) if one.name not in names]
+    for protocol in {one.stratum.protocol for one in (*known, *new)}:
         warm_client(protocol)
     seconds = options.starts * options.requests * options.pace * (len(known) + len(new))
     tell(f"{len(known) + len(new)} strata: requests alone take {seconds:.0f} s")
@@ -124,7 +122,7 @@ def verify(
             found.append(_send(running, order, options, headers) | _send(running, new, options, headers))
         starts.append(Start(ready, order[0].name))
     first = [series[start.lead] for start, series in zip(starts, found, strict=True)]
-    rows = [(s.name, s.unseen, s.share, [series[s.name] for series in found]) for s in (*known, *new)]
+    rows = [(s.name, s.unseen, share(s.samples), [series[s.name] for series in found]) for s in (*known, *new)]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Verification(
         created,
@@ -136,15 +134,14 @@ def verify(
     )
 
 
-def strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[Stratum]:
+def _strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[_Asked]:
     """Return the strata of sample sets, the most frequent first."""
-    groups: dict[object, Stratum] = {}
-    for samples in sets:
-        for sample in samples:
-            key = (samples.model, sample.stratum)
-            before = groups[key].samples if key in groups else ()
-            groups[key] = Stratum(samples.model, (*before, sample), unseen)
-    return sorted(groups.values(), key=lambda s: -s.share)
+    found = [
+        _Asked(samples.model, stratum, group, unseen)
+        for samples in sets
+        for stratum, group in by_stratum(samples).items()
+    ]
+    return sorted(found, key=lambda one: -share(one.samples))
 
 
 def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers: Mapping[str, str]) -> None:
@@ -166,16 +163,14 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
             wait_ready(target, "grpc", options.timeout, running.alive)
 
 
-def _send(
-    running: Running, order: Sequence[Stratum], options: Options, headers: Mapping[str, str]
-) -> dict[str, Series]:
+def _send(running: Running, order: Sequence[_Asked], options: Options, headers: Mapping[str, str]) -> dict[str, Series]:
     """Send each stratum's requests, round after round, and return what each took."""
-    taken: dict[str, list[float]] = {stratum.name: [] for stratum in order}
+    taken: dict[str, list[float]] = {one.name: [] for one in order}
     for round_ in range(options.requests):
-        for stratum in order:
-            sample = stratum.samples[round_ % len(stratum.samples)]
+        for one in order:
+            sample = one.samples[round_ % len(one.samples)]
             url = running.grpc_address if sample.protocol == "grpc" else running.http_url
             if url is None:
-                raise WarmupError(f"{stratum.name} needs HTTP, but grpc:// alone was given: name the http:// address")
-            taken[stratum.name].append(latency_ms(sample, Target(url, stratum.model, headers), options.pace))
+                raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
+            taken[one.name].append(latency_ms(sample, Target(url, one.model, headers), options.pace))
     return {name: Series(tuple(latencies)) for name, latencies in taken.items()}

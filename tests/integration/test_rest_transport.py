@@ -134,7 +134,10 @@ def test_the_gate_warms_a_streaming_server(url, tmp_path):
         strata = json.loads(gate.get("/report")[1])["strata"]
 
     assert [(s["failures"], s["first_ms"] > 0) for s in strata] == [(0, True)] * 2
-    assert {s["signature"] for s in strata} == {"chat+stream:BYTES[N,8]", "chat+stream:BYTES[N,64]"}
+    assert {(s["signature"], s["variant"]) for s in strata} == {
+        ("chat:BYTES[N,8]", "stream"),
+        ("chat:BYTES[N,64]", "stream"),
+    }
 
 
 def test_a_server_without_the_sample_s_endpoint_is_told(url, tmp_path):

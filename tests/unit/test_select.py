@@ -12,7 +12,6 @@ from strategies import traffic, v1_sample
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import sketch as sketches
-from kserve_warmup.samples.place import Stratum
 from kserve_warmup.samples.select import Limits, choose, select
 from kserve_warmup.samples.sketch import Place, TrafficSketch
 from kserve_warmup.samples.sources.record import Part, Record
@@ -31,7 +30,7 @@ def sketched(samples, limits, *, damaged=frozenset()):
                 raise SampleError("damaged")
             return sample
 
-        made.add(Stratum(*sample.stratum), Record("file", index + 1, sample.body), Place(PART, index), decode)
+        made.add(sample.stratum, Record("file", index + 1, sample.body), Place(PART, index), decode)
     return made
 
 
@@ -41,7 +40,7 @@ def chosen(made, limits):
         choice = choose(made, limits)
     except SampleError:
         return None
-    return ([(kept.sample, weight) for kept, weight in choice.requests], choice.coverage, choice.facts)
+    return ([request.of(request.kept.sample) for request in choice.requests], choice.coverage, choice.facts)
 
 
 @given(traffic(), st.randoms(), LIMITS, st.integers(0, 3))
@@ -73,7 +72,7 @@ def test_weights_and_coverage_are_shares_of_the_traffic(samples, limits):
     choice = choose(sketched(samples, limits), limits)
     counts = Counter(s.stratum for s in samples)
     weights = Counter()
-    for kept, weight in choice.requests:
+    for kept, _, weight in choice.requests:
         weights[kept.sample.stratum] += weight
     for stratum, weight in weights.items():
         assert weight == pytest.approx(counts[stratum] / len(samples))
@@ -119,7 +118,7 @@ def test_a_damaged_request_gives_way_to_the_next_and_is_told_once():
     limits = Limits(per_stratum=2)
     first = choose(sketched(samples, limits), limits).requests[0][0].sample
     made = sketched(samples * 2, limits, damaged={first.id})
-    assert first not in [kept.sample for kept, _ in choose(made, limits).requests]
+    assert first not in [request.kept.sample for request in choose(made, limits).requests]
     assert len(choose(made, limits).requests) == 2
     assert [bad.reason for bad in made.damaged()] == ["damaged"]
     assert made.requests == 19
@@ -162,7 +161,7 @@ def test_few_requests_are_decoded_whole_and_the_room_of_those_that_go_is_used_ag
             decoded.append(sample)
             return sample
 
-        made.add(Stratum(*sample.stratum), Record("file", index + 1, sample.body), Place(PART, index), decode)
+        made.add(sample.stratum, Record("file", index + 1, sample.body), Place(PART, index), decode)
     assert len(decoded) < 40  # 3 (1 + ln(2000 / 3)) = 23 expected
     (stratum,) = made.strata.values()
     assert [kept.sample is not None for kept in stratum.kept] == [True] * 3

@@ -34,7 +34,7 @@ def test_the_batch_is_named_where_there_is_one_and_only_there():
         ("v2", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 3], "data": [0] * 6}]}, "x:FP32[N,3]"),
         ("v2", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [], "data": [0]}]}, "x:FP32[]"),
         ("openai", {"messages": [{"role": "user", "content": "hi there"}]}, "chat:BYTES[N,8]"),
-        ("openai", {"prompt": ["a", "b"], "stream": True}, "completion+stream:BYTES[N,1]"),
+        ("openai", {"prompt": ["a", "b"], "stream": True}, "completion:BYTES[N,1]"),
         ("openai", {"input": "abc"}, "embedding:BYTES[N,4]"),
     ],
 )

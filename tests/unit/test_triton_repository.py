@@ -19,7 +19,6 @@ from kserve_warmup.triton.files import is_whole
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.recorded import Origin
-from kserve_warmup.triton.traffic import Traffic
 
 ENSEMBLE = "platform: 'ensemble' ensemble_scheduling { step [ { model_name: 'a' } ] }"
 
@@ -111,7 +110,7 @@ def test_other_requests_are_out_of_date(repository, sets, made):
 def test_what_an_earlier_release_wrote_for_the_same_set_is_up_to_date(repository, sets):
     folder = model(repository, "m")
     save(sets, "m", sample(x()))
-    options, found = Options(), Traffic.open(sets / "m")
+    options, found = Options(), SampleSet.open(sets / "m")
     key = options.keys(PLAIN.encode(), found)._key(Origin(), found.digest)
     generate(repository, sets)
     text = (folder / "config.pbtxt").read_bytes()
