@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
+
+T = TypeVar("T")
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -42,6 +45,18 @@ class DependencyAwayError(RequestFailedError):
 
 class NotHereError(RequestFailedError):
     """The request cannot be judged here, and can where the model is served."""
+
+
+async def answered_within(seconds: float, answer: Awaitable[T]) -> T:
+    """Await ``answer``.
+
+    Raises:
+        NoAnswerError: it did not come in time.
+    """
+    try:
+        return await asyncio.wait_for(answer, seconds)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise NoAnswerError(f"no answer within {seconds:.3g} s") from None
 
 
 def describe(error: BaseException) -> str:

@@ -179,7 +179,7 @@ class HttpServer:
                 return await self._request(self._connection, path)
             except ConnectionLostError:
                 self.drop()  # closed for being idle, perhaps: only a new connection can tell
-        self._connection = await Connection.open(self.address)
+        self._connection = await Connection.open(self.address, read_headers(self.headers))
         self.connections += 1
         return await self._request(self._connection, path)
 
