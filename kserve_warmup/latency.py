@@ -32,7 +32,7 @@ REQUEST_SECONDS = 120.0
 """From before the connection to the answer's last byte; a request that takes longer has failed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Latencies:
     """The latencies of one measurement in milliseconds, in the order sent."""
 
@@ -44,9 +44,14 @@ class Latencies:
         return self.latencies_ms[0]
 
     @property
+    def later_ms(self) -> tuple[float, ...]:
+        """Return the later half."""
+        return self.latencies_ms[len(self.latencies_ms) // 2 :]
+
+    @property
     def steady_ms(self) -> float:
         """Return the median of the later half."""
-        return median(self.latencies_ms[len(self.latencies_ms) // 2 :])
+        return median(self.later_ms)
 
     @property
     def ratio(self) -> float:

@@ -7,12 +7,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
+
+if TYPE_CHECKING:
+    from kserve_warmup.settings import WarmupSettings
 
 T = TypeVar("T")
 
@@ -65,29 +68,13 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-class Bounds(Protocol):
-    """What bounds a replay: :class:`kserve_warmup.WarmupSettings` and others have it."""
-
-    @property
-    def max_seconds(self) -> float:
-        """Return when to end it, without a deadline."""
-
-    @property
-    def max_calls(self) -> int:
-        """Return the calls that a stratum may take."""
-
-    @property
-    def tolerance(self) -> float:
-        """Return the share of the plateau within which latency counts as steady."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds, and nothing else."""
+    """What bounds a replay: seconds, calls a stratum, and the share of the plateau within which latency is steady."""
 
-    max_seconds: float
-    max_calls: int
-    tolerance: float
+    max_seconds: float = 60.0
+    max_calls: int = 1000
+    tolerance: float = 0.10
 
 
 class Transport(Protocol):
@@ -165,7 +152,7 @@ class _Stratum:
 async def replay(
     samples: Iterable[Sample],
     transport: Transport,
-    settings: Bounds,
+    settings: WarmupSettings | Limits,
     model: str,
     *,
     deadline: float | None = None,

@@ -9,16 +9,16 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any
 from urllib.parse import quote
 
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
 from kserve_warmup.gate.plan import GateSettings, ModelSamples
-from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError, read_headers
+from kserve_warmup.gate.server import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.gate.state import Phase, State
-from kserve_warmup.replay import Limits, Transport, replay
+from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.wire import WireTransport
@@ -41,27 +41,6 @@ SINGLE_SHARE = 0.75
 """Of the budget, for single requests; bursts have the rest."""
 
 
-class Server(Protocol):
-    """What the gate asks of the server behind it; :class:`kserve_warmup.gate.server.HttpServer` says how."""
-
-    connections: int
-
-    async def check_ready(self) -> None:
-        """Raise ServerGoneError unless every model is ready."""
-
-    async def marks(self) -> Marks:
-        """Read what tells this start from another."""
-
-    async def counts(self) -> tuple[tuple[int, ...], ...]:
-        """Read what of it is cheap enough to be read every second."""
-
-    async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
-        """Wait; return False as soon as the server drops the connection."""
-
-    def drop(self) -> None:
-        """Give the connection up."""
-
-
 @dataclass
 class Gate:
     """Warms the server whenever it has started anew; :attr:`state` says where that stands.
@@ -69,7 +48,7 @@ class Gate:
     ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
     """
 
-    server: Server
+    server: Server[Any]
     sets: Sequence[ModelSamples]
     settings: GateSettings
     http_url: str | None
@@ -167,9 +146,7 @@ class Gate:
 
     async def _bursts(self, usable: Sequence[Sample], transport: Transport, model: str, end: float) -> str | None:
         """Send several requests at once; return what was done, in one line."""
-        settings = Limits(
-            self.settings.max_seconds, min(self.settings.max_calls, bursts.MOST_ROUNDS), self.settings.tolerance
-        )
+        settings = replace(self.settings, max_calls=min(self.settings.max_calls, bursts.MOST_ROUNDS))
         sent = failed = 0
         for size in bursts.SIZES:
             burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)

@@ -7,12 +7,13 @@ import logging
 import signal
 import sys
 from contextlib import suppress
+from typing import Any
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
-from kserve_warmup.gate.gate import Gate, Server
+from kserve_warmup.gate.gate import Gate
 from kserve_warmup.gate.plan import ENDING, Plan
-from kserve_warmup.gate.server import HttpServer
+from kserve_warmup.gate.server import HttpServer, Server
 from kserve_warmup.printable import PrintableFilter
 from kserve_warmup.transports.http import Address, reason
 
@@ -45,11 +46,11 @@ def build(plan: Plan) -> Gate:
     """Return the gate that was asked for; nothing is sent yet."""
     sets, settings = plan.sets, plan.settings
     if plan.http_url is not None:
-        server: Server = HttpServer(Address.parse(plan.http_url), sets, settings.headers)
+        server: Server[Any] = HttpServer(Address.parse(plan.http_url), sets, settings.headers)
     else:
         from kserve_warmup.gate.grpc_server import GrpcServer
 
-        server = GrpcServer(str(plan.grpc_address), sets, settings.headers)
+        server = GrpcServer(plan.grpc_address, sets, settings.headers)
     return Gate(server, sets, settings, plan.http_url, plan.grpc_address)
 
 

@@ -16,6 +16,7 @@ from typing import IO, Any, Literal, NoReturn
 
 import orjson
 
+from kserve_warmup.replay import Limits
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders, parse_headers
 from kserve_warmup.samples.sample import Sample, Signature, TensorSpec
 
@@ -36,14 +37,11 @@ class ModelSamples:
 
 
 @dataclass(frozen=True, slots=True)
-class GateSettings:
+class GateSettings(Limits):
     """Those of :class:`kserve_warmup.WarmupSettings` that a gate heeds; ``patience`` in seconds."""
 
     enabled: bool = True
-    max_seconds: float = 60.0
-    max_calls: int = 1000
     patience: float = 60.0
-    tolerance: float = 0.10
     on_failure: Literal["fail", "serve"] = "fail"
     on_missing_samples: Literal["warn", "fail", "ignore"] = "warn"
     headers: RequestHeaders = NO_HEADERS

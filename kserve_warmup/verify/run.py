@@ -19,12 +19,11 @@ from typing import Protocol as Interface
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
-from kserve_warmup.latency import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address
-from kserve_warmup.verify.judge import Series
 from kserve_warmup.verify.result import Start, Verification, judged
 from kserve_warmup.verify.servers import Running
 
@@ -168,7 +167,7 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
 
 def _send(
     running: Running, order: Sequence[Stratum], options: Options, headers: Mapping[str, str]
-) -> dict[str, Series]:
+) -> dict[str, Latencies]:
     """Send each stratum's requests, round after round, and return what each took."""
     taken: dict[str, list[float]] = {stratum.name: [] for stratum in order}
     for round_ in range(options.requests):
@@ -178,4 +177,4 @@ def _send(
             if url is None:
                 raise WarmupError(f"{stratum.name} needs HTTP, but grpc:// alone was given: name the http:// address")
             taken[stratum.name].append(latency_ms(sample, Target(url, stratum.model, headers), options.pace))
-    return {name: Series(tuple(latencies)) for name, latencies in taken.items()}
+    return {name: Latencies(tuple(latencies)) for name, latencies in taken.items()}
