@@ -9,7 +9,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import quote
 
 from kserve_warmup import metrics
@@ -48,7 +47,7 @@ class Gate:
     ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
     """
 
-    server: Server[Any]
+    server: Server
     sets: Sequence[ModelSamples]
     settings: GateSettings
     http_url: str | None

@@ -10,7 +10,7 @@ from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_nam
 from kserve_warmup.transports.grpc import GrpcClient
 
 
-class GrpcServer(Server[GrpcClient]):
+class GrpcServer(Server):
     """A server of gRPC alone; it tells nothing by which its starts could be told apart."""
 
     async def check_ready(self) -> None:

@@ -1,27 +1,17 @@
-"""What a gate has to do, checked and in plain data; and how it comes into a process that holds nothing else.
-
-What checks options, settings and sample sets takes as much memory as the gate itself, and is needed once. So the
-process that has checked them becomes another program, with the same process id, that has loaded none of it.
-"""
+"""What a gate has to do, checked and in plain data, which goes from one process into another."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn
+from typing import IO, Any, Literal
 
 import orjson
 
 from kserve_warmup.replay import Limits
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders, parse_headers
 from kserve_warmup.samples.sample import Sample, Signature, TensorSpec
-
-ENDING = (signal.SIGTERM, signal.SIGINT)
-"""What ends a gate; held back while it becomes another program, which would lose them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +68,6 @@ class Plan:
             ModelSamples(s["model"], tuple(_sample(x, next(bodies)) for x in s["samples"])) for s in found["sets"]
         )
         return cls(**found | {"settings": GateSettings(**settings), "sets": sets})
-
-
-def become(plan: Plan) -> NoReturn:
-    """Go on as a process of the same id that has loaded nothing but what ``plan`` takes."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    file = os.memfd_create("kserve-warmup-gate", 0)  # no flag: it stays open; what headers hold is on no disk
-    with open(file, "wb", closefd=False) as stream:
-        plan.write(stream)
-    os.lseek(file, 0, os.SEEK_SET)
-    code = f"import sys; sys.path[:] = {sys.path!r}; from kserve_warmup.gate.main import go_on; go_on({file})"
-    os.execv(sys.executable, [sys.executable, "-c", code])  # noqa: S606  (this very interpreter)
 
 
 def _plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import gt
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -102,21 +102,8 @@ def _known(before: Iterable[T], after: Iterable[T]) -> list[tuple[T, T]]:
     return [(old, new) for old, new in zip(before, after, strict=True) if old and new]
 
 
-class Watched(Protocol):
-    """A connection that is held open."""
-
-    async def stays_open(self, seconds: float) -> bool:
-        """Wait; return False as soon as it breaks."""
-
-    def close(self) -> Any:
-        """Close it."""
-
-
-W = TypeVar("W", bound=Watched)
-
-
 @dataclass
-class Server(ABC, Generic[W]):
+class Server(ABC):
     """A server, seen over one connection that is held open from question to question.
 
     ``address`` is what its kind of connection takes. ``headers`` go with each question; ``connections`` counts how
@@ -127,7 +114,7 @@ class Server(ABC, Generic[W]):
     sets: Sequence[ModelSamples]
     headers: RequestHeaders = NO_HEADERS
     connections: int = 0
-    _connection: W | None = field(default=None, repr=False)
+    _connection: Any = field(default=None, repr=False)
 
     @abstractmethod
     async def check_ready(self) -> None:
@@ -162,7 +149,7 @@ class Server(ABC, Generic[W]):
             self._connection = None
 
 
-class HttpServer(Server[Connection]):
+class HttpServer(Server):
     """A server that speaks HTTP, and perhaps gRPC beside it."""
 
     async def check_ready(self) -> None:

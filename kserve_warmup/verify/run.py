@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol as Interface
+from urllib.parse import urlsplit, urlunsplit
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
@@ -148,12 +149,11 @@ def strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[Stratum]:
 
 def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers: Mapping[str, str]) -> None:
     if running.ready:
-        head, slashes, rest = running.ready.partition("://")
-        host, slash, path = rest.partition("/")
-        url = f"{head}{slashes}{host}"
+        where = urlsplit(running.ready)
+        url, path = f"{where.scheme}://{where.netloc}", urlunsplit(("", "", *where[2:4], ""))
         own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
         gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
-        wait_ready(gate, "v2", options.timeout, running.alive, slash + path)
+        wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
         return
     for samples in sets:
         if running.http_url:

@@ -21,7 +21,7 @@ from rich.table import Table
 from kserve_warmup.cli.console import PlainConsole
 from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.errors import SampleError, WarmupFailedError
-from kserve_warmup.gate.options import Options
+from kserve_warmup.gate.options import checked
 from kserve_warmup.latency import Latencies
 from kserve_warmup.printable import LOGGERS, LONGEST, PrintableFilter, printable
 from kserve_warmup.report import WarmupReport
@@ -227,7 +227,7 @@ def test_gate_and_verify_show_nasty_names_and_obey_none(tmp_path):
         assert is_harmless(done.stderr)
         assert r"a\x1b[31m" in done.stderr
     with pytest.raises(SampleError, match="no server has a model called"):  # nothing of the kind is ever asked for
-        Options("http://127.0.0.1:9", made).plan()
+        checked("http://127.0.0.1:9", made)
 
 
 def test_what_rich_would_print_of_a_nasty_name_is_not_harmless():
