@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,14 @@ def test_sigterm_ends_it_at_once_whatever_it_is_at(start, ports, url, v1_set, ph
         gate.wait_phase(phase)
         gate.process.terminate()
         assert gate.process.wait(5) == 0
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8, 1.0, 1.3])
+def test_sigterm_is_not_lost_while_it_begins(url, v1_set, seconds):
+    with GateProcess(url, v1_set) as gate:
+        time.sleep(seconds)
+        gate.process.terminate()
+        assert gate.process.wait(20) in (0, -signal.SIGTERM)
 
 
 def test_a_container_s_first_process_ends_on_sigterm_too(url, v1_set):
