@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kserve_warmup.errors import SampleError, WarmupFailedError
 from kserve_warmup.report import StratumKey, StratumReport, WarmupReport
 from kserve_warmup.samples.sample import Sample, Stratum
 from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
+
+if TYPE_CHECKING:
+    from kserve_warmup.settings import WarmupSettings
+
+T = TypeVar("T")
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -42,35 +48,31 @@ class NotHereError(RequestFailedError):
     """The request cannot be judged here, and can where the model is served."""
 
 
+async def answered_within(seconds: float, answer: Awaitable[T]) -> T:
+    """Await ``answer``.
+
+    Raises:
+        NoAnswerError: it did not come in time.
+    """
+    try:
+        return await asyncio.wait_for(answer, seconds)
+    except (asyncio.TimeoutError, TimeoutError):
+        raise NoAnswerError(f"no answer within {seconds:.3g} s") from None
+
+
 def describe(error: BaseException) -> str:
     """Return an exception in one line, with its type."""
     text = " ".join(str(error).split())[:200]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-class Bounds(Protocol):
-    """What bounds a replay: :class:`kserve_warmup.WarmupSettings` and others have it."""
-
-    @property
-    def max_seconds(self) -> float:
-        """Return when to end it, without a deadline."""
-
-    @property
-    def max_calls(self) -> int:
-        """Return the calls that a stratum may take."""
-
-    @property
-    def tolerance(self) -> float:
-        """Return the share of the plateau within which latency counts as steady."""
-
-
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds, and nothing else."""
+    """What bounds a replay: seconds, calls a stratum, and the share of the plateau within which latency is steady."""
 
-    max_seconds: float
-    max_calls: int
-    tolerance: float
+    max_seconds: float = 60.0
+    max_calls: int = 1000
+    tolerance: float = 0.10
 
 
 class Transport(Protocol):
@@ -152,7 +154,7 @@ class _Sent:
 async def replay(
     samples: Iterable[Sample],
     transport: Transport,
-    settings: Bounds,
+    settings: WarmupSettings | Limits,
     model: str,
     *,
     deadline: float | None = None,

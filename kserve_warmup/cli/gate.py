@@ -37,9 +37,12 @@ def run(
     Point the pod's readiness probe at /ready. A server that restarts is warmed anew, and /ready says 503 meanwhile.
     The settings of the environment, KSERVE_WARMUP_*, hold here too.
     """
-    from kserve_warmup.gate import options
+    from kserve_warmup.gate.main import become
+    from kserve_warmup.gate.options import checked
+    from kserve_warmup.signals import ends_at_once
 
     given: dict[str, Any] = {"max_seconds": max_seconds, "on_failure": on_failure}
     given["headers"] = parse_header_options(header) if header else None
-    settings = {k: v for k, v in given.items() if v is not None}
-    options.run(options.Options(url, samples, model, grpc, host, port, settings))
+    settings = {name: value for name, value in given.items() if value is not None}
+    with ends_at_once():  # nothing but SIGKILL would reach a container's first process otherwise
+        become(checked(url, samples, model=model, grpc=grpc, host=host, port=port, **settings))

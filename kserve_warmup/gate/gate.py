@@ -9,16 +9,15 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 from urllib.parse import quote
 
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
 from kserve_warmup.gate.plan import GateSettings, ModelSamples
-from kserve_warmup.gate.server import LOOK_SECONDS, Marks, ServerGoneError, ServerHungError, read_headers
+from kserve_warmup.gate.server import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.gate.state import Phase, State
-from kserve_warmup.replay import Limits, Transport, replay
+from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.wire import WireTransport
@@ -39,27 +38,6 @@ SAME_SECONDS = 10.0
 
 SINGLE_SHARE = 0.75
 """Of the budget, for single requests; bursts have the rest."""
-
-
-class Server(Protocol):
-    """What the gate asks of the server behind it; :class:`kserve_warmup.gate.server.HttpServer` says how."""
-
-    connections: int
-
-    async def check_ready(self) -> None:
-        """Raise ServerGoneError unless every model is ready."""
-
-    async def marks(self) -> Marks:
-        """Read what tells this start from another."""
-
-    async def counts(self) -> tuple[tuple[int, ...], ...]:
-        """Read what of it is cheap enough to be read every second."""
-
-    async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
-        """Wait; return False as soon as the server drops the connection."""
-
-    def drop(self) -> None:
-        """Give the connection up."""
 
 
 @dataclass
@@ -167,9 +145,7 @@ class Gate:
 
     async def _bursts(self, usable: Sequence[Sample], transport: Transport, model: str, end: float) -> str | None:
         """Send several requests at once; return what was done, in one line."""
-        settings = Limits(
-            self.settings.max_seconds, min(self.settings.max_calls, bursts.MOST_ROUNDS), self.settings.tolerance
-        )
+        settings = replace(self.settings, max_calls=min(self.settings.max_calls, bursts.MOST_ROUNDS))
         sent = failed = 0
         for size in bursts.SIZES:
             burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)

@@ -1,20 +1,46 @@
-"""The gate as a process: its plan, its port, its log, and SIGTERM."""
+"""The gate as a process: its port, its log, SIGTERM, and how it begins.
+
+What checks options, settings and sample sets takes a third as much memory as the gate itself, and is needed once. So
+the process that has checked them becomes another program, with the same process id, that has loaded none of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from contextlib import suppress
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
-from kserve_warmup.gate.gate import Gate, Server
-from kserve_warmup.gate.plan import ENDING, Plan
-from kserve_warmup.gate.server import HttpServer
+from kserve_warmup.gate.gate import Gate
+from kserve_warmup.gate.plan import Plan
+from kserve_warmup.gate.server import HttpServer, Server
 from kserve_warmup.printable import PrintableFilter
 from kserve_warmup.transports.http import Address, reason
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+"""What ends a gate; held back while it becomes another program, which would lose them."""
+
+
+def become(plan: Plan) -> None:
+    """Run the gate of ``plan`` in a process of the same id that has loaded nothing but what that takes.
+
+    Raises:
+        WarmupError: the port is taken.
+    """
+    if not hasattr(os, "memfd_create"):  # not Linux
+        return main(plan)
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    file = os.memfd_create("kserve-warmup-gate", 0)  # no flag: it stays open; what headers hold is on no disk
+    with open(file, "wb", closefd=False) as stream:
+        plan.write(stream)
+    os.lseek(file, 0, os.SEEK_SET)
+    code = f"import sys; sys.path[:] = {sys.path!r}; from kserve_warmup.gate.main import go_on; go_on({file})"
+    os.execv(sys.executable, [sys.executable, "-c", code])  # noqa: S606  (this very interpreter)
+    return None
 
 
 def go_on(file: int) -> None:
@@ -49,7 +75,7 @@ def build(plan: Plan) -> Gate:
     else:
         from kserve_warmup.gate.grpc_server import GrpcServer
 
-        server = GrpcServer(str(plan.grpc_address), sets, settings.headers)
+        server = GrpcServer(plan.grpc_address, sets, settings.headers)
     return Gate(server, sets, settings, plan.http_url, plan.grpc_address)
 
 

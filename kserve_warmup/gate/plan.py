@@ -1,26 +1,17 @@
-"""What a gate has to do, checked and in plain data; and how it comes into a process that holds nothing else.
-
-What checks options, settings and sample sets takes as much memory as the gate itself, and is needed once. So the
-process that has checked them becomes another program, with the same process id, that has loaded none of it.
-"""
+"""What a gate has to do, checked and in plain data, which goes from one process into another."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn
+from typing import IO, Any, Literal
 
 import orjson
 
+from kserve_warmup.replay import Limits
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders, parse_headers
 from kserve_warmup.samples.sample import Sample, Signature, TensorSpec
-
-ENDING = (signal.SIGTERM, signal.SIGINT)
-"""What ends a gate; held back while it becomes another program, which would lose them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +27,11 @@ class ModelSamples:
 
 
 @dataclass(frozen=True, slots=True)
-class GateSettings:
+class GateSettings(Limits):
     """Those of :class:`kserve_warmup.WarmupSettings` that a gate heeds; ``patience`` in seconds."""
 
     enabled: bool = True
-    max_seconds: float = 60.0
-    max_calls: int = 1000
     patience: float = 60.0
-    tolerance: float = 0.10
     on_failure: Literal["fail", "serve"] = "fail"
     on_missing_samples: Literal["warn", "fail", "ignore"] = "warn"
     headers: RequestHeaders = NO_HEADERS
@@ -82,17 +70,6 @@ class Plan:
         return cls(**found | {"settings": GateSettings(**settings), "sets": sets})
 
 
-def become(plan: Plan) -> NoReturn:
-    """Go on as a process of the same id that has loaded nothing but what ``plan`` takes."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    file = os.memfd_create("kserve-warmup-gate", 0)  # no flag: it stays open; what headers hold is on no disk
-    with open(file, "wb", closefd=False) as stream:
-        plan.write(stream)
-    os.lseek(file, 0, os.SEEK_SET)
-    code = f"import sys; sys.path[:] = {sys.path!r}; from kserve_warmup.gate.main import go_on; go_on({file})"
-    os.execv(sys.executable, [sys.executable, "-c", code])  # noqa: S606  (this very interpreter)
-
-
 def _plain(value: Any) -> Any:
     return {"file": str(value)} if isinstance(value, Path) else None  # a body stands behind the line
 
@@ -100,4 +77,5 @@ def _plain(value: Any) -> Any:
 def _sample(found: dict[str, Any], body: bytes) -> Sample:
     given = found["signature"]
     inputs = tuple(TensorSpec(i["name"], i["datatype"], tuple(i["shape"])) for i in given["inputs"])
-    return Sample(**found | {"body": body, "signature": Signature(inputs, given["batched"])})
+    variant = tuple((name, value) for name, value in found["variant"])
+    return Sample(**found | {"body": body, "signature": Signature(inputs, given["batched"]), "variant": variant})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import gt
@@ -21,7 +22,7 @@ from kserve_warmup.gate.plan import ModelSamples
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.transports.endpoints import ready_path
-from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError
+from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError
 
 T = TypeVar("T")
 
@@ -102,41 +103,34 @@ def _known(before: Iterable[T], after: Iterable[T]) -> list[tuple[T, T]]:
 
 
 @dataclass
-class HttpServer:
-    """The server at ``address``, seen over one connection that is held open from question to question.
+class Server(ABC):
+    """A server, seen over one connection that is held open from question to question.
 
-    ``headers`` go with each question; ``connections`` counts how often the connection had to be made.
+    ``address`` is what its kind of connection takes. ``headers`` go with each question; ``connections`` counts how
+    often the connection had to be made.
     """
 
-    address: Address
+    address: Any
     sets: Sequence[ModelSamples]
     headers: RequestHeaders = NO_HEADERS
     connections: int = 0
-    _connection: Connection | None = field(default=None, repr=False)
+    _connection: Any = field(default=None, repr=False)
 
+    @abstractmethod
     async def check_ready(self) -> None:
-        """Ask each model's own ready endpoint.
+        """Ask each model's own readiness.
 
         Raises:
             ServerGoneError: one of them is not ready; the connection is given up when it broke.
         """
-        for samples in self.sets:
-            answer = await self._ask(ready_path(samples, samples.model))
-            if not answer.ok:
-                raise await self._why_not(samples.model, answer)
 
     async def marks(self) -> Marks:
         """Read what tells this start from another."""
-        answers = [await self._ask_model(samples.model) for samples in self.sets]
-        metadata = tuple(answer.body if answer and answer.ok else b"" for answer in answers)
-        counts = await self.counts()
-        answer = await self._ask("/metrics")
-        found = _STARTED.search(answer.body) if answer.ok else None
-        return Marks(metadata, counts, found[1] if found else b"")
+        return Marks()
 
     async def counts(self) -> tuple[tuple[int, ...], ...]:
-        """Read Triton's counters alone."""
-        return tuple([_counts(await self._ask_model(samples.model, "/stats")) for samples in self.sets])
+        """Read what of it is cheap enough to be read every second."""
+        return ()
 
     async def stays(self, seconds: float = LOOK_SECONDS) -> bool:
         """Wait, and return False as soon as the server drops the connection without having said so before."""
@@ -153,6 +147,30 @@ class HttpServer:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+class HttpServer(Server):
+    """A server that speaks HTTP, and perhaps gRPC beside it."""
+
+    async def check_ready(self) -> None:
+        """Ask each model's own ready endpoint."""
+        for samples in self.sets:
+            answer = await self._ask(ready_path(samples, samples.model))
+            if not answer.ok:
+                raise await self._why_not(samples.model, answer)
+
+    async def marks(self) -> Marks:
+        """Read metadata, counters and the time of the start."""
+        answers = [await self._ask_model(samples.model) for samples in self.sets]
+        metadata = tuple(answer.body if answer and answer.ok else b"" for answer in answers)
+        counts = await self.counts()
+        answer = await self._ask("/metrics")
+        found = _STARTED.search(answer.body) if answer.ok else None
+        return Marks(metadata, counts, found[1] if found else b"")
+
+    async def counts(self) -> tuple[tuple[int, ...], ...]:
+        """Read Triton's counters alone."""
+        return tuple([_counts(await self._ask_model(samples.model, "/stats")) for samples in self.sets])
 
     async def _ask_model(self, model: str, what: str = "") -> Answer | None:
         """Ask something of a model; None: its name has no place in a path, such as one of OpenAI's with a slash."""
@@ -179,7 +197,7 @@ class HttpServer:
                 return await self._request(self._connection, path)
             except ConnectionLostError:
                 self.drop()  # closed for being idle, perhaps: only a new connection can tell
-        self._connection = await Connection.open(self.address)
+        self._connection = await Connection.open(self.address, read_headers(self.headers))
         self.connections += 1
         return await self._request(self._connection, path)
 

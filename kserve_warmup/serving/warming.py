@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 from kserve import Model
 
-from kserve_warmup.replay import DependencyAwayError, NoAnswerError
+from kserve_warmup.replay import DependencyAwayError, NoAnswerError, answered_within
 from kserve_warmup.serving import compat
 from kserve_warmup.serving.context import warming
 from kserve_warmup.serving.lifecycle import Lifecycle, lifecycle_of, roll_call
@@ -23,7 +23,6 @@ from kserve_warmup.settings import settings_of
 from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 from kserve_warmup.transports.loopback import rest_loopback
-from kserve_warmup.transports.patience import answered_within
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 

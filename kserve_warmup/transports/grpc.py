@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 import grpc
 
 from kserve_warmup.errors import SampleError, WarmupError
-from kserve_warmup.replay import RequestFailedError, RequestRefusedError
+from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answered_within
 from kserve_warmup.samples.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, WARMUP_HEADER, grpc_name, infer_message
+from kserve_warmup.transports.endpoints import WARMUP_HEADER, infer_message
 from kserve_warmup.transports.exchange import MOST_BYTES
-from kserve_warmup.transports.patience import answered_within
-from kserve_warmup.transports.rest import HOW_TO_GIVE_HEADERS
+from kserve_warmup.transports.http import GRPC_SCHEME
+from kserve_warmup.transports.rest import HOW_TO_GIVE_HEADERS, Sent
 
 REFUSED_CODES = frozenset(
     {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED"}
@@ -33,15 +35,10 @@ OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 
-
-LOOK_TIMEOUT = 5.0
-"""Seconds that the question whether a model is ready may take."""
-
-
 _KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
 
 
-def channel_options(headers: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
+def _options(headers: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
     """Return a channel's options; HTTP's ``host`` is what gRPC calls the authority."""
     return (*OPTIONS, ("grpc.default_authority", headers["host"])) if "host" in headers else OPTIONS
 
@@ -58,9 +55,69 @@ def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[str, str | bytes], ..
     return tuple((name, value.encode() if name.endswith("-bin") else value) for name, value in pairs)
 
 
-def told(error: Any) -> str:
-    """Return in one line why a call failed: the code, and what the server or gRPC says of it."""
-    return f"gRPC {error.code().name}: {' '.join((error.details() or '').split())[:200]}"
+class GrpcClient:
+    """The only gRPC client: sends bytes to the methods of the server at ``address``, over one connection.
+
+    Args:
+        address: the server's, ``host:port``; ``grpc://`` before it is passed over.
+        headers: what each request carries as metadata.
+
+    Raises:
+        WarmupError: a header has a name that gRPC cannot send.
+    """
+
+    def __init__(self, address: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.address = address.removeprefix(GRPC_SCHEME)
+        self._options = _options(headers)
+        self.carry(headers)
+
+    def carry(self, headers: Mapping[str, str]) -> None:
+        """Give each further request these headers; the host stays the connection's."""
+        self._metadata = metadata_of(headers)
+
+    @cached_property
+    def _channel(self) -> Any:
+        return grpc.aio.insecure_channel(self.address, options=self._options)
+
+    async def ask(self, method: str, message: bytes, seconds: float | None = None) -> bytes:
+        """Return the answer.
+
+        Raises:
+            RequestFailedError: it is an error, or there is none within ``seconds``.
+        """
+        try:
+            call = self._channel.unary_unary(method)
+            answer: bytes = await call(message, timeout=seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise _failure(error) from error
+        return answer
+
+    def ask_now(self, method: str, message: bytes, seconds: float) -> bytes:
+        """Return the answer to a request on a connection of its own, without an event loop; raises as :meth:`ask`."""
+        with grpc.insecure_channel(self.address, options=self._options) as channel:
+            try:
+                call = channel.unary_unary(method)
+                answer: bytes = call(message, timeout=seconds, metadata=self._metadata, wait_for_ready=False)
+            except grpc.RpcError as error:
+                raise _failure(error) from error
+            return answer
+
+    async def connected(self) -> None:
+        """Wait until there is a connection."""
+        await self._channel.channel_ready()
+
+    async def stays_open(self, seconds: float) -> bool:
+        """Wait; return False as soon as there is no connection any more."""
+        try:
+            await asyncio.wait_for(self._channel.wait_for_state_change(grpc.ChannelConnectivity.READY), seconds)
+        except (asyncio.TimeoutError, TimeoutError):
+            return True
+        return False
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if "_channel" in self.__dict__:
+            await self._channel.close()
 
 
 class GrpcTransport:
@@ -71,7 +128,7 @@ class GrpcTransport:
     def __init__(
         self, address: str, model: str, timeout: float, headers: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Open a channel; nothing is sent before the first sample.
+        """Take where to send; nothing is sent before the first sample.
 
         Args:
             address: the server's, ``host:port``.
@@ -79,49 +136,46 @@ class GrpcTransport:
             timeout: seconds after which a request counts as never answered.
             headers: what each request carries as metadata.
         """
-        self._timeout = timeout
-        self._metadata = (*metadata_of(headers), (WARMUP_HEADER, "true"))
-        self._channel = grpc.aio.insecure_channel(address, options=channel_options(headers))
-        self._infer = self._channel.unary_unary(MODEL_INFER)
-        self._model = model
+        self._model, self._timeout = model, timeout
+        self._plain = GrpcClient(address, headers)
+        self._marked = GrpcClient(address, {**headers, WARMUP_HEADER: "true"})
 
     async def ready(self) -> None:
-        """Wait until the channel is connected."""
-        await self._channel.channel_ready()
-
-    async def model_ready(self) -> bool:
-        """Return whether the server says that the model is ready; False when there is no server."""
-        try:
-            asking = self._channel.unary_unary(READY_PATHS["grpc"])
-            answer = await asking(grpc_name(self._model), timeout=LOOK_TIMEOUT, metadata=self._metadata)
-        except grpc.aio.AioRpcError:
-            return False
-        return bool(answer == GRPC_READY)
+        """Wait until there is a connection."""
+        await self._marked.connected()
 
     async def send(self, sample: Sample) -> float:
-        """Call ``ModelInfer`` with ``sample`` and return the seconds that it took."""
-        try:
-            message = infer_message(sample.body, self._model)
-        except SampleError as error:
-            raise RequestFailedError(str(error)) from error
+        """Call ``ModelInfer`` with ``sample``, marked as a warm-up request, and return the seconds that it took."""
+        message = self._message(sample)
         started = time.perf_counter()
-        try:
-            await answered_within(self._timeout, self._call(message))
-        except grpc.aio.AioRpcError as error:
-            raise _failure(error) from error
+        await answered_within(self._timeout, self._marked.ask(MODEL_INFER, message))
         return time.perf_counter() - started
 
-    async def _call(self, message: bytes) -> bytes:
-        return await self._infer(message, metadata=self._metadata)  # type: ignore[no-any-return]
+    def prepared(self, sample: Sample) -> Callable[[], Sent]:
+        """Return what sends ``sample`` as a client does, unmarked, on a new connection and without an event loop."""
+        message = self._message(sample)
+
+        def send() -> Sent:
+            started = time.perf_counter()
+            answer = self._plain.ask_now(MODEL_INFER, message, self._timeout)
+            return Sent(answer, time.perf_counter() - started)
+
+        return send
+
+    def _message(self, sample: Sample) -> bytes:
+        try:
+            return infer_message(sample.body, self._model)
+        except SampleError as error:
+            raise RequestFailedError(str(error)) from error
 
     async def close(self) -> None:
-        """Close the channel."""
-        await self._channel.close()
+        """Close the connection."""
+        await self._marked.close()
 
 
-def _failure(error: grpc.aio.AioRpcError) -> RequestFailedError:
+def _failure(error: Any) -> RequestFailedError:
     code = error.code().name
-    said = told(error)
+    said = f"gRPC {code}: {' '.join((error.details() or '').split())[:200]}"
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return RequestRefusedError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
     return (RequestRefusedError if code in REFUSED_CODES else RequestFailedError)(said)

@@ -78,14 +78,15 @@ class Connection:
         self._exchange = Exchange(str(address))
 
     @classmethod
-    async def open(cls, address: Address) -> Connection:
-        """Connect.
+    async def open(cls, address: Address, headers: Mapping[str, str] | None = None) -> Connection:
+        """Connect for requests with ``headers``, whose ``host`` is the name that a certificate has to have.
 
         Raises:
             ConnectionLostError: nothing listens there, or TLS failed.
         """
         try:
-            streams = await asyncio.open_connection(address.host, address.port, ssl=_tls() if address.tls else None)
+            tls, name = (_tls(), _name(address, headers)) if address.tls else (None, None)
+            streams = await asyncio.open_connection(address.host, address.port, ssl=tls, server_hostname=name)
         except OSError as error:
             raise ConnectionLostError(f"cannot connect to {address}: {reason(error)}") from error
         return cls(address, *streams)
@@ -138,7 +139,7 @@ async def fetch(
     Raises:
         ConnectionLostError: there is no server, it broke off, or its answer has no end.
     """
-    connection = await Connection.open(address)
+    connection = await Connection.open(address, headers)
     try:
         return await connection.request(method, path, {"connection": "close", **(headers or {})}, body)
     finally:
@@ -158,7 +159,7 @@ def fetch_now(
     deadline = time.monotonic() + seconds
     exchange = Exchange(str(address))
     try:
-        with _connected(address, seconds) as stream:
+        with _connected(address, headers, seconds) as stream:
             target = f"{address.prefix}{path}"
             for part in exchange.ask(method, target, {"connection": "close", **headers}, body):
                 stream.settimeout(_left(deadline))
@@ -174,11 +175,11 @@ def fetch_now(
         raise ConnectionLostError(f"{address} broke the connection: {reason(error)}") from error
 
 
-def _connected(address: Address, seconds: float) -> socket.socket:
+def _connected(address: Address, headers: Mapping[str, str], seconds: float) -> socket.socket:
     try:
         stream = socket.create_connection((address.host, address.port), seconds)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _tls().wrap_socket(stream, server_hostname=address.host) if address.tls else stream
+        return _tls().wrap_socket(stream, server_hostname=_name(address, headers)) if address.tls else stream
     except TimeoutError:
         raise
     except OSError as error:
@@ -194,8 +195,13 @@ def _left(deadline: float) -> float:
 
 @cache
 def _tls() -> ssl.SSLContext:
-    """Return the system's own trust, which takes milliseconds to read."""
+    """Return the system's own trust, or that of SSL_CERT_FILE, which takes milliseconds to read."""
     return ssl.create_default_context()
+
+
+def _name(address: Address, headers: Mapping[str, str] | None) -> str:
+    """Return the name that the server is asked for: behind an address there may be many."""
+    return urlsplit(f"//{(headers or {}).get('host', '')}").hostname or address.host
 
 
 def reason(error: OSError) -> str:

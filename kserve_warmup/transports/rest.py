@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
 
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.replay import RequestFailedError, RequestRefusedError
+from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answered_within
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
-from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch
-from kserve_warmup.transports.patience import answered_within
+from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch, fetch_now
 
 EVENT_STREAM = "text/event-stream"
 
 HOW_TO_GIVE_HEADERS = (
     "and recorded ones are not kept: give it with KSERVE_WARMUP_HEADERS in a server, --header with gate and verify"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What came of a request: the answer's body, and the latency in seconds."""
+
+    body: bytes
+    seconds: float
 
 
 class RestTransport:
@@ -45,29 +53,49 @@ class RestTransport:
             WarmupError: the address is none.
         """
         self._address = Address.parse(url)
-        self._model, self._timeout = model, timeout
-        self._headers = {**headers, WARMUP_HEADER: "true"}
+        self._model, self._timeout, self._headers = model, timeout, headers
 
     async def send(self, sample: Sample) -> float:
-        """Post ``sample`` and return the seconds until its answer was complete, or until a stream's first byte."""
-        headers = {**sample.headers, **self._headers}
-        try:
-            path = sample.path_for(self._model)
-        except SampleError as error:
-            raise RequestFailedError(str(error)) from error
+        """Post ``sample``, marked as a warm-up request, and return the seconds of its latency."""
+        path, headers = self._head(sample)
         body = sample.body  # which may have to be read
         started = time.perf_counter()
         try:
-            posting = fetch(self._address, "POST", path, headers, body)
+            posting = fetch(self._address, "POST", path, {**headers, WARMUP_HEADER: "true"}, body)
             answer = await answered_within(self._timeout, posting)
         except ConnectionLostError as error:
             raise RequestFailedError(str(error)) from error
-        if not answer.ok:
-            raise _failure(answer)
-        if not is_stream(answer.headers.get("content-type", "")):
-            return answer.end - started
-        check_events(answer.body)
-        return answer.first_byte - started
+        return _judged(answer, started).seconds
+
+    def prepared(self, sample: Sample) -> Callable[[], Sent]:
+        """Return what posts ``sample`` as a client does, unmarked and without an event loop."""
+        path, headers = self._head(sample)
+        body = sample.body  # which may have to be read
+
+        def send() -> Sent:
+            started = time.perf_counter()
+            try:
+                answer = fetch_now(self._address, "POST", path, headers, body, seconds=self._timeout)
+            except ConnectionLostError as error:
+                raise RequestFailedError(str(error)) from error
+            return _judged(answer, started)
+
+        return send
+
+    def _head(self, sample: Sample) -> tuple[str, dict[str, str]]:
+        try:
+            return sample.path_for(self._model), {**sample.headers, **self._headers}
+        except SampleError as error:
+            raise RequestFailedError(str(error)) from error
+
+
+def _judged(answer: Answer, started: float) -> Sent:
+    if not answer.ok:
+        raise _failure(answer)
+    if not is_stream(answer.headers.get("content-type", "")):
+        return Sent(answer.body, answer.end - started)
+    check_events(answer.body)
+    return Sent(answer.body, answer.first_byte - started)
 
 
 def _failure(answer: Answer) -> RequestFailedError:

@@ -36,7 +36,6 @@ class TritonServer(ServerProcess):
         args: Further arguments for tritonserver, such as ``--model-control-mode=explicit``.
         env: Environment variables on top of the current ones.
         install: The server to run; found when left out.
-        metrics: Whether to serve Prometheus metrics on a third port.
         stop_seconds: Seconds to wait after SIGTERM.
     """
 
@@ -47,14 +46,12 @@ class TritonServer(ServerProcess):
         *,
         env: Mapping[str, str] | None = None,
         install: TritonInstall | None = None,
-        metrics: bool = False,
         stop_seconds: float = 20.0,
     ) -> None:
         """Remember how to start; nothing runs before the ``with`` block."""
         super().__init__(["tritonserver"], stop_seconds=stop_seconds)
         self.repository = Path(repository)
         self.args = tuple(args)
-        self.metrics = metrics
         self._given_install = install
         self._extra_env = dict(env or {})
         self._stack = contextlib.ExitStack()
@@ -71,7 +68,7 @@ class TritonServer(ServerProcess):
         with contextlib.ExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kserve-warmup-triton-")))
             arguments, environment = self._backend()
-            self._http, self._grpc, self._metrics = (_hold_port(stack, keep=keep) for keep in (True, True, False))
+            self._http, self._grpc = _hold_port(stack), _hold_port(stack)
             self.command = [str(self.install.binary), *arguments, *self._ports(), *self.args]
             self.env = {**os.environ, **environment, **self._extra_env}
             super().__enter__()
@@ -84,21 +81,16 @@ class TritonServer(ServerProcess):
         self._stack.close()
 
     def _ports(self) -> list[str]:
-        ports = [
+        return [
             "--http-address=127.0.0.1",
             f"--http-port={self._http}",
             "--reuse-http-port=true",
             "--grpc-address=127.0.0.1",
             f"--grpc-port={self._grpc}",
             "--reuse-grpc-port=true",
+            "--allow-metrics=false",
             f"--model-repository={self.repository}",
         ]
-        metrics = (
-            ["--metrics-address=127.0.0.1", f"--metrics-port={self._metrics}"]
-            if self.metrics
-            else ["--allow-metrics=false"]
-        )
-        return ports + metrics
 
     def _backend(self) -> tuple[list[str], dict[str, str]]:
         """Return the arguments and environment of the wheel's server, after linking a private backend folder."""
@@ -133,11 +125,6 @@ class TritonServer(ServerProcess):
         """``127.0.0.1:<port>``, the form that gRPC clients take."""
         return f"127.0.0.1:{self._grpc}"
 
-    @property
-    def metrics_url(self) -> str:
-        """The address of the Prometheus metrics, served with ``metrics=True`` only."""
-        return f"http://127.0.0.1:{self._metrics}/metrics"
-
     def is_ready(self, model: str | None = None) -> bool:
         """Return whether the server, or one model of it, says that it is ready."""
         path = f"/v2/models/{url_name(model)}/ready" if model else "/v2/health/ready"
@@ -166,18 +153,14 @@ class TritonServer(ServerProcess):
         return list(dict.fromkeys([*errors[-LOG_LINES_IN_ERRORS:], *lines[-LOG_LINES_IN_ERRORS:]]))
 
 
-def _hold_port(stack: contextlib.ExitStack, *, keep: bool) -> int:
-    """Return a port the kernel says is free; ``keep`` holds it, unlistened to, so that nobody else is given it.
+def _hold_port(stack: contextlib.ExitStack) -> int:
+    """Return a port that the kernel says is free, and hold it, unlistened to, so that nobody else is given it.
 
     Triton binds only after every model is loaded and warm, long after the choice. With SO_REUSEPORT on both sides the
-    held socket does not stand in its way. Its metrics port has no such option.
+    held socket does not stand in its way.
     """
-    holder = socket.socket()
+    holder = stack.enter_context(socket.socket())
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     holder.bind(("127.0.0.1", 0))
     port: int = holder.getsockname()[1]
-    if keep:
-        stack.callback(holder.close)
-    else:
-        holder.close()
     return port

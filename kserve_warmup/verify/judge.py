@@ -19,45 +19,14 @@ from random import Random
 from statistics import median
 from typing import Literal
 
+from kserve_warmup.latency import Latencies
+
 Verdict = Literal["pass", "fail", "noisy"]
 
 CONFIDENCE = 0.95
 """Of all verdicts together: the more strata are judged, the more certain each one has to be."""
 
 _DRAWS = 4000  # medians drawn: the rarest of interest, one in 400, is still seen ten times
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """The requests of one stratum to one fresh start, in milliseconds and in the order sent; at least four."""
-
-    latencies_ms: tuple[float, ...]
-
-    @property
-    def first_ms(self) -> float:
-        """Return the first request's latency."""
-        return self.latencies_ms[0]
-
-    @property
-    def later_ms(self) -> tuple[float, ...]:
-        """Return the later half."""
-        return self.latencies_ms[len(self.latencies_ms) // 2 :]
-
-    @property
-    def steady_ms(self) -> float:
-        """Return the median of the later half."""
-        return median(self.later_ms)
-
-    @property
-    def ratio(self) -> float:
-        """Return first divided by steady."""
-        return self.first_ms / self.steady_ms
-
-    @property
-    def own_figures(self) -> tuple[float, ...]:
-        """Return each of the later half divided by the median of its others."""
-        later = self.later_ms
-        return tuple(value / median(later[:i] + later[i + 1 :]) for i, value in enumerate(later))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +46,7 @@ class Judgement:
     verdict: Verdict
 
 
-def judge(series: Sequence[Series], max_ratio: float, judged: int = 1) -> Judgement:
+def judge(series: Sequence[Latencies], max_ratio: float, judged: int = 1) -> Judgement:
     """Judge one stratum, or the first requests of all starts.
 
     Args:
@@ -86,7 +55,7 @@ def judge(series: Sequence[Series], max_ratio: float, judged: int = 1) -> Judgem
         judged: how many verdicts are given side by side.
     """
     ratios = [s.ratio for s in series]
-    figures = sorted(figure for s in series for figure in s.own_figures)
+    figures = sorted(figure for s in series for figure in _own_figures(s))
     doubt = _stray(figures, len(series), judged)
     usual = figures[math.ceil(0.95 * len(figures)) - 1]
     return Judgement(
@@ -103,6 +72,12 @@ def judge(series: Sequence[Series], max_ratio: float, judged: int = 1) -> Judgem
 def starts_needed(judgement: Judgement, starts: int, max_ratio: float) -> int:
     """Return how many starts would settle a verdict on a machine as noisy as this."""
     return math.ceil(starts * (judgement.doubt / (max_ratio - 1)) ** 2)
+
+
+def _own_figures(series: Latencies) -> list[float]:
+    """Return each of the later half divided by the median of its others."""
+    later = series.later_ms
+    return [value / median(later[:i] + later[i + 1 :]) for i, value in enumerate(later)]
 
 
 def _verdict(ratio: float, doubt: float, limit: float) -> Verdict:

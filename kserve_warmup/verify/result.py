@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kserve_warmup.figures import count, times
-from kserve_warmup.verify.judge import Judgement, Series, Verdict, judge, starts_needed
+from kserve_warmup.latency import Latencies
+from kserve_warmup.verify.judge import Judgement, Verdict, judge, starts_needed
 
 SCHEMA = 1
 
@@ -23,7 +24,7 @@ class Row:
     name: str
     unseen: bool
     share: float | None
-    series: tuple[Series, ...]
+    series: tuple[Latencies, ...]
     judgement: Judgement
 
     def why(self, max_ratio: float) -> str:
@@ -99,7 +100,7 @@ class Verification:
         data = json.loads(text)
         limit = data["max_ratio"]
         rows = [
-            (r["name"], r["unseen"], r["share"], [Series(tuple(s)) for s in r["latencies_ms"]]) for r in data["rows"]
+            (r["name"], r["unseen"], r["share"], [Latencies(tuple(s)) for s in r["latencies_ms"]]) for r in data["rows"]
         ]
         return cls(
             data["created"],
@@ -111,7 +112,7 @@ class Verification:
         )
 
 
-def judged(rows: list[tuple[str, bool, float | None, list[Series]]], max_ratio: float) -> tuple[Row, ...]:
+def judged(rows: list[tuple[str, bool, float | None, list[Latencies]]], max_ratio: float) -> tuple[Row, ...]:
     """Judge rows of name, unseen, share and series side by side."""
     return tuple(
         Row(name, unseen, share, tuple(series), judge(series, max_ratio, len(rows)))

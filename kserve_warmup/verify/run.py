@@ -16,17 +16,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol as Interface
+from urllib.parse import urlsplit, urlunsplit
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
-from kserve_warmup.latency import PACE_SECONDS, Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.sample import Stratum
 from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address
-from kserve_warmup.verify.judge import Series
 from kserve_warmup.verify.result import Start, Verification, judged
 from kserve_warmup.verify.servers import Running
 
@@ -146,12 +146,11 @@ def _strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[_Asked]:
 
 def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers: Mapping[str, str]) -> None:
     if running.ready:
-        head, slashes, rest = running.ready.partition("://")
-        host, slash, path = rest.partition("/")
-        url = f"{head}{slashes}{host}"
+        where = urlsplit(running.ready)
+        url, path = f"{where.scheme}://{where.netloc}", urlunsplit(("", "", *where[2:4], ""))
         own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
         gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
-        wait_ready(gate, "v2", options.timeout, running.alive, slash + path)
+        wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
         return
     for samples in sets:
         if running.http_url:
@@ -163,7 +162,9 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
             wait_ready(target, "grpc", options.timeout, running.alive)
 
 
-def _send(running: Running, order: Sequence[_Asked], options: Options, headers: Mapping[str, str]) -> dict[str, Series]:
+def _send(
+    running: Running, order: Sequence[_Asked], options: Options, headers: Mapping[str, str]
+) -> dict[str, Latencies]:
     """Send each stratum's requests, round after round, and return what each took."""
     taken: dict[str, list[float]] = {one.name: [] for one in order}
     for round_ in range(options.requests):
@@ -173,4 +174,4 @@ def _send(running: Running, order: Sequence[_Asked], options: Options, headers: 
             if url is None:
                 raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
             taken[one.name].append(latency_ms(sample, Target(url, one.model, headers), options.pace))
-    return {name: Series(tuple(latencies)) for name, latencies in taken.items()}
+    return {name: Latencies(tuple(latencies)) for name, latencies in taken.items()}

@@ -11,7 +11,7 @@ from sample_sets import samples, save
 
 from kserve_warmup.gate import pages
 from kserve_warmup.gate.main import build
-from kserve_warmup.gate.options import Options
+from kserve_warmup.gate.options import checked
 
 
 def held():
@@ -27,8 +27,8 @@ async def until_ready(gate):
         await asyncio.sleep(0.001)
 
 
-async def start_and_stop(options):
-    gate = build(options.plan())
+async def start_and_stop(plan):
+    gate = build(plan)
     port = await pages.serve("127.0.0.1", 0, lambda: gate.state)
     running = asyncio.ensure_future(gate.run())
     await asyncio.wait_for(until_ready(gate), 30)
@@ -45,17 +45,15 @@ def test_a_thousand_starts_and_stops_leave_nothing(start, tmp_path, protocol, cy
     server = start("Plain", enabled="false")
     server.wait_ready()
     folder = save(tmp_path / "samples", samples(protocol, rows=(1,)))
-    options = Options(
-        f"http://127.0.0.1:{server.http}", folder, grpc=f"127.0.0.1:{server.grpc}", settings={"max_calls": 1}
-    )
+    plan = checked(f"http://127.0.0.1:{server.http}", folder, grpc=f"127.0.0.1:{server.grpc}", max_calls=1)
 
     async def run():
         for _ in range(cycles // 10):
-            await start_and_stop(options)
+            await start_and_stop(plan)
         await asyncio.sleep(0.5)
         before = held()
         for _ in range(cycles):
-            await start_and_stop(options)
+            await start_and_stop(plan)
         await asyncio.sleep(0.5)  # gRPC closes its sockets in its own time
         return before, held()
 

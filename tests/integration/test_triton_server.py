@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from triton_repository import OUTPUT, Repository, X, infer, post
+from triton_repository import OUTPUT, Repository, X, infer
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.triton.install import TritonInstall, find_tritonserver, python_runtime, stub_of
@@ -55,12 +55,6 @@ def test_two_servers_run_side_by_side(repository):
         two.wait_ready(model="m")
         assert one.http_url != two.http_url
         assert [infer(server, "m")[0] for server in (one, two)] == [200, 200]
-
-
-def test_metrics_are_served_when_asked_for(repository):
-    with TritonServer(repository.models, env=repository.env, metrics=True) as server:
-        server.wait_ready()
-        assert post(server.metrics_url, {})[0] in (200, 405)
 
 
 def test_stubs_of_a_killed_server_are_ended_too(repository):

@@ -21,12 +21,12 @@ from strategies import v1_sample
 from kserve_warmup import metrics
 from kserve_warmup.gate import pages
 from kserve_warmup.gate.gate import Gate
+from kserve_warmup.gate.plan import GateSettings
 from kserve_warmup.gate.server import HttpServer
 from kserve_warmup.gate.state import State
 from kserve_warmup.replay import OUT_OF_BUDGET
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import SampleSet
-from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 
 SECRET = "the patient is ill"
@@ -68,7 +68,7 @@ def telltale(request):
 def test_the_port_tells_nothing_that_the_server_said_and_the_log_tells_all(telltale, caplog):
     address, mood = telltale
     sets = [SampleSet("digits", (v1_sample(1, 1, 1), v1_sample(2, 1, 1)))]
-    gate = Gate(HttpServer(address, sets), sets, WarmupSettings(), f"http://{address}", None)
+    gate = Gate(HttpServer(address, sets), sets, GateSettings(), f"http://{address}", None)
     expected = {"ready": "2 of 2 strata cannot be warmed", "unready": "digits is not ready"}[mood]
 
     async def run() -> None:

@@ -18,7 +18,7 @@ def test_a_plan_is_read_as_it_was_written():
         ModelSamples("digits", (v1_sample(1, 1, 1), v1_sample(2, 3, 1))),
         ModelSamples("a/b\n", (v1_sample(1, 2, 2),)),
     )
-    settings = GateSettings(False, 1.5, 7, 3.0, 0.2, "serve", "fail", HEADERS, Path("/tmp/é.json"))
+    settings = GateSettings(1.5, 7, 0.2, False, 3.0, "serve", "fail", HEADERS, Path("/tmp/é.json"))
     plan = Plan("http://[::1]:80", "http://[::1]:80", "[::1]:81", None, 8085, settings, sets)
     file = io.BytesIO()
 

@@ -21,14 +21,14 @@ from rich.table import Table
 from kserve_warmup.cli.console import PlainConsole
 from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.errors import SampleError, WarmupFailedError
-from kserve_warmup.gate.options import Options
+from kserve_warmup.gate.options import checked
+from kserve_warmup.latency import Latencies
 from kserve_warmup.printable import LOGGERS, LONGEST, PrintableFilter, printable
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.terminal import demo_table, report_table, verification_table
-from kserve_warmup.verify.judge import Series
 from kserve_warmup.verify.junit import junit
 from kserve_warmup.verify.result import Start, Verification, judged
 
@@ -106,7 +106,7 @@ def test_the_demo_table_shows_nasty_names_and_obeys_none():
 
 
 def a_verification() -> Verification:
-    series = [Series((9.0, 1.0, 1.0, 1.0, 1.0, 1.0))] * 3
+    series = [Latencies((9.0, 1.0, 1.0, 1.0, 1.0, 1.0))] * 3
     rows = judged([(NASTY, False, 1.0, series), (NASTY + "2", True, None, series)], 1.1)
     return Verification("2026-01-01", NASTY, 0.3, 1.1, (Start(1.0, NASTY),) * 3, rows)
 
@@ -227,7 +227,7 @@ def test_gate_and_verify_show_nasty_names_and_obey_none(tmp_path):
         assert is_harmless(done.stderr)
         assert r"a\x1b[31m" in done.stderr
     with pytest.raises(SampleError, match="no server has a model called"):  # nothing of the kind is ever asked for
-        Options("http://127.0.0.1:9", made).plan()
+        checked("http://127.0.0.1:9", made)
 
 
 def test_what_rich_would_print_of_a_nasty_name_is_not_harmless():

@@ -11,8 +11,9 @@ from rich.console import Console
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
 from kserve_warmup.html import render_verification
+from kserve_warmup.latency import Latencies
 from kserve_warmup.terminal import verification_table
-from kserve_warmup.verify.judge import Series, judge, starts_needed
+from kserve_warmup.verify.judge import judge, starts_needed
 from kserve_warmup.verify.junit import junit
 from kserve_warmup.verify.result import Start, Verification, judged
 from kserve_warmup.verify.run import Options
@@ -25,7 +26,7 @@ def series(penalty=1.0, noise=0.02, starts=10, requests=10, seed=0):
     for _ in range(starts):
         latencies = [5 * draw.lognormvariate(0, noise) for _ in range(requests)]
         latencies[0] *= penalty
-        made.append(Series(tuple(latencies)))
+        made.append(Latencies(tuple(latencies)))
     return made
 
 
@@ -37,14 +38,14 @@ def result(*penalties, noise=0.02, unseen=()):
 
 
 def test_first_is_divided_by_the_median_of_the_later_half():
-    (only,) = [Series((50.0, 9.0, 4.0, 2.0, 3.0))]
+    (only,) = [Latencies((50.0, 9.0, 4.0, 2.0, 3.0))]
 
     assert only.steady_ms == 3
     assert only.ratio == pytest.approx(50 / 3)
 
 
 def test_the_figure_is_the_median_of_the_starts_and_the_worst_is_named():
-    found = judge([Series((first, 1, 1, 1)) for first in (1, 9, 2)], 1.1)
+    found = judge([Latencies((first, 1, 1, 1)) for first in (1, 9, 2)], 1.1)
 
     assert (found.ratio, found.worst) == (2, 9)
 

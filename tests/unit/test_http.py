@@ -1,0 +1,126 @@
+"""The HTTP client: addresses of every kind, and certificates that are checked."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kserve_warmup.transports import http
+from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError, addresses, fetch, fetch_now
+
+NAME = "digits.example.com"
+
+
+class Host(BaseHTTPRequestHandler):
+    """Answers with the host that it was asked for."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = self.headers["host"].encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+class Web(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with Web(("::1", 0), Host) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def trusted(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    """The server with a certificate for NAME alone, of an authority that SSL_CERT_FILE names."""
+    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.now(timezone.utc)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (tmp_path / "ca.pem").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "server.pem").write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    web.socket = context.wrap_socket(web.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    http._tls.cache_clear()
+    yield web
+    http._tls.cache_clear()
+
+
+def both(address: Address, headers: dict[str, str]) -> list[Answer]:
+    """Ask with and without an event loop."""
+    return [
+        asyncio.run(fetch(address, "GET", "/", headers)),
+        fetch_now(address, "GET", "/", headers, None, seconds=10),
+    ]
+
+
+def test_an_ipv6_literal_is_reached_and_stands_in_brackets_wherever_a_port_follows(web):
+    url = f"http://[::1]:{web.server_port}"
+    address = Address.parse(url)
+
+    assert str(address) == f"[::1]:{web.server_port}"
+    assert [answer.body.decode() for answer in both(address, {})] == [str(address)] * 2
+    assert addresses(url, None) == (url, f"[::1]:{web.server_port + 1}")
+    assert addresses("grpc://[::1]:8001", None) == (None, "[::1]:8001")
+    with pytest.raises(ConnectionLostError, match=r"cannot connect to \[::1\]:9: "):
+        asyncio.run(fetch(Address.parse("http://[::1]:9"), "GET", "/"))
+
+
+def test_a_certificate_is_checked_for_the_host_that_is_asked_for(trusted):
+    address = Address("::1", trusted.server_port, tls=True)
+
+    assert ip_address(address.host).version == 6
+    assert [answer.body.decode() for answer in both(address, {"host": f"{NAME}:443"})] == [f"{NAME}:443"] * 2
+    with pytest.raises(ConnectionLostError, match="certificate"):
+        asyncio.run(fetch(address, "GET", "/", {"host": "other.example.com"}))
+    with pytest.raises(ConnectionLostError, match="certificate"):
+        fetch_now(address, "GET", "/", {}, None, seconds=10)
+
+
+def test_a_certificate_of_nobody_known_is_refused(trusted, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    http._tls.cache_clear()
+
+    with pytest.raises(ConnectionLostError, match="certificate"):
+        asyncio.run(fetch(Address("::1", trusted.server_port, tls=True), "GET", "/", {"host": NAME}))
+
+
+def test_an_idle_connection_tells_when_the_server_closes_it(trusted):
+    async def run() -> list[bool]:
+        headers = {"host": NAME}
+        connection = await Connection.open(Address("::1", trusted.server_port, tls=True), headers)
+        answer = await connection.request("GET", "/", {**headers, "connection": "close"})
+        return [answer.ok, await connection.stays_open(10)]
+
+    assert asyncio.run(run()) == [True, False]
