@@ -23,10 +23,9 @@ from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
 from kserve_warmup.serving.chosen import chosen_samples
 from kserve_warmup.serving.compat import request_histograms_untouched
-from kserve_warmup.serving.context import Attempt, errors_noted, noting, warming
+from kserve_warmup.serving.context import Attempt, errors_noted, noting, requests_quiet, warming
 from kserve_warmup.serving.end import end_process
 from kserve_warmup.serving.faults import failure
-from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.process import PROCESS, in_worker
 from kserve_warmup.serving.watchdog import interruptible, watched
 from kserve_warmup.settings import settings_of, warn_of_unknown_variables

@@ -10,7 +10,7 @@ import pytest
 from kserve_server import KServeServer
 from test_kserve_hooks import grpc_infer
 
-from kserve_warmup.serving.logs import LINES_LET_THROUGH
+from kserve_warmup.serving.context import LINES_LET_THROUGH
 
 
 def reload(server):
