@@ -240,7 +240,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         settings = settings_of(self)
         if settings.capture_dir is not None:
             compat.record_requests()
-            CAPTURE.add(self.name, settings)
+        CAPTURE.add(self.name, settings)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker needs to load the model for itself, without what a load has made."""
