@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -24,11 +24,13 @@ class Attempt:
 
     Attributes:
         error: What the model raised in the last one, before a server made a status of it.
+        asked: Ids of the models that were asked whether they are healthy.
         over: Whether there will be no more. What they have left in the background, such as a task that empties a
             queue, serves users from then on.
     """
 
     error: BaseException | None = None
+    asked: set[int] = field(default_factory=set)
     over: bool = False
 
 
@@ -51,19 +53,13 @@ def attempt() -> Attempt | None:
 
 
 @contextmanager
-def warming(noted: Attempt | None = None) -> Iterator[None]:
-    """Mark the requests made in this block, and those that its servers handle, as warm-up requests.
-
-    Args:
-        noted: Of which attempt; None: of one that is over with the block.
-    """
-    here = noted or Attempt()
-    token = _ATTEMPT.set(here)
+def warming(noted: Attempt) -> Iterator[None]:
+    """Mark the requests made in this block, and those that its servers handle, as warm-up requests."""
+    token = _ATTEMPT.set(noted)
     try:
         yield
     finally:
         _ATTEMPT.reset(token)
-        here.over = here.over or noted is None
 
 
 def mark(noted: Attempt) -> None:

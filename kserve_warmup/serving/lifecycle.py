@@ -98,13 +98,13 @@ def _same(old: Any, new: Any) -> bool:
     """Compare by identity; copied containers by the identity of what they hold."""
     if type(old) is not type(new) or type(old) not in (dict, list, set):
         return old is new
-    if len(old) != len(new):
-        return False
-    if isinstance(old, dict):
-        return all(key in new and new[key] is value for key, value in old.items())
-    if isinstance(old, set):
-        return bool(old == new)
-    return all(a is b for a, b in zip(old, new, strict=True))
+    return bool(_held(old) == _held(new))
+
+
+def _held(container: Any) -> Any:
+    if isinstance(container, dict):
+        return {key: id(value) for key, value in container.items()}
+    return type(container)(map(id, container))
 
 
 class Lifecycle:
@@ -231,24 +231,3 @@ def lifecycle_of(model: Any) -> Lifecycle:
     if found is None:
         found = model.__dict__[_ATTRIBUTE] = Lifecycle()
     return found
-
-
-_PRESENT: ContextVar[set[int] | None] = ContextVar("kserve_warmup_present", default=None)
-
-
-@contextmanager
-def roll_call() -> Iterator[set[int]]:
-    """Yield a set that takes the ids of all models which are asked in this block whether they are healthy."""
-    present: set[int] = set()
-    token = _PRESENT.set(present)
-    try:
-        yield present
-    finally:
-        _PRESENT.reset(token)
-
-
-def answer_roll_call(model: Any) -> None:
-    """Say that ``model`` is the one that is asked."""
-    present = _PRESENT.get()
-    if present is not None:
-        present.add(id(model))

@@ -95,6 +95,20 @@ async def test_an_application_that_is_created_again_and_again_warms_its_models_o
     assert [m.cls for m in app.user_middleware].count(WiretapMiddleware) == 1
 
 
+async def test_a_model_that_the_applications_own_start_makes_keeps_no_other_from_being_warmed(app, make):
+    made = [make("early", Counting)]
+
+    async def own(_app):
+        made.append(make("late", Counting))
+        yield
+
+    app.router.lifespan_context = FastAPI(lifespan=own).router.lifespan_context
+    create_application(*made)
+    async with app.router.lifespan_context(app):
+        assert [await model.healthy() for model in made] == [True, True]
+        assert made[0].calls > 1
+
+
 async def test_a_model_that_has_stopped_with_its_server_is_left_alone_by_the_next(app, new_app, make):
     first = make("m", Counting)
     create_application(first)
