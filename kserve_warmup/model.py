@@ -14,9 +14,9 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.serving import compat, server
 from kserve_warmup.serving.capture import CAPTURE
-from kserve_warmup.serving.context import is_warmup
+from kserve_warmup.serving.context import attempt
 from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine
-from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, answer_roll_call, lifecycle_of
+from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, lifecycle_of
 from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
@@ -96,9 +96,9 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         return await self._healthy(kserve.Model.healthy)
 
     async def _healthy(self, own: Callable[[Any], Awaitable[bool]]) -> bool:
-        answer_roll_call(self)
         lifecycle = lifecycle_of(self)
-        if is_warmup():
+        if own_request := attempt():
+            own_request.asked.add(id(self))
             return lifecycle.state.declared
         await lifecycle.followed()
         if lifecycle.state.phase is Phase.LOADED and not PROCESS.serving:
@@ -240,7 +240,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         settings = settings_of(self)
         if settings.capture_dir is not None:
             compat.record_requests()
-            CAPTURE.add(self.name, settings)
+        CAPTURE.add(self.name, settings)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a worker needs to load the model for itself, without what a load has made."""

@@ -113,6 +113,7 @@ class Capture:
         """Begin with none."""
         self._recorders: dict[str, Recorder] = {}
         self._stop = threading.Event()
+        self._stop.set()
 
     def __bool__(self) -> bool:
         """Return whether any model's traffic is recorded."""
@@ -121,25 +122,25 @@ class Capture:
     def add(self, model: str, settings: WarmupSettings) -> None:
         """Record ``model``'s traffic if the settings ask for it; a folder that must not be used is told and left.
 
-        With other settings than before, such as those of a later server of this process, they count from now on.
+        What another server of this process has set for a model of this name counts no more.
 
         Raises:
             SampleError: the scrub rules cannot be used.
         """
+        if before := self._recorders.get(model):
+            if before.settings == settings:
+                return
+            self._recorders.pop(model).close()
         folder = folder_of(settings, model)
-        before = self._recorders.get(model)
-        if folder is None or (before and before.settings == settings):
+        if folder is None:
             return
         from kserve_warmup.serving.recorder import Recorder  # a tenth of a second that others need not wait for
 
         recorder = Recorder(model, folder, settings, scrubber_of(settings))
         if _is_refused(folder, model):
             return
-        first = not self._recorders
         self._recorders[model] = recorder
-        if before:
-            before.close()
-        if first:
+        if self._stop.is_set():
             self._stop.clear()
             threading.Thread(target=self._work, name="kserve-warmup-capture", daemon=True).start()
             atexit.register(self.clear)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+REQUEST_LOGGERS = ("kserve", "kserve.trace", "uvicorn.access")
+"""A line or more for each request goes to these: KServe's model.py (trace) and grpc/interceptors.py, uvicorn."""
+
+LINES_LET_THROUGH = 3
 
 
 @dataclass
@@ -18,11 +24,13 @@ class Attempt:
 
     Attributes:
         error: What the model raised in the last one, before a server made a status of it.
+        asked: Ids of the models that were asked whether they are healthy.
         over: Whether there will be no more. What they have left in the background, such as a task that empties a
             queue, serves users from then on.
     """
 
     error: BaseException | None = None
+    asked: set[int] = field(default_factory=set)
     over: bool = False
 
 
@@ -45,19 +53,13 @@ def attempt() -> Attempt | None:
 
 
 @contextmanager
-def warming(noted: Attempt | None = None) -> Iterator[None]:
-    """Mark the requests made in this block, and those that its servers handle, as warm-up requests.
-
-    Args:
-        noted: Of which attempt; None: of one that is over with the block.
-    """
-    here = noted or Attempt()
-    token = _ATTEMPT.set(here)
+def warming(noted: Attempt) -> Iterator[None]:
+    """Mark the requests made in this block, and those that its servers handle, as warm-up requests."""
+    token = _ATTEMPT.set(noted)
     try:
         yield
     finally:
         _ATTEMPT.reset(token)
-        here.over = here.over or noted is None
 
 
 def mark(noted: Attempt) -> None:
@@ -94,3 +96,33 @@ def errors_noted(model_class: type) -> Iterator[None]:
             delattr(model_class, "__call__")
         else:
             setattr(model_class, "__call__", own)  # noqa: B010
+
+
+class _First(logging.Filter):
+    """Lets the first lines of warm-up requests through: they warm the formatting, and show what one looks like."""
+
+    def __init__(self, own: Attempt, highest: int) -> None:
+        super().__init__()
+        self._own, self._highest, self._seen = own, highest, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno > self._highest or attempt() is not self._own:
+            return True
+        self._seen += 1
+        return self._seen <= LINES_LET_THROUGH
+
+
+@contextmanager
+def requests_quiet(own: Attempt, highest: int = logging.INFO) -> Iterator[None]:
+    """Drop all but the first lines, up to the level ``highest``, that ``own`` requests write; all others pass.
+
+    Hundreds of warm-up requests must not bury a server's log.
+    """
+    pairs = [(logging.getLogger(name), _First(own, highest)) for name in REQUEST_LOGGERS]
+    for logger, quiet in pairs:
+        logger.addFilter(quiet)
+    try:
+        yield
+    finally:
+        for logger, quiet in pairs:
+            logger.removeFilter(quiet)

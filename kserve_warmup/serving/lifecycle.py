@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import math
 import threading
@@ -13,13 +14,13 @@ from contextvars import ContextVar
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kserve_warmup.serving.attributes import MadeByLoad
 from kserve_warmup.serving.state import UNDER_WAY, ModelState, Phase
 from kserve_warmup.timeline import Stopwatch
 
 if TYPE_CHECKING:
     from kserve_warmup.serving.warmup import Warmup
 
+_ABSENT = object()
 _ATTRIBUTE = "_kserve_warmup_lifecycle"
 
 _LOADING: ContextVar[frozenset[int]] = ContextVar("kserve_warmup_loading", default=frozenset())
@@ -42,6 +43,68 @@ warm: so a plain set, whose ids may be stale. Who finds it filled looks closely.
 
 class BusyError(Exception):
     """A load or a warm-up is under way already."""
+
+
+class MadeByLoad:
+    """Remembers what attributes were before anything was loaded: what a load makes stays behind in its process.
+
+    Sessions, devices and clients cannot be pickled and must be made again in each worker.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._before: dict[str, Any] = {}
+        self._recordings: list[dict[str, Any]] = []
+
+    @contextmanager
+    def recording(self, attributes: dict[str, Any]) -> Iterator[None]:
+        """Note which of ``attributes`` are made or changed in this block.
+
+        Builtin containers are copied, since a load may fill one that the constructor made.
+        """
+        self._recordings.append({key: _snapshot(value) for key, value in attributes.items()})
+        try:
+            yield
+        finally:
+            self._before = _changed(self._recordings.pop(), attributes) | self._before
+
+    def without(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Return ``attributes`` as they were before anything was loaded, also while a recording is under way.
+
+        KServe starts workers while its parent process still warms its own gRPC path.
+        """
+        result, before = dict(attributes), self._before
+        for recording in self._recordings:
+            before = _changed(recording, result) | before
+        for key, old in before.items():
+            if old is _ABSENT:
+                result.pop(key, None)
+            else:
+                result[key] = old
+        return result
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return what was ``before`` in the attributes that are others ``now``, _ABSENT for those that are new."""
+    pairs = {key: (before.get(key, _ABSENT), now.get(key, _ABSENT)) for key in now.keys() | before.keys()}
+    return {key: old for key, (old, new) in pairs.items() if not _same(old, new)}
+
+
+def _snapshot(value: Any) -> Any:
+    return copy.copy(value) if type(value) in (dict, list, set) else value
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Compare by identity; copied containers by the identity of what they hold."""
+    if type(old) is not type(new) or type(old) not in (dict, list, set):
+        return old is new
+    return bool(_held(old) == _held(new))
+
+
+def _held(container: Any) -> Any:
+    if isinstance(container, dict):
+        return {key: id(value) for key, value in container.items()}
+    return type(container)(map(id, container))
 
 
 class Lifecycle:
@@ -168,24 +231,3 @@ def lifecycle_of(model: Any) -> Lifecycle:
     if found is None:
         found = model.__dict__[_ATTRIBUTE] = Lifecycle()
     return found
-
-
-_PRESENT: ContextVar[set[int] | None] = ContextVar("kserve_warmup_present", default=None)
-
-
-@contextmanager
-def roll_call() -> Iterator[set[int]]:
-    """Yield a set that takes the ids of all models which are asked in this block whether they are healthy."""
-    present: set[int] = set()
-    token = _PRESENT.set(present)
-    try:
-        yield present
-    finally:
-        _PRESENT.reset(token)
-
-
-def answer_roll_call(model: Any) -> None:
-    """Say that ``model`` is the one that is asked."""
-    present = _PRESENT.get()
-    if present is not None:
-        present.add(id(model))

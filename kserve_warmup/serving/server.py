@@ -13,8 +13,8 @@ import logging
 import multiprocessing
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import Any, cast
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import kserve.model_server
 from kserve import Model
@@ -34,30 +34,6 @@ WORKERS_LOOK_SECONDS = 0.2
 """Between two looks at the workers: KServe replaces one that has ended within half a second."""
 
 
-class WarmingLifespan:
-    """An application's own lifespan, followed by the warm-up of what it serves.
-
-    KServe merges lifespans each time that it makes its application, and users set their own: of several of ours inside
-    each other only the newest, which is the outermost, does anything.
-    """
-
-    def __init__(self, router: Any) -> None:
-        """Go around the lifespan that ``router`` has."""
-        self._inner, self._router = router.lifespan_context, router
-        router.lifespan_context = router.kserve_warmup_newest = self
-
-    def __call__(self, app: Any) -> AbstractAsyncContextManager[Any]:
-        """Return the lifespan of one run of the application."""
-        run = self._run if self._router.kserve_warmup_newest is self else self._inner
-        return cast("AbstractAsyncContextManager[Any]", run(app))
-
-    @asynccontextmanager
-    async def _run(self, app: Any) -> AsyncIterator[Any]:
-        async with self._inner(app) as state:
-            await _warm_application(app)
-            yield state
-
-
 def attend(model: Model) -> None:
     """Warm ``model`` when the server of this process starts."""
     PROCESS.models[id(model)] = model
@@ -67,11 +43,24 @@ def attend(model: Model) -> None:
 def go_around_the_lifespan() -> None:
     """Have the application's lifespan warm what it serves; done at import, and again when a model shows up.
 
-    A lifespan that was set meanwhile prepares what models need: it must come first, so ours goes around it too.
+    A lifespan that was set meanwhile prepares what models need: it must come first, so ours goes around it too. KServe
+    itself merges lifespans each time that it makes its application. Of several of ours inside each other only the
+    newest, which is the outermost, does anything.
     """
     router = kserve.model_server.app.router
-    if not isinstance(router.lifespan_context, WarmingLifespan):
-        WarmingLifespan(router)
+    inner = router.lifespan_context
+    if inner is getattr(router, "kserve_warmup", None):
+        return
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[Any]:
+        outermost = router.kserve_warmup is lifespan  # now: what starts in there may make a model, and so a newer one
+        async with inner(app) as state:
+            if outermost:
+                await _warm_application(app)
+            yield state
+
+    router.lifespan_context = router.kserve_warmup = lifespan
 
 
 async def _warm_application(app: Any) -> None:

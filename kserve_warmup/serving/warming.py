@@ -15,7 +15,7 @@ from kserve import Model
 from kserve_warmup.replay import DependencyAwayError, NoAnswerError, answered_within
 from kserve_warmup.serving import compat
 from kserve_warmup.serving.context import warming
-from kserve_warmup.serving.lifecycle import Lifecycle, lifecycle_of, roll_call
+from kserve_warmup.serving.lifecycle import Lifecycle, lifecycle_of
 from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
@@ -92,7 +92,7 @@ async def _finish_loading(model: Model, lifecycle: Lifecycle) -> None:
 async def _answers(model: Model, lifecycle: Lifecycle) -> bool:
     """Return whether a model answers whose engine has said nothing yet: some run as long as the server does."""
     warmup = lifecycle.warmup = lifecycle.warmup or Warmup(model, lifecycle.clock)
-    name = await _name_in(PROCESS.app, model, warmup.headers) if PROCESS.app else None
+    name = await _name_in(PROCESS.app, model, warmup) if PROCESS.app else None
     if await warmup.is_answered(PROCESS.app, name):
         return True
     logger.warning(
@@ -109,7 +109,7 @@ async def _tried(model: Model, lifecycle: Lifecycle, warmup: Warmup) -> bool:
         lifecycle.move(lifecycle.state.warms())
         try:
             with lifecycle.made_by_load.recording(model.__dict__):
-                name = await _name_in(PROCESS.app, model, warmup.headers) if PROCESS.app else None
+                name = await _name_in(PROCESS.app, model, warmup) if PROCESS.app else None
                 if name:
                     await warmup.over_rest(PROCESS.app, name)
                 if compat.serves(compat.GRPC_TASK) and (name or not PROCESS.app):
@@ -123,18 +123,18 @@ async def _tried(model: Model, lifecycle: Lifecycle, warmup: Warmup) -> bool:
     return True
 
 
-async def _name_in(app: Any, model: Model, headers: dict[str, str]) -> str | None:
+async def _name_in(app: Any, model: Model, warmup: Warmup) -> str | None:
     """Return a name under which ``app`` serves ``model``, None if it does not; asked as a client would."""
     try:
-        with warming(), roll_call() as present:
+        with warming(warmup.attempt):
             async with rest_loopback(app) as url:
                 where = Address.parse(url)
-                listed = await answered_within(ASK_SECONDS, fetch(where, "GET", "/v2/models", headers))
+                listed = await answered_within(ASK_SECONDS, fetch(where, "GET", "/v2/models", warmup.headers))
                 names = [str(name) for name in orjson.loads(listed.body)["models"]] if listed.ok else [model.name]
                 for name in () if model.name in names else names:  # registered under another name than its own
                     path = f"/v1/models/{quote(name, safe='')}"
-                    await answered_within(ASK_SECONDS, fetch(where, "GET", path, headers))
-                    if id(model) in present:
+                    await answered_within(ASK_SECONDS, fetch(where, "GET", path, warmup.headers))
+                    if id(model) in warmup.attempt.asked:
                         return name
                 return str(model.name) if model.name in names else None
     except (ConnectionLostError, NoAnswerError, orjson.JSONDecodeError, KeyError, TypeError):

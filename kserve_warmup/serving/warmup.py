@@ -6,7 +6,8 @@ import gc
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,9 @@ from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
 from kserve_warmup.serving.chosen import chosen_samples
 from kserve_warmup.serving.compat import request_histograms_untouched
-from kserve_warmup.serving.context import Attempt, errors_noted, noting, warming
+from kserve_warmup.serving.context import Attempt, errors_noted, noting, requests_quiet, warming
 from kserve_warmup.serving.end import end_process
 from kserve_warmup.serving.faults import failure
-from kserve_warmup.serving.logs import requests_quiet
 from kserve_warmup.serving.process import PROCESS, in_worker
 from kserve_warmup.serving.watchdog import interruptible, watched
 from kserve_warmup.settings import settings_of, warn_of_unknown_variables
@@ -91,23 +91,12 @@ class Warmup:
             WarmupFailedError: a stratum met nothing but faults, and the settings say not to serve it then.
         """
         samples = [s for s in self._sendable if s.protocol != "grpc"]
-        if samples:
-            with warming(self.attempt):
-                async with rest_loopback(app) as url:
-                    rest = RestTransport(url, name, self.settings.patience, self.headers)
-                    await self._over_wire(_Blaming(rest, self.attempt), samples)
+        await self._over_wire(self._rest(app, name, self.settings.patience), samples)
 
     async def over_grpc(self) -> None:
         """Warm KServe's gRPC stack in this process, on the running loop; raises as :meth:`over_rest` does."""
         samples = [s for s in self._sendable if s.protocol == "grpc"]
-        if samples:
-            with warming(self.attempt):
-                async with grpc_loopback(self.model, self.attempt) as address:
-                    grpc = GrpcTransport(address, self.model.name, self.settings.patience, self.headers)
-                    try:
-                        await self._over_wire(_Blaming(grpc, self.attempt), samples)
-                    finally:
-                        await grpc.close()
+        await self._over_wire(self._grpc(self.settings.patience), samples)
 
     async def is_answered(self, app: Any, name: str | None) -> bool:
         """Return whether the model answers its commonest request by now; True if nothing can be sent to it here.
@@ -117,28 +106,40 @@ class Warmup:
             name: What the application calls the model, None if it does not serve it.
         """
         over_rest = app is not None and name is not None
-        found = [s for s in self.samples if s.protocol == "grpc" or over_rest]
-        if not found:
+        first = next((s for s in self.samples if s.protocol == "grpc" or over_rest), None)
+        if first is None:
             return True
+        wire = self._grpc(PROBE_SECONDS) if first.protocol == "grpc" else self._rest(app, str(name), PROBE_SECONDS)
         quiet = requests_quiet(self.attempt, logging.CRITICAL)
         with warming(self.attempt), quiet, request_histograms_untouched(self.model.name):
             try:
-                if found[0].protocol == "grpc":
-                    async with grpc_loopback(self.model, self.attempt) as address:
-                        grpc = GrpcTransport(address, self.model.name, PROBE_SECONDS, self.headers)
-                        await grpc.send(found[0])
-                        await grpc.close()
-                else:
-                    async with rest_loopback(app) as url:
-                        await RestTransport(url, str(name), PROBE_SECONDS, self.headers).send(found[0])
+                async with wire as transport:
+                    await transport.send(first)
             except RequestFailedError:
                 return False
         return True
 
-    async def _over_wire(self, transport: Transport, samples: Iterable[Sample]) -> None:
-        report = await self._over(transport, samples)
-        self.report = self.report.then(report)
-        self._check(report)
+    @asynccontextmanager
+    async def _rest(self, app: Any, name: str, patience: float) -> AsyncIterator[Transport]:
+        async with rest_loopback(app) as url:
+            yield RestTransport(url, name, patience, self.headers)
+
+    @asynccontextmanager
+    async def _grpc(self, patience: float) -> AsyncIterator[Transport]:
+        async with grpc_loopback(self.model, self.attempt) as address:
+            grpc = GrpcTransport(address, self.model.name, patience, self.headers)
+            try:
+                yield grpc
+            finally:
+                await grpc.close()
+
+    async def _over_wire(self, wire: AbstractAsyncContextManager[Transport], samples: Sequence[Sample]) -> None:
+        if samples:
+            with warming(self.attempt):
+                async with wire as transport:
+                    report = await self._over(_Blaming(transport, self.attempt), samples)
+            self.report = self.report.then(report)
+            self._check(report)
 
     async def _over(self, transport: Transport, samples: Iterable[Sample]) -> WarmupReport:
         """Replay ``samples`` over ``transport`` with a share of what is left of the budget."""

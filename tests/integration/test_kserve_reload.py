@@ -1,13 +1,16 @@
 """A model that is loaded again while its server runs."""
 
+import re
 import signal
+import sys
 import threading
 import time
 
 import pytest
+from kserve_server import KServeServer
 from test_kserve_hooks import grpc_infer
 
-from kserve_warmup.serving.logs import LINES_LET_THROUGH
+from kserve_warmup.serving.context import LINES_LET_THROUGH
 
 
 def reload(server):
@@ -67,3 +70,14 @@ def test_lines_of_other_models_requests_are_all_there_while_a_model_is_reloaded(
     assert during.count("grpc method: /inference.GRPCInferenceService/ModelInfer") >= sent
     assert during.count("queueing: from the queue") == 2 * sent
     assert during.count("POST /v1/models/slowplain") <= LINES_LET_THROUGH
+
+
+def test_a_server_that_is_started_after_another_has_stopped_in_the_same_process_is_as_new(tmp_path, sample_set):
+    server = KServeServer("-", tmp_path, command=[sys.executable, "two_servers.py", sample_set])
+    with server:
+        assert server.process.wait(120) == 0, server.log[-3000:]
+    calls = [tuple(map(int, line.split()[1:])) for line in server.log.splitlines() if line.startswith("CALLS")]
+    assert [(first > 1, second > 1) for first, second in calls] == [(True, False), (False, True), (True, False)], calls
+    assert [second for first, second in calls if first] == [0, 0]
+    came = re.findall(r"startup complete|(?:first|second): (?:warm: )?\d+ calls over", server.log)
+    assert [line.split()[0] for line in came] == ["first:", "startup", "second:", "startup", "first:", "startup"]

@@ -12,8 +12,10 @@ from kserve.model_server import FASTAPI_APP_IMPORT_STRING
 from kserve.protocol.rest.server import RESTServer
 
 from kserve_warmup import SampleSet, WarmupModel, WarmupSettings, signals
+from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.samples.wire import request
 from kserve_warmup.serving import compat
+from kserve_warmup.serving.capture import CAPTURE
 from kserve_warmup.serving.wiretap import WiretapMiddleware
 
 
@@ -93,6 +95,20 @@ async def test_an_application_that_is_created_again_and_again_warms_its_models_o
     assert [m.cls for m in app.user_middleware].count(WiretapMiddleware) == 1
 
 
+async def test_a_model_that_the_applications_own_start_makes_keeps_no_other_from_being_warmed(app, make):
+    made = [make("early", Counting)]
+
+    async def own(_app):
+        made.append(make("late", Counting))
+        yield
+
+    app.router.lifespan_context = FastAPI(lifespan=own).router.lifespan_context
+    create_application(*made)
+    async with app.router.lifespan_context(app):
+        assert [await model.healthy() for model in made] == [True, True]
+        assert made[0].calls > 1
+
+
 async def test_a_model_that_has_stopped_with_its_server_is_left_alone_by_the_next(app, new_app, make):
     first = make("m", Counting)
     create_application(first)
@@ -134,6 +150,22 @@ async def test_a_host_that_lives_on_is_told_the_code_and_keeps_a_server_with_an_
     assert codes == [1]
     assert await good.healthy()
     assert not await broken.healthy()
+
+
+async def test_what_one_server_records_is_no_matter_of_the_next(new_app, make, tmp_path):
+    new_app()
+    create_application(make("recorded", Counting, capture_dir=tmp_path / "one", capture_rate=1))
+    CAPTURE.get("recorded").offer(Record("", 0, b'{"instances": [[1]]}'))
+    new_app()
+    create_application(make("recorded", Counting, capture_dir=tmp_path / "two", capture_rate=1))
+    CAPTURE.get("recorded").offer(Record("", 0, b'{"instances": [[2]]}'))
+    new_app()
+    create_application(make("recorded", Counting))
+    assert CAPTURE.get("recorded") is None
+    written = {file.parts[-3]: file.read_bytes() for file in tmp_path.rglob("recorded/kserve-warmup-*.jsonl")}
+    assert written.keys() == {"one", "two"}
+    assert b"[[1]]" in written["one"]
+    assert b"[[2]]" in written["two"]
 
 
 def test_sigterm_as_the_first_process_of_a_container_ends_it_by_the_same_function(monkeypatch):
