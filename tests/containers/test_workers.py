@@ -5,6 +5,8 @@ import time
 import pytest
 from docker_servers import Load
 
+pytestmark = pytest.mark.alone
+
 BATCH_ONE_CALLS = 60
 """No stratum is judged steady sooner, and each was warmed by its own process."""
 
