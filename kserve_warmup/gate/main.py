@@ -22,6 +22,8 @@ from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address, addresses, reason
 
+END_SECONDS = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -77,7 +79,7 @@ async def _run(gate: Gate, options: Options) -> None:
     task = asyncio.current_task()
     assert task is not None
     for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(name, _end, task)
     try:
         server = await pages.serve(options.host, options.port, lambda: gate.state)
     except OSError as error:
@@ -87,3 +89,14 @@ async def _run(gate: Gate, options: Options) -> None:
     logging.getLogger("kserve_warmup.gate").info("guarding %s, ready on http://%s:%d/ready", options.url, host, port)
     async with server:
         await gate.run()
+
+
+def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended.
+
+    Before Python 3.12 ``asyncio.wait_for`` swallows a cancellation that meets what it has waited for: a server that
+    is stopped at the same moment as its gate, as in every pod.
+    """
+    if not task.done():
+        task.cancel()
+        asyncio.get_running_loop().call_later(END_SECONDS, _end, task)
