@@ -32,7 +32,6 @@ def measured(server, protocol):
     return measure(digit_requests(protocol, (1,) * REQUESTS, 100), target, REQUESTS)
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("protocol", ["v2", "grpc"])
 def test_kserve_is_never_ready_before_its_report_says_that_all_paths_are_warm(kserve, report, figures, protocol):
     server = kserve()
@@ -45,7 +44,6 @@ def test_kserve_is_never_ready_before_its_report_says_that_all_paths_are_warm(ks
     assert cold.infer()["calls"] == [REQUESTS]
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("protocol", ["v2", "grpc"])
 def test_triton_is_never_ready_before_its_statistics_show_every_block(triton, repositories, figures, protocol):
     server = triton()

@@ -7,7 +7,8 @@ from docker_servers import KSERVE, LABEL, MODEL, PROBE
 
 from benchmarks.rolling_update import lines, updates
 
-UPDATES = 3
+UPDATES = 1
+"""Of each kind: one shows who meets a cold replica; ten, and how slow that is, ``make bench``."""
 
 
 def calls_before(answer):

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from kserve_server import v1_body
+from kserve_server import NOT_STARVED, v1_body
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
@@ -119,6 +119,7 @@ def test_grpc_is_unavailable_until_the_model_is_warm_and_starts_no_second_load(s
 
 
 @pytest.mark.parametrize("target", ["OwnLoad", "LazyAsyncClient"])
+@NOT_STARVED
 def test_every_worker_is_warm_before_it_answers_also_one_that_replaces_a_dead_one(target, start, sample_set):
     server = start(target, samples=sample_set, workers=2)
     server.wait_ready()
@@ -149,6 +150,7 @@ def _coldest_by_process(server, count, without=None):
     return seen
 
 
+@NOT_STARVED
 def test_grpc_of_a_server_with_workers_is_warm_too(start, sample_set):
     server = start("LazyAsyncClient", samples=sample_set, workers=2)
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc}") as channel:
@@ -171,6 +173,7 @@ def test_grpc_of_a_server_with_workers_is_warm_too(start, sample_set):
     assert pid == server.process.pid
 
 
+@NOT_STARVED
 def test_a_long_load_in_workers_is_not_killed_and_not_repeated(start, v1_set):
     server = start("SlowLoad", samples=v1_set, workers=2, LOAD_SECONDS=20)
     server.wait_ready(seconds=120)
