@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
-from kserve_server import ONE_AND_TWO, NOT_STARVED, v1_body
+from kserve_server import NOT_STARVED, ONE_AND_TWO, v1_body
 from sample_sets import samples, save
 
 V2_BODY = json.dumps(

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from kserve_server import ONE_AND_TWO, NOT_STARVED, v1_body
+from kserve_server import NOT_STARVED, ONE_AND_TWO, v1_body
 
 REQUEST = pb.ModelInferRequest(
     model_name="model",
