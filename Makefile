@@ -10,8 +10,9 @@ TORCH_INDEX ?=
 # Where demo, tests and benchmarks find tritonserver: nothing is run for lying in the current folder.
 export KSERVE_WARMUP_TRITON_ENV ?= $(CURDIR)/$(TRITON_VENV)
 
-# Most tests only wait for a server, so several run beside each other; those marked "alone" run at the end, one by one.
-TOGETHER := -n 3 --dist loadgroup --no-loadscope-reorder
+# Most tests only wait for a server, so several files of them run beside each other. Those that measure or limit time
+# are marked "alone", and run one by one afterwards.
+TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder -m 'not torch and not alone'
 # Hundreds of processes start in the tests: what one has compiled the next one need not.
 export PYTHONDONTWRITEBYTECODE :=
 
@@ -20,7 +21,7 @@ LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
   docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env torch-env perf-analyzer demo test test-unit test-kserve test-ray test-torch test-containers images clean-images lint format protos bench bench-torch clean
+.PHONY: help env triton-env torch-env perf-analyzer kserve-env demo test test-unit test-kserve test-ray test-torch test-containers images clean-images lint format protos bench bench-torch clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -33,22 +34,26 @@ test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## A
 	@$(if $(filter chromium,$(LEFT_OUT)),echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver).")
 	@$(if $(filter docker,$(LEFT_OUT)),echo "No Docker daemon answers: the tests of both servers in containers are LEFT OUT (apt-get install docker.io, and start dockerd).")
 	@$(if $(filter haproxy,$(LEFT_OUT)),echo "No haproxy on PATH: the rolling updates are LEFT OUT (apt-get install haproxy).")
-	$(BIN)/pytest $(TOGETHER) $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
+	@failed=0; left_out='$(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
 	  $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
-	  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)
+	  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)'; \
+	rm -f out/tests/*.xml; \
+	$(BIN)/pytest $(TOGETHER) --junitxml=out/tests/together.xml $$left_out || failed=1; \
+	$(BIN)/pytest -m alone --junitxml=out/tests/alone.xml $$left_out || failed=1; \
+	$(BIN)/python tests/total.py out/tests/together.xml out/tests/alone.xml || failed=1; exit $$failed
 	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
 	@echo "The tests of torch's models need torch, a large download, and are LEFT OUT: make test-torch runs them."
 
 test-unit: env  ## The tests that start no server.
-	$(BIN)/pytest $(TOGETHER) tests/unit
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit
 
 test-torch: torch-env  ## The tests of torch's models; downloads torch's CPU build (190 MB) when it is not there.
 	$(BIN)/pytest -m torch tests/integration
 
-test-kserve: $(KSERVE_VENV)/.installed  ## KServe's own tests, with kserve.Model replaced by WarmupModel.
+test-kserve: kserve-env  ## KServe's own tests, with kserve.Model replaced by WarmupModel.
 	$(KSERVE_VENV)/bin/python tests/conformance/run.py
 
-test-ray: $(KSERVE_VENV)/.installed  ## Sampling traffic on real local Ray clusters.
+test-ray: kserve-env  ## Sampling traffic on real local Ray clusters.
 	$(KSERVE_VENV)/bin/python -m pytest tests/conformance/ray_engine.py
 
 test-containers: env images  ## Both servers in containers, and what a cluster does to them; needs Docker and haproxy.
@@ -140,6 +145,8 @@ $(PERF)/perf_analyzer: Makefile | $(VENV)/.installed
 	rm -r $(PERF)/tritonclient* $(PERF)/nvidia* $(PERF)/*.deb
 	printf '#!/bin/sh\nhere=$$(dirname "$$(realpath "$$0")")\nLD_LIBRARY_PATH="$$here" exec "$$here/perf_analyzer.bin" "$$@"\n' > $@
 	chmod +x $@ $@.bin
+
+kserve-env: $(KSERVE_VENV)/.installed  ## What KServe's own tests need, and Ray.
 
 torch-env: env triton-env $(VENV)/.torch $(TRITON_VENV)/.torch  ## torch's CPU build in both environments.
 

@@ -24,6 +24,8 @@ from kserve_warmup.transports.http import Address, reason
 ENDING = (signal.SIGTERM, signal.SIGINT)
 """What ends a gate; held back while it becomes another program, which would lose them."""
 
+END_SECONDS = 0.1
+
 
 def become(plan: Plan) -> None:
     """Run the gate of ``plan`` in a process of the same id that has loaded nothing but what that takes.
@@ -83,7 +85,7 @@ async def _run(gate: Gate, plan: Plan) -> None:
     task = asyncio.current_task()
     assert task is not None
     for name in ENDING:
-        asyncio.get_running_loop().add_signal_handler(name, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(name, _end, task)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:
         server = await pages.serve(plan.host, plan.port, lambda: gate.state)
@@ -94,3 +96,14 @@ async def _run(gate: Gate, plan: Plan) -> None:
     logging.getLogger("kserve_warmup.gate").info("guarding %s, ready on http://%s/ready", plan.url, address)
     async with server:
         await gate.run()
+
+
+def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended.
+
+    Before Python 3.12 ``asyncio.wait_for`` swallows a cancellation that meets what it has waited for: a server that
+    is stopped at the same moment as its gate, as in every pod.
+    """
+    if not task.done():
+        task.cancel()
+        asyncio.get_running_loop().call_later(END_SECONDS, _end, task)

@@ -108,9 +108,9 @@ class Container:
             time.sleep(POLL_SECONDS)
         return self.state["ExitCode"]
 
-    def stop(self):
+    def stop(self, grace=GRACE_SECONDS):
         """Stop as a cluster does, and return the exit code; 137 when the grace period was not enough."""
-        self.container.stop(timeout=GRACE_SECONDS)
+        self.container.stop(timeout=grace)
         return self.state["ExitCode"]
 
 

@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 from docker_servers import KSERVE, LABEL, MODEL, PROBE
 
 from benchmarks.rolling_update import lines, updates
 
-UPDATES = 3
+UPDATES = 1
+"""Of each kind: one shows who meets a cold replica; ten, and how slow that is, ``make bench``."""
 
 
 def calls_before(answer):
@@ -15,6 +17,7 @@ def calls_before(answer):
     return outputs["calls"][0]
 
 
+@pytest.mark.alone
 def test_no_user_of_a_rolling_update_meets_a_cold_replica_unless_it_has_no_warm_up(client, figures):
     def start(port, core, enabled):
         return client.containers.run(

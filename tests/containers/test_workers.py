@@ -25,8 +25,9 @@ def wait_until(happened, seconds, what):
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("workers", [2, 4])
-def test_no_request_meets_a_cold_worker_even_when_one_was_killed_under_load(kserve, figures, workers):
+@pytest.mark.alone
+def test_no_request_meets_a_cold_worker_even_when_one_was_killed_under_load(kserve, figures):
+    workers = 4
     server = kserve("Counting", f"--workers={workers}").wait_ready()
     with Load(server) as load:
         wait_until(lambda: len(pids(load)) == workers, 120, lambda: f"answers come from {pids(load)} only")

@@ -10,9 +10,14 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from kserve_warmup.processes import ServerProcess, free_ports
 
 HERE = Path(__file__).parent
+NOT_STARVED = pytest.mark.alone
+"""For servers with several workers: KServe kills a worker that misses a ping for 5 s, as on a crowded machine."""
+ONE_AND_TWO = [1, pytest.param(2, marks=NOT_STARVED)]
 
 
 class KServeServer(ServerProcess):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from kserve_server import v1_body
+from kserve_server import ONE_AND_TWO, v1_body
 
 from kserve_warmup.samples.sources.jsonl import read
 from kserve_warmup.samples.sources.record import Part, ReadOptions
@@ -45,7 +45,7 @@ def call_grpc(server, body):
         return stub.ModelInfer(pb.ModelInferRequest.FromString(body))
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", ONE_AND_TWO)
 def test_every_protocol_is_recorded_byte_for_byte_and_warm_up_is_not(start, sample_set, tmp_path, workers):
     server = start("OwnLoad", samples=sample_set, workers=workers, capture_dir=tmp_path / "seen", capture_rate=1)
     server.wait_ready()

@@ -70,7 +70,7 @@ def test_a_killed_server_closes_the_gate_and_its_next_start_is_warmed_again(gate
     state = gate.wait_phase("ready")
 
     assert state["warmups"] == 2
-    assert second.predict()[0] > state["calls"] > 100
+    assert second.predict()[0] > state["calls"] >= 2 * 8  # two calls a stratum at the least
     assert "Connection refused" in gate.stop()
 
 

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
-from kserve_server import v1_body
+from kserve_server import NOT_STARVED, ONE_AND_TWO, v1_body
 from sample_sets import samples, save
 
 V2_BODY = json.dumps(
@@ -47,7 +47,7 @@ def test_the_control_answers_what_belongs_to_its_thread_or_loop_and_is_cold(star
     assert predict_each(start_case(",".join(BOUND), CONTROL=1)) == 0
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", ONE_AND_TWO)
 def test_what_belongs_to_the_thread_or_loop_that_serves_is_made_there(workers, start_case, v1_set):
     server = start_case(",".join(BOUND), samples=v1_set, workers=workers)
     assert predict_each(server, 2 * workers) > 0
@@ -96,7 +96,7 @@ def test_locks_and_clients_made_before_the_server_runs_work_in_requests(kind, co
     assert server.predict()[0] == before + 1
 
 
-@pytest.mark.parametrize(("workers", "control"), [(1, True), (1, False), (2, False)])
+@pytest.mark.parametrize(("workers", "control"), [(1, True), (1, False), pytest.param(2, False, marks=NOT_STARVED)])
 def test_what_is_set_up_between_load_and_serving_is_there_when_models_are_warmed(workers, control, start_case, v1_set):
     server = start_case(
         "NeedsStartUp,NeedsMain", samples=v1_set, workers=workers, **({"CONTROL": 1} if control else {})

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
-from kserve_server import v1_body
+from kserve_server import NOT_STARVED, ONE_AND_TWO, v1_body
 
 INPUT = pb.ModelInferRequest.InferInputTensor(
     name="x", datatype="FP32", shape=[1, 2], contents=pb.InferTensorContents(fp32_contents=[0.5, 0.5])
@@ -27,13 +27,14 @@ def grpc_infer(server, metadata=(), model="model"):
         return list(answer.outputs[0].contents.int64_contents)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", ONE_AND_TWO)
 def test_a_class_that_declares_ready_in_its_body_is_warmed(workers, start_case, v1_set):
     server = start_case("ReadyInBody", samples=v1_set, workers=workers)
     server.wait_ready()
     assert server.predict()[0] > 0
 
 
+@NOT_STARVED
 def test_an_engine_runs_in_each_worker_before_that_one_is_ready(start_case, v1_set, tmp_path):
     server = start_case("Engine", samples=v1_set, workers=2, GATE=tmp_path / "gate")
     server.wait_for_log("Waiting for application startup")

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from kserve_server import free_ports, v1_body
+from kserve_server import NOT_STARVED, free_ports, v1_body
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
@@ -134,6 +134,7 @@ def test_a_transformer_waits_for_its_predictor_and_marks_what_it_sends_there(pro
 
 
 @pytest.mark.parametrize("target", ["FailsWhenServed", "HangsForTwoRows"])
+@NOT_STARVED
 def test_a_fault_in_a_worker_ends_the_whole_server_with_exit_code_1_and_one_line(target, start_case, mixed_set):
     server = start_case(target, samples=mixed_set, workers=2, request_timeout=2)
     assert server.process.wait(120) == 1

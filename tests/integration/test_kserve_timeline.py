@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import pytest
+from kserve_server import NOT_STARVED
 
 from kserve_warmup import WarmupReport
 
@@ -25,6 +26,7 @@ def test_a_report_tells_every_step_from_process_start_to_ready(target, in_load, 
     assert report.step_seconds["import"] > 0
 
 
+@NOT_STARVED
 def test_a_worker_tells_its_own_steps(start, v1_set):
     server = start("OwnLoad", samples=v1_set, workers=2, max_calls=5)
     server.wait_ready()
