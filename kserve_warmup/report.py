@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import orjson
 
 from kserve_warmup.errors import WarmupError
 
 SCHEMA = 1
+"""Of all results that are saved as JSON."""
+
+Saved = TypeVar("Saved")
 
 READY = "ready"
 """The last step of a timeline: the moment at which the model said that it is ready."""
@@ -193,39 +197,46 @@ class WarmupReport:
         Raises:
             WarmupError: It is something else.
         """
-        from pydantic import TypeAdapter, ValidationError
+        return cls.from_dict(parsed(text))
 
-        try:
-            data = json.loads(text)
-            if not isinstance(data, dict) or "strata" not in data:
-                raise WarmupError(
-                    "not a warm-up report: KSERVE_WARMUP_REPORT names the file that a server writes one to"
-                )
-            if data.get("schema") != SCHEMA:
-                raise WarmupError(
-                    f"its schema is {data.get('schema')!r}, this version reads {SCHEMA}: use the version that wrote it"
-                )
-            return TypeAdapter(cls).validate_python(data)
-        except json.JSONDecodeError as error:
-            raise WarmupError(f"not JSON: {error}") from None
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise WarmupError(f"not a warm-up report: {where}: {first['msg']}") from None
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> WarmupReport:
+        """Read what :meth:`to_dict` gave; raises as :meth:`from_json` does."""
+        return checked(cls, data, "a warm-up report")
 
 
-def read_report(path: Path) -> WarmupReport:
-    """Read a report from a file.
+def parsed(text: str | bytes) -> Any:
+    """Return what a JSON document holds, which has neither NaN nor infinities.
 
     Raises:
-        WarmupError: It cannot be read, or is no report; names the file.
+        WarmupError: It is none.
     """
     try:
-        return WarmupReport.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise WarmupError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    except WarmupError as error:
-        raise WarmupError(f"{path}: {error}") from None
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise WarmupError(f"not JSON: {error}") from None
+
+
+def checked(kind: type[Saved], data: Any, what: str) -> Saved:
+    """Return the data class that saved data stands for; keys that it does not have are passed over.
+
+    Raises:
+        WarmupError: It does not fit, or another version wrote it; ``what`` is the name of what it should be.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    if not isinstance(data, dict) or "schema" not in data:
+        raise WarmupError(f"not {what}")
+    if data["schema"] != SCHEMA:
+        raise WarmupError(
+            f"its schema is {data['schema']!r}, this version reads {SCHEMA}: use the version that wrote it"
+        )
+    try:
+        return TypeAdapter(kind).validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise WarmupError(f"not {what}: {where}: {first['msg']}") from None
 
 
 def _joined(before: StratumReport, after: StratumReport) -> StratumReport:

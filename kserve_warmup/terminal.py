@@ -10,12 +10,20 @@ from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult
 from kserve_warmup.figures import count, number, ratio, share, state, steps, stratum, traffic, why
 from kserve_warmup.printable import printable
 from kserve_warmup.report import WarmupReport
+from kserve_warmup.results import Result
 from kserve_warmup.verify.result import Verification
 
 
 def shown(text: object) -> str:
     """Return foreign text for a cell or a title: neither the terminal nor Rich's markup obeys anything in it."""
     return escape(printable(text))
+
+
+def result_table(result: Result) -> Table:
+    """Return any result's table."""
+    if isinstance(result, WarmupReport):
+        return report_table(result)
+    return demo_table(result) if isinstance(result, DemoResult) else verification_table(result)
 
 
 def report_table(report: WarmupReport) -> Table:

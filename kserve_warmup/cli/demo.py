@@ -39,7 +39,7 @@ def run(
     from kserve_warmup.cli.report import write
     from kserve_warmup.demo.run import Options, check, left_out
     from kserve_warmup.demo.run import run as run_demo
-    from kserve_warmup.html import render_demo
+    from kserve_warmup.html import render_report
     from kserve_warmup.terminal import demo_table
 
     options = Options(
@@ -54,7 +54,7 @@ def run(
     with _progress(console, options.steps) as tell:
         result = run_demo(options, tell)
     write(out / "result.json", result.to_json() + "\n")
-    write(out / "report.html", render_demo(result))
+    write(out / "report.html", render_report(result))
     if json:
         typer.echo(result.to_json())
     else:

@@ -122,9 +122,9 @@ def _form(out: Path | None) -> str:
 
 def _rendered(result: Verification, form: str, *, strict: bool) -> str:
     if form == ".html":
-        from kserve_warmup.html.verify import render_verification
+        from kserve_warmup.html import render_report
 
-        return render_verification(result)
+        return render_report(result)
     if form == ".xml":
         from kserve_warmup.verify.junit import junit
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field
 
 from kserve_warmup.measure import Latencies
-
-SCHEMA = 1
+from kserve_warmup.report import SCHEMA, checked, parsed
 
 Server = Literal["kserve", "triton"]
 Scenario = Literal["cold", "warm"]
@@ -29,6 +30,12 @@ class Start(Latencies):
     ready_seconds: float
     warmup: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what has no first and no steady latency."""
+        if not self.latencies_ms or min(self.latencies_ms) <= 0:
+            msg = "a start has latencies, above 0 ms each"
+            raise ValueError(msg)
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data, the derived figures included."""
         derived = {"first_ms": self.first_ms, "steady_ms": self.steady_ms, "ratio": self.ratio}
@@ -43,7 +50,7 @@ class Cell:
     server: Server
     scenario: Scenario
     protocol: str
-    starts: tuple[Start, ...]
+    starts: Annotated[tuple[Start, ...], Field(min_length=1)]
 
     @property
     def first_ms(self) -> float:
@@ -119,19 +126,14 @@ class DemoResult:
 
     @classmethod
     def from_json(cls, text: str) -> DemoResult:
-        """Read what :meth:`to_json` wrote."""
-        data = json.loads(text)
-        return cls(
-            created=data["created"],
-            machine=data["machine"],
-            versions=data["versions"],
-            pace_seconds=data["pace_seconds"],
-            seconds=data["seconds"],
-            models=tuple(ModelFacts(**m) for m in data["models"]),
-            cells=tuple(_cell(c) for c in data["cells"]),
-        )
+        """Read what :meth:`to_json` wrote; raises as :meth:`from_dict` does."""
+        return cls.from_dict(parsed(text))
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> DemoResult:
+        """Read what :meth:`to_dict` gave.
 
-def _cell(data: dict[str, Any]) -> Cell:
-    starts = tuple(Start(tuple(s["latencies_ms"]), s["ready_seconds"], s["warmup"]) for s in data["starts"])
-    return Cell(data["model"], data["server"], data["scenario"], data["protocol"], starts)
+        Raises:
+            WarmupError: It is something else.
+        """
+        return checked(cls, data, "a demo's result")

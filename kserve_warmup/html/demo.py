@@ -10,7 +10,7 @@ from kserve_warmup.demo.result import SERVERS, Cell, DemoResult, ModelFacts, Ser
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import duration, times
 from kserve_warmup.html.chart import Chart, Curve, LogScale, Value, latency_chart, row_chart
-from kserve_warmup.html.page import render
+from kserve_warmup.html.page import part
 from kserve_warmup.html.warmup import Section, section
 from kserve_warmup.report import WarmupReport
 
@@ -48,8 +48,8 @@ class Spread:
     ready_seconds: float
 
 
-def render_demo(result: DemoResult) -> str:
-    """Return one self-contained HTML page about what the demo measured.
+def demo_part(result: DemoResult, label: str, name: str) -> str:
+    """Return the part of a page about what the demo measured; ``name`` begins the names of its places.
 
     Raises:
         WarmupError: No model was measured both cold and warm on the same server.
@@ -60,8 +60,10 @@ def render_demo(result: DemoResult) -> str:
         msg = "the demo's result has no model measured both cold and warm on one server: run the demo again"
         raise WarmupError(msg)
     cold, warm = (_spread([getattr(p, s) for p in pairs]) for s in ("cold", "warm"))
-    return render(
+    return part(
         "demo.html.j2",
+        id=name,
+        label=label,
         title="The first request, cold and warm",
         claim=warm.median <= AS_FAST,
         cold=cold,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from kserve_warmup.figures import count, times
+from kserve_warmup.report import SCHEMA, checked, parsed
 from kserve_warmup.verify.judge import Judgement, Series, Verdict, judge, starts_needed
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +96,46 @@ class Verification:
 
     @classmethod
     def from_json(cls, text: str) -> Verification:
-        """Read what :meth:`to_json` wrote; the judgements are made anew from the figures."""
-        data = json.loads(text)
-        limit = data["max_ratio"]
-        rows = [
-            (r["name"], r["unseen"], r["share"], [Series(tuple(s)) for s in r["latencies_ms"]]) for r in data["rows"]
-        ]
+        """Read what :meth:`to_json` wrote; raises as :meth:`from_dict` does."""
+        return cls.from_dict(parsed(text))
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Verification:
+        """Read what :meth:`to_dict` gave; the judgements are made anew from the figures.
+
+        Raises:
+            WarmupError: It is something else.
+        """
+        saved = checked(_Saved, data, "a verification")
+        rows = [(r.name, r.unseen, r.share, [Series(s) for s in r.latencies_ms]) for r in saved.rows]
         return cls(
-            data["created"],
-            data["target"],
-            data["pace_seconds"],
-            limit,
-            tuple(Start(**s) for s in data["starts"]),
-            judged(rows, limit),
+            saved.created,
+            saved.target,
+            saved.pace_seconds,
+            saved.max_ratio,
+            saved.starts,
+            judged(rows, saved.max_ratio),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _SavedRow:
+    name: str
+    unseen: bool
+    share: float | None
+    latencies_ms: Annotated[
+        tuple[Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=4)], ...], Field(min_length=1)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    created: str
+    target: str
+    pace_seconds: float
+    max_ratio: Annotated[float, Field(gt=0)]
+    starts: tuple[Start, ...]
+    rows: Annotated[tuple[_SavedRow, ...], Field(min_length=1)]
 
 
 def judged(rows: list[tuple[str, bool, float | None, list[Series]]], max_ratio: float) -> tuple[Row, ...]:
