@@ -111,7 +111,9 @@ def test_every_kind_of_result_is_shown_told_by_its_content(tmp_path):
     assert all(words in output for words in ("silero-vad over", "not warm", "The first request, cold and warm"))
 
 
-@pytest.mark.parametrize(("source", "row"), [(VERIFY, "first request of the process"), (DEMO, "digits-jax · kserve, cold")])
+@pytest.mark.parametrize(
+    ("source", "row"), [(VERIFY, "first request of the process"), (DEMO, "digits-jax · kserve, cold")]
+)
 def test_results_before_and_after_are_compared(tmp_path, source, row):
     before, after = copy(source, tmp_path / "before.json"), copy(source, tmp_path / "after.json")
     command(before, after, "--out", tmp_path / "report.html")
