@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def test_the_base_has_nine_requirements(python):
     code = "from importlib.metadata import requires; print(*requires('kserve-warmup'), sep='\\n')"
     required = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert 0 < len([line for line in required if "extra ==" not in line]) <= 9
+
+
+@pytest.mark.parametrize("extra", ["sample", "all"])
+def test_extras_that_need_another_numpy_than_tritonserver_are_refused_together(wheel, extra):
+    command = [sys.executable, "-m", "pip", "install", "--dry-run"]
+
+    done = subprocess.run([*command, f"{wheel}[{extra},triton-server]"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "depends on numpy<2" in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize(
