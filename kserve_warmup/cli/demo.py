@@ -30,9 +30,7 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for recordings, sample sets, result and report.")] = Path(
         "out/demo"
     ),
-    repository: Annotated[
-        Path | None, typer.Option(help="Another model repository than the demo's own.", show_default=False)
-    ] = None,
+    repository: Annotated[Path | None, typer.Option(help="Another model repository than the demo's own.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the table.")] = False,
 ) -> None:
     """Measure the first request against the steady ones: KServe and Triton, cold and warm, on real models."""

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 Samples = Annotated[Path, typer.Option(help="A sample set, or a folder of one such set per model name.")]
-ModelName = Annotated[
-    str | None, typer.Option(help="The model's name on the server. Default: the set's.", show_default=False)
-]
+ModelName = Annotated[str | None, typer.Option(help="The model's name on the server. Default: the set's.")]
 Headers = Annotated[
     list[str] | None,
     typer.Option(
@@ -18,10 +16,9 @@ Headers = Annotated[
         metavar="'NAME: VALUE'",
         help="A header that each request carries, such as 'authorization: @/run/token', where @ names a file; may be "
         "repeated. It is never stored.",
-        show_default=False,
     ),
 ]
 GrpcAddress = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port.", show_default=False),
+    typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port."),
 ]

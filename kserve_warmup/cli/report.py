@@ -21,9 +21,7 @@ def run(
         ),
     ],
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="Write one HTML page that opens offline.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write one HTML page that opens offline.")] = None,
 ) -> None:
     """Show what a warm-up, verify or the demo found; several of a kind are compared, before and after."""
     from kserve_warmup.html import render_report
