@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
-import orjson
-
-from kserve_warmup.errors import WarmupError
-
-SCHEMA = 1
-"""Of all results that are saved as JSON."""
-
-Saved = TypeVar("Saved")
+from kserve_warmup.saved import SCHEMA, Saved
 
 READY = "ready"
 """The last step of a timeline: the moment at which the model said that it is ready."""
@@ -68,12 +60,14 @@ class StratumReport:
 
 
 @dataclass(frozen=True, slots=True)
-class WarmupReport:
+class WarmupReport(Saved):
     """The result of one replay of a sample set over one transport.
 
     ``tolerance`` is the share of the plateau within which latency counted as steady, ``timeline`` the steps from the
     start of the process to ready; both are missing from reports of earlier versions.
     """
+
+    WHAT: ClassVar[str] = "a warm-up report"
 
     model: str
     transport: str
@@ -174,69 +168,10 @@ class WarmupReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-compatible data; ``schema`` tells its version."""
-        head: dict[str, Any] = {
-            "schema": SCHEMA,
-            "model": self.model,
-            "transport": self.transport,
-            "seconds": self.seconds,
-        }
-        head |= {"calls": self.calls, "converged": self.converged, "note": self.note}
-        head |= {"coverage": self.coverage, "unsteady": self.unsteady, "refused": self.refused_share}
-        head |= {"tolerance": self.tolerance, "ready_seconds": self.ready_seconds}
-        head |= {"timeline": [asdict(step) for step in self.timeline]}
-        return head | {"strata": [asdict(s) for s in self.strata]}
-
-    def to_json(self) -> str:
-        """Return the report as a JSON document."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> WarmupReport:
-        """Read what :meth:`to_json` wrote; derived figures in it are passed over.
-
-        Raises:
-            WarmupError: It is something else.
-        """
-        return cls.from_dict(parsed(text))
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> WarmupReport:
-        """Read what :meth:`to_dict` gave; raises as :meth:`from_json` does."""
-        return checked(cls, data, "a warm-up report")
-
-
-def parsed(text: str | bytes) -> Any:
-    """Return what a JSON document holds, which has neither NaN nor infinities.
-
-    Raises:
-        WarmupError: It is none.
-    """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise WarmupError(f"not JSON: {error}") from None
-
-
-def checked(kind: type[Saved], data: Any, what: str) -> Saved:
-    """Return the data class that saved data stands for; keys that it does not have are passed over.
-
-    Raises:
-        WarmupError: It does not fit, or another version wrote it; ``what`` is the name of what it should be.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    if not isinstance(data, dict) or "schema" not in data:
-        raise WarmupError(f"not {what}")
-    if data["schema"] != SCHEMA:
-        raise WarmupError(
-            f"its schema is {data['schema']!r}, this version reads {SCHEMA}: use the version that wrote it"
-        )
-    try:
-        return TypeAdapter(kind).validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise WarmupError(f"not {what}: {where}: {first['msg']}") from None
+        data, strata = asdict(replace(self, strata=())), [asdict(s) for s in self.strata]
+        data |= {"calls": self.calls, "converged": self.converged, "ready_seconds": self.ready_seconds}
+        data |= {"coverage": self.coverage, "unsteady": self.unsteady, "refused": self.refused_share}
+        return {"schema": SCHEMA} | data | {"strata": strata}
 
 
 def _joined(before: StratumReport, after: StratumReport) -> StratumReport:

@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.report import WarmupReport, parsed
+from kserve_warmup.report import WarmupReport
+from kserve_warmup.saved import parsed
 from kserve_warmup.verify.result import Verification
 
 Result: TypeAlias = WarmupReport | Verification | DemoResult

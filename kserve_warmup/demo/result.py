@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from kserve_warmup.measure import Latencies
-from kserve_warmup.report import SCHEMA, checked, parsed
+from kserve_warmup.saved import SCHEMA, Saved
 
 Server = Literal["kserve", "triton"]
 Scenario = Literal["cold", "warm"]
@@ -74,10 +73,8 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data, the derived figures included."""
-        head: dict[str, Any] = {"model": self.model, "server": self.server, "scenario": self.scenario}
-        head |= {"protocol": self.protocol, "first_ms": self.first_ms, "steady_ms": self.steady_ms}
-        head |= {"ratio": self.ratio, "ready_seconds": self.ready_seconds}
-        return head | {"starts": [s.to_dict() for s in self.starts]}
+        figures = {name: getattr(self, name) for name in ("first_ms", "steady_ms", "ratio", "ready_seconds")}
+        return asdict(replace(self, starts=())) | figures | {"starts": [s.to_dict() for s in self.starts]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +91,14 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class DemoResult:
+class DemoResult(Saved):
     """Everything the demo found.
 
     ``created`` is ISO 8601 in UTC; ``machine`` names processor, cores and operating system; ``versions`` maps package
     or server to version; ``pace_seconds`` is the gap between requests.
     """
+
+    WHAT: ClassVar[str] = "a demo's result"
 
     created: str
     machine: str
@@ -116,24 +115,4 @@ class DemoResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data; ``schema`` tells its version."""
-        head: dict[str, Any] = {"schema": SCHEMA, "created": self.created, "machine": self.machine}
-        head |= {"versions": self.versions, "pace_seconds": self.pace_seconds, "seconds": self.seconds}
-        return head | {"models": [asdict(m) for m in self.models], "cells": [c.to_dict() for c in self.cells]}
-
-    def to_json(self) -> str:
-        """Return the result as a JSON document."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> DemoResult:
-        """Read what :meth:`to_json` wrote; raises as :meth:`from_dict` does."""
-        return cls.from_dict(parsed(text))
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> DemoResult:
-        """Read what :meth:`to_dict` gave.
-
-        Raises:
-            WarmupError: It is something else.
-        """
-        return checked(cls, data, "a demo's result")
+        return {"schema": SCHEMA} | asdict(self) | {"cells": [c.to_dict() for c in self.cells]}

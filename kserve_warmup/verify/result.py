@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from kserve_warmup.figures import count, times
-from kserve_warmup.report import SCHEMA, checked, parsed
+from kserve_warmup.saved import SCHEMA, Saved, checked
 from kserve_warmup.verify.judge import Judgement, Series, Verdict, judge, starts_needed
 
 
@@ -51,8 +50,10 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Saved):
     """Everything that was found; ``created`` is ISO 8601 in UTC, ``target`` what was verified."""
+
+    WHAT: ClassVar[str] = "a verification"
 
     created: str
     target: str
@@ -90,23 +91,10 @@ class Verification:
         head |= {"pace_seconds": self.pace_seconds, "starts": [asdict(s) for s in self.starts]}
         return head | {"rows": [_row(row) | {"why": row.why(self.max_ratio)} for row in self.rows]}
 
-    def to_json(self) -> str:
-        """Return the result as a JSON document."""
-        return json.dumps(self.to_dict(), indent=2)
-
     @classmethod
-    def from_json(cls, text: str) -> Verification:
-        """Read what :meth:`to_json` wrote; raises as :meth:`from_dict` does."""
-        return cls.from_dict(parsed(text))
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Verification:
-        """Read what :meth:`to_dict` gave; the judgements are made anew from the figures.
-
-        Raises:
-            WarmupError: It is something else.
-        """
-        saved = checked(_Saved, data, "a verification")
+    def from_dict(cls, data: Any) -> Verification:
+        """Read what :meth:`to_dict` gave; the judgements are made anew from the figures."""
+        saved = checked(_Saved, data, cls.WHAT)
         rows = [(r.name, r.unseen, r.share, [Series(s) for s in r.latencies_ms]) for r in saved.rows]
         return cls(
             saved.created,
@@ -133,7 +121,7 @@ class _Saved:
     created: str
     target: str
     pace_seconds: float
-    max_ratio: Annotated[float, Field(gt=0)]
+    max_ratio: Annotated[float, Field(gt=1)]
     starts: tuple[Start, ...]
     rows: Annotated[tuple[_SavedRow, ...], Field(min_length=1)]
 

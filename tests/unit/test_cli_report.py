@@ -73,7 +73,7 @@ def test_without_a_page_tables_are_printed():
         (None, "cannot read"),
         ('{"strata": []}', "not a warm-up report"),
         (
-            '{"schema": 1, "rows": [], "created": "", "target": "", "pace_seconds": 1, "max_ratio": 1, "starts": []}',
+            '{"schema": 1, "rows": [], "created": "", "target": "", "pace_seconds": 1, "max_ratio": 2, "starts": []}',
             "rows: ",
         ),
         (
