@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import count, duration, ratio, stratum, times
@@ -43,27 +44,8 @@ class Row:
         return after / before if before and after else None
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Results of one kind.
-
-    ``warmups`` are the results where those are reports of a model's warm-up, and ``steps`` the names of their
-    timelines' steps, in order. ``overviews`` have a row for each row.
-    """
-
-    title: str
-    names: tuple[str, ...]
-    kinds: tuple[str, ...]
-    warmups: tuple[tuple[str, WarmupReport], ...]
-    steps: tuple[str, ...]
-    rows_are: str
-    rows: tuple[Row, ...]
-    overviews: tuple[Chart, ...]
-    charts: tuple[Chart, ...]
-
-
-def compare(title: str, results: Sequence[Labelled]) -> Comparison:
-    """Return the comparison of two or more results of one kind; warm-up reports are of one model.
+def compare(title: str, results: Sequence[Labelled]) -> dict[str, Any]:
+    """Return what ``compare.html.j2`` shows of two or more results of one kind; warm-up reports are of one model.
 
     Raises:
         WarmupError: There are more results than colours and marks.
@@ -84,17 +66,16 @@ def compare(title: str, results: Sequence[Labelled]) -> Comparison:
         )
     else:
         overviews = (_overview("First ÷ steady", rows, names, lambda c: ratio(c.first_ms, c.steady_ms), times),)
-    return Comparison(
-        title,
-        names,
-        KINDS[: len(results)],
-        warmups,
-        tuple(dict.fromkeys(step for _, report in warmups for step in report.step_seconds)),
-        "Stratum by stratum" if warmups else "Medians of all starts",
-        rows,
-        tuple(chart for chart in overviews if chart),
-        tuple(chart for chart in (_overlay(row, names) for row in rows) if chart),
-    )
+    return {
+        "title": title,
+        "names": names,
+        "kinds": KINDS[: len(results)],
+        "warmups": warmups,
+        "steps": list(dict.fromkeys(step for _, report in warmups for step in report.step_seconds)),
+        "rows": rows,
+        "overviews": [chart for chart in overviews if chart],
+        "charts": [chart for chart in (_overlay(row, names) for row in rows) if chart],
+    }
 
 
 def _cells(result: Result) -> dict[str, Cell]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
 
 from kserve_warmup.figures import duration, times
@@ -11,15 +10,6 @@ from kserve_warmup.html.page import part
 from kserve_warmup.verify.result import Row, Verification
 
 TITLES = {"pass": "Warm", "fail": "Not warm", "noisy": "No verdict"}
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One row of the result, its chart, and what its verdict rests on."""
-
-    row: Row
-    why: str
-    chart: Chart
 
 
 def verification_part(result: Verification, label: str, name: str) -> str:
@@ -32,7 +22,7 @@ def verification_part(result: Verification, label: str, name: str) -> str:
         heading=TITLES[result.verdict],
         result=result,
         overview=_overview(result),
-        rows=[View(row, row.why(result.max_ratio), _chart(row)) for row in result.rows],
+        rows=[{"row": row, "why": row.why(result.max_ratio), "chart": _chart(row)} for row in result.rows],
         ready=median(ready) if ready else None,
     )
 
