@@ -37,14 +37,13 @@ def run(
     from kserve_warmup.cli.report import write
     from kserve_warmup.demo.run import Options, check, left_out
     from kserve_warmup.demo.run import run as run_demo
+    from kserve_warmup.demo.traffic import MODELS
     from kserve_warmup.html import render_report
     from kserve_warmup.terminal import demo_table
 
-    options = Options(
-        (repository or shipped("model_repository")).resolve(), out.resolve(), starts=starts, requests=requests
-    )
-    if models is not None:
-        options = options.only(name.strip() for name in models.split(","))
+    names = MODELS if models is None else map(str.strip, models.split(","))
+    repository = (repository or shipped("model_repository")).resolve()
+    options = Options(repository, out.resolve(), tuple(names), starts, requests)
     console = notes()
     check(options)
     if note := left_out(options):

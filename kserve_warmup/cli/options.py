@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kserve_warmup.errors import WarmupError
+
 Samples = Annotated[Path, typer.Option(help="A sample set, or a folder of one such set per model name.")]
 ModelName = Annotated[str | None, typer.Option(help="The model's name on the server. Default: the set's.")]
 Headers = Annotated[
@@ -22,3 +24,15 @@ GrpcAddress = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port."),
 ]
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Return what ``--batch-sizes`` names.
+
+    Raises:
+        WarmupError: it is no list of whole numbers.
+    """
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        raise WarmupError(f"--batch-sizes {text!r}: write whole numbers with commas, such as 1,4,8") from None

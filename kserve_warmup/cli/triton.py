@@ -13,6 +13,7 @@ import typer
 
 from kserve_warmup.cli._calibrate import calibrate_and_write
 from kserve_warmup.cli.console import output, warn
+from kserve_warmup.cli.options import sizes
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import MAX_BLOCKS
 from kserve_warmup.triton.counts import EACH, FURTHER
@@ -97,7 +98,7 @@ def run(
     else:
         options = Options(
             count,
-            _numbers(batch_sizes),
+            tuple(sorted(sizes(batch_sizes))),
             max_blocks,
             create,
             Templates(templates),
@@ -147,13 +148,6 @@ def _one_job(
     ):
         msg = "--check, --diff, --remove and --prove are different jobs: give one"
         raise TritonConfigError(msg)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
-    except ValueError:
-        raise TritonConfigError(f"--batch-sizes {text}: write whole numbers with commas, such as 1,4,8") from None
 
 
 def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kserve_warmup.figures import count, duration, share, state, steps, stratum, times, why
-from kserve_warmup.html.chart import Bar, Chart, Curve, Value, coverage_chart, latency_chart, row_chart, timeline_chart
+from kserve_warmup.html.chart import Chart, Curve, Value, coverage_chart, latency_chart, row_chart, timeline_chart
 from kserve_warmup.html.compare import compare
 from kserve_warmup.html.page import part
 from kserve_warmup.report import StratumReport, WarmupReport
@@ -122,11 +122,7 @@ def _timeline(report: WarmupReport) -> Chart | None:
     if not report.timeline:
         return None
     bars = [
-        Bar(
-            name,
-            "warm" if "warm-up" in name else "cold",
-            tuple((s.start, s.end) for s in report.timeline if s.name == name),
-        )
+        (name, "warm" if "warm-up" in name else "cold", [(s.start, s.end) for s in report.timeline if s.name == name])
         for name in report.step_seconds
     ]
     return timeline_chart("From process start to ready", f"{steps(report)}.", bars, report.ready_seconds)
