@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kserve_warmup.printable import printable
+
+if TYPE_CHECKING:
+    from kserve_warmup.report import WarmupReport
 
 
 class WarmupError(Exception):
@@ -35,6 +39,11 @@ class TritonConfigError(WarmupError):
 
 
 class WarmupFailedError(WarmupError):
-    """A check failed or the server never became warm."""
+    """A check failed or the server never became warm; ``report`` says what was warmed, where that is known."""
 
     exit_code = 1
+
+    def __init__(self, message: str = "", log: Sequence[str] = (), report: WarmupReport | None = None) -> None:
+        """Take what every error takes, and the report."""
+        super().__init__(message, log)
+        self.report = report

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from kserve_warmup.errors import WarmupError
-
-SCHEMA = 1
+from kserve_warmup.saved import SCHEMA, Saved
 
 StratumKey = tuple[str, str, str, int]
 """Protocol, signature, variant and batch size."""
@@ -78,12 +74,14 @@ class StratumReport:
 
 
 @dataclass(frozen=True, slots=True)
-class WarmupReport:
+class WarmupReport(Saved):
     """The result of one replay of a sample set over one transport.
 
     ``tolerance`` is the share of the plateau within which latency counted as steady, ``timeline`` the steps from the
     start of the process to ready; both are missing from reports of earlier versions.
     """
+
+    WHAT: ClassVar[str] = "a warm-up report"
 
     model: str
     transport: str
@@ -183,62 +181,10 @@ class WarmupReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON-compatible data; ``schema`` tells its version."""
-        head: dict[str, Any] = {
-            "schema": SCHEMA,
-            "model": self.model,
-            "transport": self.transport,
-            "seconds": self.seconds,
-        }
-        head |= {"calls": self.calls, "converged": self.converged, "note": self.note}
-        head |= {"coverage": self.coverage, "unsteady": self.unsteady, "refused": self.refused_share}
-        head |= {"tolerance": self.tolerance, "ready_seconds": self.ready_seconds}
-        head |= {"timeline": [asdict(step) for step in self.timeline]}
-        return head | {"strata": [asdict(s) for s in self.strata]}
-
-    def to_json(self) -> str:
-        """Return the report as a JSON document."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> WarmupReport:
-        """Read what :meth:`to_json` wrote; derived figures in it are passed over.
-
-        Raises:
-            WarmupError: It is something else.
-        """
-        from pydantic import TypeAdapter, ValidationError
-
-        try:
-            data = json.loads(text)
-            if not isinstance(data, dict) or "strata" not in data:
-                raise WarmupError(
-                    "not a warm-up report: KSERVE_WARMUP_REPORT names the file that a server writes one to"
-                )
-            if data.get("schema") != SCHEMA:
-                raise WarmupError(
-                    f"its schema is {data.get('schema')!r}, this version reads {SCHEMA}: use the version that wrote it"
-                )
-            return TypeAdapter(cls).validate_python(data)
-        except json.JSONDecodeError as error:
-            raise WarmupError(f"not JSON: {error}") from None
-        except ValidationError as error:
-            first = error.errors(include_input=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise WarmupError(f"not a warm-up report: {where}: {first['msg']}") from None
-
-
-def read_report(path: Path) -> WarmupReport:
-    """Read a report from a file.
-
-    Raises:
-        WarmupError: It cannot be read, or is no report; names the file.
-    """
-    try:
-        return WarmupReport.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise WarmupError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    except WarmupError as error:
-        raise WarmupError(f"{path}: {error}") from None
+        data, strata = asdict(replace(self, strata=())), [asdict(s) for s in self.strata]
+        data |= {"calls": self.calls, "converged": self.converged, "ready_seconds": self.ready_seconds}
+        data |= {"coverage": self.coverage, "unsteady": self.unsteady, "refused": self.refused_share}
+        return {"schema": SCHEMA} | data | {"strata": strata}
 
 
 def _joined(before: StratumReport, after: StratumReport) -> StratumReport:

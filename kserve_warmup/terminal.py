@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.markup import escape
 from rich.table import Table
@@ -10,12 +12,20 @@ from kserve_warmup.demo.result import SCENARIOS, SERVERS, Cell, DemoResult
 from kserve_warmup.figures import count, number, ratio, share, state, steps, stratum, traffic, why
 from kserve_warmup.printable import printable
 from kserve_warmup.report import WarmupReport
+from kserve_warmup.results import Result
 from kserve_warmup.verify.result import Verification
 
 
 def shown(text: object) -> str:
     """Return foreign text for a cell or a title: neither the terminal nor Rich's markup obeys anything in it."""
     return escape(printable(text))
+
+
+def result_table(result: Result) -> Table:
+    """Return any result's table."""
+    if isinstance(result, WarmupReport):
+        return report_table(result)
+    return demo_table(result) if isinstance(result, DemoResult) else verification_table(result)
 
 
 def report_table(report: WarmupReport) -> Table:
@@ -25,13 +35,9 @@ def report_table(report: WarmupReport) -> Table:
     """
     colour = "green" if state(report) == "steady" else "bold red"
     spent = f"{count(report.calls, 'call')} in {number(report.seconds)} s, {traffic(report)}"
-    table = _table(
-        f"[bold]{shown(report.model)}[/] over {shown(report.transport)}: [{colour}]{state(report)}[/], {spent}"
-    )
-    table.add_column("stratum", ratio=1, overflow="fold")
-    for heading in ("share", "calls", "first\nms", "steady\nms", "first\n÷ steady"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("steady", no_wrap=True)
+    title = f"[bold]{shown(report.model)}[/] over {shown(report.transport)}: [{colour}]{state(report)}[/], {spent}"
+    headings = ("share", "calls", "first\nms", "steady\nms", "first\n÷ steady")
+    table = table_of(title, "stratum", headings, "steady")
     for s in report.strata:
         figures = (number(s.first_ms), number(s.steady_ms), number(ratio(s.first_ms, s.steady_ms)))
         steady = "[green]yes[/]" if s.converged else "[red]refused[/]" if s.left_out else "[red]no[/]"
@@ -48,9 +54,8 @@ def demo_table(result: DemoResult) -> Table:
 
     Latencies are in milliseconds; ``ready`` is in seconds from the process's start.
     """
-    table = _table("[bold]The first request, cold and warm[/] (ms; ratio: first ÷ steady; ready: s)")
+    table = table_of("[bold]The first request, cold and warm[/] (ms; ratio: first ÷ steady; ready: s)", "model")
     table.padding = 0  # ten columns in 80 characters
-    table.add_column("model", ratio=1, overflow="fold")
     table.add_column("server", no_wrap=True)
     for scenario, colour in zip(SCENARIOS, ("blue", "yellow"), strict=True):
         for heading in ("first", "steady", "ratio", "ready"):
@@ -73,11 +78,8 @@ def verification_table(result: Verification) -> Table:
     words = {"pass": "warm", "fail": "not warm", "noisy": "no verdict"}
     verdict = f"[{colours[result.verdict]}]{words[result.verdict]}[/]"
     starts, limit = count(len(result.starts), "start"), f"limit {number(result.max_ratio)}"
-    table = _table(f"[bold]{shown(result.target)}[/]: {verdict}, {starts}, {limit}")
-    table.add_column("request", ratio=1, overflow="fold")
-    for heading in ("first\nms", "steady\nms", "first\n÷ steady", "worst", "inside"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    headings = ("first\nms", "steady\nms", "first\n÷ steady", "worst", "inside")
+    table = table_of(f"[bold]{shown(result.target)}[/]: {verdict}, {starts}, {limit}", "request", headings, "verdict")
     for row in result.rows:
         j = row.judgement
         name = shown(row.name) + (" [dim](unseen)[/]" if row.unseen else "")
@@ -92,16 +94,17 @@ def verification_table(result: Verification) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        box=box.SIMPLE,
-        pad_edge=False,
-        title_justify="left",
-        caption_justify="left",
-        title_style="",
-        caption_style="",
-    )
+def table_of(title: str, name: str = "", figures: Sequence[str] = (), last: str = "") -> Table:
+    """Return an empty table with a wide column for names, narrow ones for figures, and the last for a word or two."""
+    table = Table(title=title, box=box.SIMPLE, pad_edge=False, title_style="", caption_style="")
+    table.title_justify = table.caption_justify = "left"
+    if name:
+        table.add_column(name, ratio=1, overflow="fold")
+    for heading in figures:
+        table.add_column(heading, justify="right", no_wrap=True)
+    if figures:
+        table.add_column(last, no_wrap=bool(last), overflow="fold")
+    return table
 
 
 def _figures(cell: Cell | None) -> list[str]:

@@ -13,19 +13,10 @@ from typer.core import TyperGroup
 
 from kserve_warmup.errors import WarmupError
 
-PASS_OPTIONS_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
-"""KServe parses its own options from the same command line."""
+COMMANDS = ("demo", "sample", "inspect", "triton", "serve", "gate", "verify", "report")
 
-COMMANDS: dict[str, dict[str, bool]] = {
-    "demo": {},
-    "sample": {},
-    "inspect": {},
-    "triton": {},
-    "serve": PASS_OPTIONS_ON,
-    "gate": {},
-    "verify": {},
-    "report": {},
-}
+PASS_OPTIONS_ON = {"serve": {"ignore_unknown_options": True, "allow_extra_args": True}}
+"""KServe parses its own options from the same command line."""
 
 
 class Commands(TyperGroup):
@@ -42,7 +33,7 @@ class Commands(TyperGroup):
         module = importlib.import_module(f"kserve_warmup.cli.{cmd_name}")
         # texts are plain: as Rich's markup "[ray]" would vanish
         one = typer.Typer(add_completion=False, rich_markup_mode=None)
-        one.command(cmd_name, context_settings=COMMANDS[cmd_name])(module.run)
+        one.command(cmd_name, context_settings=PASS_OPTIONS_ON.get(cmd_name))(module.run)
         return typer.main.get_command(one)
 
     def invoke(self, ctx: Any) -> Any:

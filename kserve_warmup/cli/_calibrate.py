@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich import box
 from rich.table import Table
 
 from kserve_warmup.cli.console import notes, output
 from kserve_warmup.figures import NOTHING, number, times
-from kserve_warmup.terminal import shown
+from kserve_warmup.terminal import shown, table_of
 from kserve_warmup.triton.calibrate import ModelResult, calibrate
 from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import Options
@@ -65,14 +64,7 @@ def _facts(result: ModelResult) -> dict[str, Any]:
 
 
 def _table(result: ModelResult) -> Table:
-    table = Table(
-        title=f"[bold]{shown(result.model)}[/]", title_justify="left", title_style="", box=box.SIMPLE, pad_edge=False
-    )
-    table.caption_justify, table.caption_style = "left", ""
-    table.add_column("block", ratio=1, overflow="fold")
-    for heading in ("first\nms", "steady\nms", "count"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table = table_of(f"[bold]{shown(result.model)}[/]", "block", ("first\nms", "steady\nms", "count"))
     for block in result.blocks:
         state = "[green]steady[/]" if block.steady else f"[red]{shown(block.problem or '')}[/]"
         count = NOTHING if block.count is None else f"{block.count:,}"

@@ -30,23 +30,20 @@ def run(
     out: Annotated[Path, typer.Option(help="Folder for recordings, sample sets, result and report.")] = Path(
         "out/demo"
     ),
-    repository: Annotated[
-        Path | None, typer.Option(help="Another model repository than the demo's own.", show_default=False)
-    ] = None,
+    repository: Annotated[Path | None, typer.Option(help="Another model repository than the demo's own.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of the table.")] = False,
 ) -> None:
     """Measure the first request against the steady ones: KServe and Triton, cold and warm, on real models."""
     from kserve_warmup.cli.report import write
     from kserve_warmup.demo.run import Options, check, left_out
     from kserve_warmup.demo.run import run as run_demo
-    from kserve_warmup.html import render_demo
+    from kserve_warmup.demo.traffic import MODELS
+    from kserve_warmup.html import render_report
     from kserve_warmup.terminal import demo_table
 
-    options = Options(
-        (repository or shipped("model_repository")).resolve(), out.resolve(), starts=starts, requests=requests
-    )
-    if models is not None:
-        options = options.only(name.strip() for name in models.split(","))
+    names = MODELS if models is None else map(str.strip, models.split(","))
+    repository = (repository or shipped("model_repository")).resolve()
+    options = Options(repository, out.resolve(), tuple(names), starts, requests)
     console = notes()
     check(options)
     if note := left_out(options):
@@ -54,7 +51,7 @@ def run(
     with _progress(console, options.steps) as tell:
         result = run_demo(options, tell)
     write(out / "result.json", result.to_json() + "\n")
-    write(out / "report.html", render_demo(result))
+    write(out / "report.html", render_report(result))
     if json:
         typer.echo(result.to_json())
     else:

@@ -25,7 +25,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     export_perf_analyzer: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also write them for perf_analyzer's --input-data.", show_default=False),
+        typer.Option(metavar="FILE", help="Also write them for perf_analyzer's --input-data."),
     ] = None,
 ) -> None:
     """Show what a sample set holds, stratum by stratum, and how much of the traffic it covers."""

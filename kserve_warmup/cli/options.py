@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from kserve_warmup.errors import WarmupError
+
 Samples = Annotated[Path, typer.Option(help="A sample set, or a folder of one such set per model name.")]
-ModelName = Annotated[
-    str | None, typer.Option(help="The model's name on the server. Default: the set's.", show_default=False)
-]
+ModelName = Annotated[str | None, typer.Option(help="The model's name on the server. Default: the set's.")]
 Headers = Annotated[
     list[str] | None,
     typer.Option(
@@ -18,10 +18,21 @@ Headers = Annotated[
         metavar="'NAME: VALUE'",
         help="A header that each request carries, such as 'authorization: @/run/token', where @ names a file; may be "
         "repeated. It is never stored.",
-        show_default=False,
     ),
 ]
 GrpcAddress = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port.", show_default=False),
+    typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port."),
 ]
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Return what ``--batch-sizes`` names.
+
+    Raises:
+        WarmupError: it is no list of whole numbers.
+    """
+    try:
+        return tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
+    except ValueError:
+        raise WarmupError(f"--batch-sizes {text!r}: write whole numbers with commas, such as 1,4,8") from None

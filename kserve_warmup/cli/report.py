@@ -1,4 +1,4 @@
-"""``kserve-warmup report``: saved warm-up reports as one HTML page or as tables."""
+"""``kserve-warmup report``: saved results as one HTML page or as tables."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ from kserve_warmup.files import write_whole
 
 def run(
     reports: Annotated[
-        list[Path], typer.Argument(metavar="REPORT...", help="JSON files, earlier ones first; KSERVE_WARMUP_REPORT.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="JSON files, earlier ones first: of KSERVE_WARMUP_REPORT, of verify --out, of the demo.",
+        ),
     ],
     *,
-    out: Annotated[
-        Path | None, typer.Option(help="Write one HTML page that opens offline.", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write one HTML page that opens offline.")] = None,
 ) -> None:
-    """Show warm-up reports; those of the same model are compared, before and after."""
+    """Show what a warm-up, verify or the demo found; several of a kind are compared, before and after."""
     from kserve_warmup.html import render_report
-    from kserve_warmup.report import read_report
-    from kserve_warmup.terminal import report_table
+    from kserve_warmup.results import read_results
+    from kserve_warmup.terminal import result_table
 
-    found = [read_report(path) for path in reports]
+    found = [
+        (label, result) for label, path in zip(_labels(reports), reports, strict=True) for result in read_results(path)
+    ]
     if out is None:
         console = output()
-        for report in found:
-            console.print(report_table(report))
+        for _, result in found:
+            console.print(result_table(result))
         return
     if out.resolve() in [path.resolve() for path in reports]:
         raise WarmupError(f"--out {out} is one of the reports: name another file, such as report.html")
-    labels = _labels(reports) if len(reports) > 1 else []
-    page = render_report(*found, labels=labels)
+    labels = [label for label, _ in found] if len(reports) > 1 else []
+    page = render_report(*(result for _, result in found), labels=labels)
     write(out, page)
     notes().say(f"Report: {out}")
 

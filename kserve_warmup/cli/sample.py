@@ -15,6 +15,7 @@ import typer
 
 from kserve_warmup.cli.console import output, warn
 from kserve_warmup.cli.inspect import print_set, summary
+from kserve_warmup.cli.options import sizes
 from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
 from kserve_warmup.extras import optional
@@ -119,7 +120,7 @@ def run(
     job = Job(
         Limits(per_stratum, max_samples, max_bytes, seed),
         ReadOptions(
-            _sizes(batch_sizes),
+            sizes(batch_sizes),
             dict(map(_input, inputs or [])),
             dict(map(_columns, columns or [])),
             model,
@@ -166,13 +167,6 @@ def _engine(name: EngineName, jobs: int | None, address: str | None) -> Engine:
 def _cores() -> int:
     """Return the cores that this process may use; macOS only tells how many there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise SampleError(f"--batch-sizes {text!r}: write sizes with commas between them, such as 1,8") from None
 
 
 def _bytes(text: str) -> int:

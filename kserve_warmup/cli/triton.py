@@ -13,6 +13,7 @@ import typer
 
 from kserve_warmup.cli._calibrate import calibrate_and_write
 from kserve_warmup.cli.console import output, warn
+from kserve_warmup.cli.options import sizes
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import MAX_BLOCKS
 from kserve_warmup.triton.counts import EACH, FURTHER
@@ -28,11 +29,11 @@ def run(
     repository: Annotated[Path, typer.Argument(help="The Triton model repository.")],
     *,
     samples: Annotated[
-        Path | None, typer.Option(help="A sample set, or a folder of one such set per model name.", show_default=False)
+        Path | None, typer.Option(help="A sample set, or a folder of one such set per model name.")
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Only this model; may be repeated. Default: all with samples.", show_default=False),
+        typer.Option(help="Only this model; may be repeated. Default: all with samples."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; exit 1 when something is out of date.")
@@ -41,12 +42,7 @@ def run(
     remove: Annotated[bool, typer.Option("--remove", help="Take the generated warm-up away again.")] = False,
     prove_url: Annotated[
         str | None,
-        typer.Option(
-            "--prove",
-            metavar="URL",
-            help="Ask a freshly loaded server whether warm-up ran as written.",
-            show_default=False,
-        ),
+        typer.Option("--prove", metavar="URL", help="Ask a freshly loaded server whether warm-up ran as written."),
     ] = None,
     calibrate: Annotated[
         bool,
@@ -57,9 +53,7 @@ def run(
     server: Annotated[
         str | None,
         typer.Option(
-            metavar="URL",
-            help="With --calibrate: a running server in explicit mode, instead of a disposable one.",
-            show_default=False,
+            metavar="URL", help="With --calibrate: a running server in explicit mode, instead of a disposable one."
         ),
     ] = None,
     count: Annotated[
@@ -68,24 +62,22 @@ def run(
             min=1,
             help="How often each block runs. Default: as the comment above the blocks says, such as calibrated; "
             f"else {EACH}, and the first block up to {FURTHER} times more. --remove first goes back to that.",
-            show_default=False,
         ),
     ] = None,
     max_seconds: Annotated[
         float | None,
         typer.Option(
             help="What the blocks of an instance may take together at most, by what was measured; without a "
-            "measurement, as if a row took 0.1 s. Default: as the comment says, else no limit.",
-            show_default=False,
+            "measurement, as if a row took 0.1 s. Default: as the comment says, else no limit."
         ),
     ] = None,
     batch_sizes: Annotated[
-        str, typer.Option(help="Such as 1,4,8; instead of the traffic's and the batcher's sizes.", show_default=False)
+        str, typer.Option(help="Such as 1,4,8; instead of the traffic's and the batcher's sizes.")
     ] = "",
     max_blocks: Annotated[int, typer.Option(min=1, help="Blocks a model gets at most.")] = MAX_BLOCKS,
     templates: Annotated[
         Path | None,
-        typer.Option(help="A folder of Jinja2 templates to use before the package's own.", show_default=False),
+        typer.Option(help="A folder of Jinja2 templates to use before the package's own."),
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="Write a minimal config.pbtxt where there is none.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -106,7 +98,7 @@ def run(
     else:
         options = Options(
             count,
-            _numbers(batch_sizes),
+            tuple(sorted(sizes(batch_sizes))),
             max_blocks,
             create,
             Templates(templates),
@@ -156,13 +148,6 @@ def _one_job(
     ):
         msg = "--check, --diff, --remove and --prove are different jobs: give one"
         raise TritonConfigError(msg)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({int(part) for part in text.split(",") if part.strip()}))
-    except ValueError:
-        raise TritonConfigError(f"--batch-sizes {text}: write whole numbers with commas, such as 1,4,8") from None
 
 
 def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> None:

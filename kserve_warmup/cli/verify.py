@@ -36,7 +36,7 @@ def run(
     samples: Samples,
     unseen: Annotated[
         Path | None,
-        typer.Option(help="Other samples: name those of their strata that compile live.", show_default=False),
+        typer.Option(help="Other samples: name those of their strata that compile live."),
     ] = None,
     model: ModelName = None,
     grpc: GrpcAddress = None,
@@ -46,23 +46,20 @@ def run(
         typer.Option(
             metavar="URL",
             help="What to wait for, such as a gate's /ready; {ready_port} is filled in. Default: the models' own.",
-            show_default=False,
         ),
     ] = None,
     starts: Annotated[int, typer.Option(min=1, help="Fresh starts of the command.")] = 10,
     requests: Annotated[
         int | None,
-        typer.Option(min=4, help="Requests to each stratum of a start. Default: 10; 40 to a URL.", show_default=False),
+        typer.Option(min=4, help="Requests to each stratum of a start. Default: 10; 40 to a URL."),
     ] = None,
-    max_ratio: Annotated[float, typer.Option(help="Exit 1 when first ÷ steady is above.")] = 1.10,
+    max_ratio: Annotated[float, typer.Option(min=1.001, help="Exit 1 when first ÷ steady is above.")] = 1.10,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 also when there is no verdict.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds that a start may take until it is ready.")] = 300.0,
     pace: Annotated[float, typer.Option(hidden=True, help="Seconds before each request.")] = 0.3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    out: Annotated[
-        Path | None, typer.Option(help="Write it to a file: .html, .json, or .xml for JUnit.", show_default=False)
-    ] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it to a file: .html, .json, or .xml for JUnit.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
 ) -> None:
     """Measure whether the first requests to a server are as fast as later ones.
 
@@ -122,9 +119,9 @@ def _form(out: Path | None) -> str:
 
 def _rendered(result: Verification, form: str, *, strict: bool) -> str:
     if form == ".html":
-        from kserve_warmup.html.verify import render_verification
+        from kserve_warmup.html import render_report
 
-        return render_verification(result)
+        return render_report(result)
     if form == ".xml":
         from kserve_warmup.verify.junit import junit
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field
 
 from kserve_warmup.latency import Latencies
-
-SCHEMA = 1
+from kserve_warmup.saved import SCHEMA, Saved
 
 Server = Literal["kserve", "triton"]
 Scenario = Literal["cold", "warm"]
@@ -29,6 +29,12 @@ class Start(Latencies):
     ready_seconds: float
     warmup: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what has no first and no steady latency."""
+        if not self.latencies_ms or min(self.latencies_ms) <= 0:
+            msg = "a start has latencies, above 0 ms each"
+            raise ValueError(msg)
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data, the derived figures included."""
         derived = {"first_ms": self.first_ms, "steady_ms": self.steady_ms, "ratio": self.ratio}
@@ -43,7 +49,7 @@ class Cell:
     server: Server
     scenario: Scenario
     protocol: str
-    starts: tuple[Start, ...]
+    starts: Annotated[tuple[Start, ...], Field(min_length=1)]
 
     @property
     def first_ms(self) -> float:
@@ -67,10 +73,8 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data, the derived figures included."""
-        head: dict[str, Any] = {"model": self.model, "server": self.server, "scenario": self.scenario}
-        head |= {"protocol": self.protocol, "first_ms": self.first_ms, "steady_ms": self.steady_ms}
-        head |= {"ratio": self.ratio, "ready_seconds": self.ready_seconds}
-        return head | {"starts": [s.to_dict() for s in self.starts]}
+        figures = {name: getattr(self, name) for name in ("first_ms", "steady_ms", "ratio", "ready_seconds")}
+        return asdict(replace(self, starts=())) | figures | {"starts": [s.to_dict() for s in self.starts]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,14 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class DemoResult:
+class DemoResult(Saved):
     """Everything the demo found.
 
     ``created`` is ISO 8601 in UTC; ``machine`` names processor, cores and operating system; ``versions`` maps package
     or server to version; ``pace_seconds`` is the gap between requests.
     """
+
+    WHAT: ClassVar[str] = "a demo's result"
 
     created: str
     machine: str
@@ -109,29 +115,4 @@ class DemoResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data; ``schema`` tells its version."""
-        head: dict[str, Any] = {"schema": SCHEMA, "created": self.created, "machine": self.machine}
-        head |= {"versions": self.versions, "pace_seconds": self.pace_seconds, "seconds": self.seconds}
-        return head | {"models": [asdict(m) for m in self.models], "cells": [c.to_dict() for c in self.cells]}
-
-    def to_json(self) -> str:
-        """Return the result as a JSON document."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    @classmethod
-    def from_json(cls, text: str) -> DemoResult:
-        """Read what :meth:`to_json` wrote."""
-        data = json.loads(text)
-        return cls(
-            created=data["created"],
-            machine=data["machine"],
-            versions=data["versions"],
-            pace_seconds=data["pace_seconds"],
-            seconds=data["seconds"],
-            models=tuple(ModelFacts(**m) for m in data["models"]),
-            cells=tuple(_cell(c) for c in data["cells"]),
-        )
-
-
-def _cell(data: dict[str, Any]) -> Cell:
-    starts = tuple(Start(tuple(s["latencies_ms"]), s["ready_seconds"], s["warmup"]) for s in data["starts"])
-    return Cell(data["model"], data["server"], data["scenario"], data["protocol"], starts)
+        return {"schema": SCHEMA} | asdict(self) | {"cells": [c.to_dict() for c in self.cells]}

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib import metadata
@@ -55,10 +55,6 @@ class Options:
     models: tuple[str, ...] = tuple(MODELS)
     starts: int = 1
     requests: int = 10
-
-    def only(self, names: Iterable[str]) -> Options:
-        """Return the same options for these models."""
-        return replace(self, models=tuple(names))
 
     @property
     def copy(self) -> Path:

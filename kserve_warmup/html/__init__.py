@@ -1,12 +1,66 @@
-"""Reports as one HTML file each, which opens offline: no network, and no script but the plotting library's and ours.
+"""Results as one HTML file, which opens offline: no network, and no script but the plotting library's and ours.
 
-``chart`` says what a chart shows, ``templates/charts.js`` draws it with Observable Plot; ``warmup``, ``compare`` and
-``demo`` say what stands on a page, the templates in ``kserve_warmup/templates`` how it looks, ``page`` brings them
-together. A further report is one more view and one more template on the same macros.
+``chart`` says what a chart shows, ``templates/charts.js`` draws it with Observable Plot; ``warmup``, ``compare``,
+``verify`` and ``demo`` say what stands on a page, the templates in ``kserve_warmup/templates`` how it looks, ``page``
+brings them together. A further result is one more part and one more template on the same macros.
 """
 
-from kserve_warmup.html.demo import render_demo
-from kserve_warmup.html.verify import render_verification
-from kserve_warmup.html.warmup import render_report
+from __future__ import annotations
 
-__all__ = ["render_demo", "render_report", "render_verification"]
+from collections.abc import Sequence
+
+from kserve_warmup.demo.result import DemoResult
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.html.compare import compare
+from kserve_warmup.html.demo import demo_part
+from kserve_warmup.html.page import page, part
+from kserve_warmup.html.verify import TITLES, verification_part
+from kserve_warmup.html.warmup import warmups_part
+from kserve_warmup.report import WarmupReport
+from kserve_warmup.results import Result
+from kserve_warmup.verify.result import Verification
+
+__all__ = ["render_report"]
+
+
+def render_report(*results: Result, labels: Sequence[str] = ()) -> str:
+    """Return one self-contained HTML page about results of one or more kinds; those of one kind are compared.
+
+    Args:
+        results: Warm-up reports, verifications and the demo's results, earlier ones first.
+        labels: What to call each, such as ``before`` and ``after``; numbers when left out.
+
+    Raises:
+        WarmupError: There is nothing to show, or there are more of one model or kind than can be told apart.
+    """
+    if not results:
+        msg = "no warm-up report to show: pass at least one WarmupReport"
+        raise WarmupError(msg)
+    names = list(labels) or [f"report {n}" for n in range(1, len(results) + 1)]
+    labelled = list(zip(names, results, strict=True))
+    warmups = [(name, r) for name, r in labelled if isinstance(r, WarmupReport)]
+    verified = [(name, r) for name, r in labelled if isinstance(r, Verification)]
+    demos = [(name, r) for name, r in labelled if isinstance(r, DemoResult)]
+    titles, parts = [], []
+    if warmups:
+        titles.append("Warm-up of " + ", ".join(dict.fromkeys(r.model for _, r in warmups)))
+        parts.append(warmups_part(warmups, several=bool(labels)))
+    if verified:
+        titles += dict.fromkeys(f"{TITLES[r.verdict]}: {r.target}" for _, r in verified)
+        parts += _compared("Verified, before and after", "verify", verified)
+        parts += [verification_part(r, _label(name, results), f"verify-{n}") for n, (name, r) in enumerate(verified)]
+    if demos:
+        titles.append("The first request, cold and warm")
+        parts += _compared("The demo, before and after", "demo", demos)
+        parts += [demo_part(r, _label(name, results), f"demo-{n}") for n, (name, r) in enumerate(demos)]
+    return page("; ".join(titles), *parts)
+
+
+def _compared(heading: str, kind: str, labelled: Sequence[tuple[str, Result]]) -> list[str]:
+    if len(labelled) < 2:  # noqa: PLR2004  nothing to compare
+        return []
+    return [part("comparison.html.j2", heading=heading, comparison=compare(kind, labelled), id=f"compared-{kind}")]
+
+
+def _label(name: str, results: Sequence[Result]) -> str:
+    return name if len(results) > 1 else ""

@@ -25,17 +25,11 @@ FLOOR_MS = 1e-3
 
 MOST_TICKS = 6
 
+Chart = dict[str, Any]
+"""What the script draws, JSON-compatible; ``description`` says it in words and figures."""
+
 DIGITS = 4
 """Significant digits of a drawn latency: more cannot be seen, and a page has thousands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart: ``spec`` is what the script draws, JSON-compatible; ``description`` says it in words and figures."""
-
-    title: str
-    description: str
-    spec: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,27 +150,23 @@ def row_chart(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """A row of a timeline: when it began and ended, in seconds; ``kind`` is its colour."""
+def timeline_chart(
+    title: str, description: str, bars: Sequence[tuple[str, str, Sequence[tuple[float, float]]]], ready: float | None
+) -> Chart:
+    """Return bars over seconds, and a line where the model was ready.
 
-    label: str
-    kind: str
-    spans: tuple[tuple[float, float], ...]
-
-
-def timeline_chart(title: str, description: str, bars: Sequence[Bar], ready: float | None) -> Chart:
-    """Return bars over seconds, and a line where the model was ready."""
-    end = max([ready or 0.0, *(end for bar in bars for _, end in bar.spans)]) or 1.0
+    A bar is a label, a colour, and when each of its spans began and ended.
+    """
+    end = max([ready or 0.0, *(end for _, _, spans in bars for _, end in spans)]) or 1.0
     step = next(m * 10.0**d for d in range(-3, 9) for m in (1, 2, 5) if end / (m * 10.0**d) <= MOST_TICKS - 1)
     ticks = [n * step for n in range(floor(end / step) + 1)]
     rows = [
         {
-            "label": f"{bar.label}  {duration(1000 * sum(end - start for start, end in bar.spans))}",
-            "kind": bar.kind,
-            "bars": [{"start": round(start, 3), "end": round(end, 3)} for start, end in bar.spans],
+            "label": f"{label}  {duration(1000 * sum(end - start for start, end in spans))}",
+            "kind": kind,
+            "bars": [{"start": round(start, 3), "end": round(end, 3)} for start, end in spans],
         }
-        for bar in bars
+        for label, kind, spans in bars
     ]
     x = {"domain": [0, end], "ticks": [[t, f"{t:.3g} s"] for t in ticks]}
     return _chart("timeline", title, description, {"rows": rows, "ready": ready, "x": x})
@@ -189,7 +179,7 @@ def coverage_chart(title: str, description: str, parts: Sequence[tuple[str, str,
 
 
 def _chart(kind: str, title: str, description: str, spec: dict[str, Any]) -> Chart:
-    return Chart(title, description, {"kind": kind, "title": title, "description": description, **spec})
+    return {"kind": kind, "title": title, "description": description, **spec}
 
 
 def _series(curve: Curve) -> dict[str, Any]:

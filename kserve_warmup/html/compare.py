@@ -1,89 +1,126 @@
-"""Reports of one model side by side, earlier ones first: what changed from before to after."""
+"""Results of one kind side by side, earlier ones first: what changed from before to after."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.figures import count, duration, stratum
+from kserve_warmup.figures import count, duration, ratio, stratum, times
 from kserve_warmup.html.chart import Chart, Curve, LogScale, Value, latency_chart, row_chart
-from kserve_warmup.report import StratumReport, WarmupReport
+from kserve_warmup.report import WarmupReport
+from kserve_warmup.results import Result
+from kserve_warmup.verify.result import Verification
 
 KINDS = ("s0", "s1", "s2", "s3", "s4", "s5")
-"""A colour and a mark for each report."""
+"""A colour and a mark for each result."""
 
-Labelled = tuple[str, WarmupReport]
+Labelled = tuple[str, Result]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What one result says of a row; ``steady_ms`` is None with a ``problem``, which says why."""
+
+    first_ms: float | None
+    steady_ms: float | None
+    calls: int
+    latencies_ms: tuple[float, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stratum, with what each report says of it; None where a report has no such stratum."""
+    """A stratum, or what else is compared, with what each result says of it; None where it has no such row."""
 
     name: str
-    cells: tuple[StratumReport | None, ...]
+    cells: tuple[Cell | None, ...]
 
     @property
     def change(self) -> float | None:
-        """Return the last report's steady latency as a ratio to the first's, or None when either is missing."""
-        before, after = (c.steady_ms if c and c.converged else None for c in (self.cells[0], self.cells[-1]))
+        """Return the last result's steady latency as a ratio to the first's, or None when either is missing."""
+        before, after = (c.steady_ms if c else None for c in (self.cells[0], self.cells[-1]))
         return after / before if before and after else None
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Reports of one model; ``steps`` are the names of their timelines' steps, in order."""
-
-    model: str
-    reports: tuple[Labelled, ...]
-    kinds: tuple[str, ...]
-    steps: tuple[str, ...]
-    rows: tuple[Row, ...]
-    first: Chart | None
-    steady: Chart | None
-    charts: tuple[Chart, ...]
-
-
-def compare(model: str, reports: Sequence[Labelled]) -> Comparison:
-    """Return the comparison of two or more reports of ``model``.
+def compare(title: str, results: Sequence[Labelled]) -> dict[str, Any]:
+    """Return what ``compare.html.j2`` shows of two or more results of one kind; warm-up reports are of one model.
 
     Raises:
-        WarmupError: There are more reports than colours and marks.
+        WarmupError: There are more results than colours and marks.
     """
-    if len(reports) > len(KINDS):
+    if len(results) > len(KINDS):
         raise WarmupError(
-            f"{len(reports)} reports of {model} are too many to tell apart in a chart: give at most {len(KINDS)}"
+            f"{len(results)} reports of {title} are too many to tell apart in a chart: give at most {len(KINDS)}"
         )
-    rows = _rows(reports)
-    kinds = KINDS[: len(reports)]
-    names = [name for name, _ in reports]
-    steps = dict.fromkeys(step for _, report in reports for step in report.step_seconds)
-    first = _latencies("The first call", rows, names, lambda s: s.first_ms)
-    steady = _latencies("The steady latency", rows, names, lambda s: s.steady_ms if s.converged else None)
-    charts = tuple(c for c in (_overlay(row, names) for row in rows) if c)
-    return Comparison(model, tuple(reports), kinds, tuple(steps), rows, first, steady, charts)
+    names = tuple(name for name, _ in results)
+    found = [_cells(result) for _, result in results]
+    rows = tuple(Row(name, tuple(f.get(name) for f in found)) for name in dict.fromkeys(n for f in found for n in f))
+    warmups = tuple((name, result) for name, result in results if isinstance(result, WarmupReport))
+    overviews: tuple[Chart | None, ...]
+    if warmups:
+        overviews = (
+            _overview("The first call", rows, names, lambda c: c.first_ms, duration),
+            _overview("The steady latency", rows, names, lambda c: c.steady_ms, duration),
+        )
+    else:
+        overviews = (_overview("First ÷ steady", rows, names, lambda c: ratio(c.first_ms, c.steady_ms), times),)
+    return {
+        "title": title,
+        "names": names,
+        "kinds": KINDS[: len(results)],
+        "warmups": warmups,
+        "steps": list(dict.fromkeys(step for _, report in warmups for step in report.step_seconds)),
+        "rows": rows,
+        "overviews": [chart for chart in overviews if chart],
+        "charts": [chart for chart in (_overlay(row, names) for row in rows) if chart],
+    }
 
 
-def _rows(reports: Sequence[Labelled]) -> tuple[Row, ...]:
-    """Return a row for each stratum of any report, those of the first report first."""
-    found = [{stratum(s): s for s in report.strata} for _, report in reports]
-    names = dict.fromkeys(name for strata in found for name in strata)
-    return tuple(Row(name, tuple(strata.get(name) for strata in found)) for name in names)
+def _cells(result: Result) -> dict[str, Cell]:
+    if isinstance(result, WarmupReport):
+        return {
+            stratum(s): Cell(
+                s.first_ms,
+                s.steady_ms if s.converged else None,
+                s.calls,
+                s.latencies_ms,
+                "" if s.converged else "refused" if s.left_out else "not steady",
+            )
+            for s in result.strata
+        }
+    if isinstance(result, Verification):
+        return {
+            row.name: Cell(j.first_ms, j.steady_ms, sum(len(s.latencies_ms) for s in row.series))
+            for row in result.rows
+            for j in (row.judgement,)
+        }
+    return {
+        f"{c.model} · {c.server}, {c.scenario}": Cell(
+            c.first_ms, c.steady_ms, sum(len(s.latencies_ms) for s in c.starts)
+        )
+        for c in result.cells
+    }
 
 
-def _latencies(
-    title: str, rows: Sequence[Row], names: Sequence[str], pick: Callable[[StratumReport], float | None]
+def _overview(
+    title: str,
+    rows: Sequence[Row],
+    names: Sequence[str],
+    pick: Callable[[Cell], float | None],
+    text: Callable[[float], str],
 ) -> Chart | None:
     drawn = []
     for row in rows:
         picked = [(k, n, pick(c)) for k, n, c in zip(KINDS, names, row.cells, strict=False) if c]
-        values = [Value(kind, name, ms, duration(ms)) for kind, name, ms in picked if ms]
+        values = [Value(kind, name, figure, text(figure)) for kind, name, figure in picked if figure]
         if len(values) > 1:
             drawn.append((row.name, values))
     if not drawn:
         return None
     words = "; ".join(f"{name}: {', '.join(f'{v.name} {v.text}' for v in values)}" for name, values in drawn)
-    return row_chart(f"{title}, report by report", words + ".", drawn)
+    return row_chart(f"{title}, report by report", words + ".", drawn, ratios=None if text is duration else text)
 
 
 def _overlay(row: Row, names: Sequence[str]) -> Chart | None:

@@ -53,7 +53,12 @@ def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
-def render(template: str, **values: Any) -> str:
-    """Return the page that ``template`` makes of ``values``; a name that the template misses is an error."""
-    page: str = _environment().get_template(template).render(**values)
-    return page
+def page(title: str, *parts: str) -> str:
+    """Return a page of parts."""
+    return part("base.html.j2", title=title, parts=parts)
+
+
+def part(template: str, **values: Any) -> str:
+    """Return what ``template`` makes of ``values``; a name that the template misses is an error."""
+    text: str = _environment().get_template(template).render(**values)
+    return text

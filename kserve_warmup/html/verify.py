@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import median
 
 from kserve_warmup.figures import duration, times
 from kserve_warmup.html.chart import Chart, Curve, Value, latency_chart, row_chart
-from kserve_warmup.html.page import render
+from kserve_warmup.html.page import part
 from kserve_warmup.verify.result import Row, Verification
 
 TITLES = {"pass": "Warm", "fail": "Not warm", "noisy": "No verdict"}
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One row of the result, its chart, and what its verdict rests on."""
-
-    row: Row
-    why: str
-    chart: Chart
-
-
-def render_verification(result: Verification) -> str:
-    """Return one self-contained HTML page about a verification."""
+def verification_part(result: Verification, label: str, name: str) -> str:
+    """Return the part of a page about a verification; ``name`` begins the names of its places."""
     ready = [s.ready_seconds for s in result.starts if s.ready_seconds is not None]
-    return render(
+    return part(
         "verify.html.j2",
-        title=f"{TITLES[result.verdict]}: {result.target}",
+        id=name,
+        label=label,
         heading=TITLES[result.verdict],
         result=result,
         overview=_overview(result),
-        rows=[View(row, row.why(result.max_ratio), _chart(row)) for row in result.rows],
+        rows=[{"row": row, "why": row.why(result.max_ratio), "chart": _chart(row)} for row in result.rows],
         ready=median(ready) if ready else None,
     )
 

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import count, duration, share, state, steps, stratum, times, why
-from kserve_warmup.html.chart import Bar, Chart, Curve, Value, coverage_chart, latency_chart, row_chart, timeline_chart
-from kserve_warmup.html.compare import Comparison, compare
-from kserve_warmup.html.page import render
+from kserve_warmup.html.chart import Chart, Curve, Value, coverage_chart, latency_chart, row_chart, timeline_chart
+from kserve_warmup.html.compare import compare
+from kserve_warmup.html.page import part
 from kserve_warmup.report import StratumReport, WarmupReport
 
 BAND = 0.10
@@ -41,25 +40,18 @@ class Section:
     problems: tuple[tuple[str, str], ...]
 
 
-def render_report(*reports: WarmupReport, labels: Sequence[str] = ()) -> str:
-    """Return one self-contained HTML page about one or more warm-ups; those of the same model are compared.
-
-    Args:
-        reports: The reports, earlier ones first.
-        labels: What to call each, such as ``before`` and ``after``; numbers when left out.
-
-    Raises:
-        WarmupError: There is no report, or there are more of one model than can be told apart.
-    """
-    if not reports:
-        msg = "no warm-up report to show: pass at least one WarmupReport"
-        raise WarmupError(msg)
-    names = list(labels) or [f"report {n}" for n in range(1, len(reports) + 1)]
-    comparisons = _comparisons(list(zip(names, reports, strict=True)))
-    several = bool(labels) or len(reports) > len({r.model for r in reports})
-    sections = [section(r, name if several else "") for name, r in zip(names, reports, strict=True)]
-    title = "Warm-up of " + ", ".join(dict.fromkeys(r.model for r in reports))
-    return render("warmup.html.j2", title=title, verdict=_verdict(reports), comparisons=comparisons, sections=sections)
+def warmups_part(labelled: Sequence[tuple[str, WarmupReport]], *, several: bool) -> str:
+    """Return the part of a page about warm-ups, those of one model compared; ``several`` have their labels shown."""
+    models: dict[str, list[tuple[str, WarmupReport]]] = {}
+    for name, report in labelled:
+        models.setdefault(report.model, []).append((name, report))
+    several = several or len(labelled) > len(models)
+    return part(
+        "warmup.html.j2",
+        verdict=_verdict([report for _, report in labelled]),
+        comparisons=[compare(model, found) for model, found in models.items() if len(found) > 1],
+        sections=[section(report, name if several else "") for name, report in labelled],
+    )
 
 
 def section(report: WarmupReport, label: str = "") -> Section:
@@ -85,14 +77,7 @@ def _kind(error: str | None) -> str | None:
     return found[0] if found[0] == error else f"{found[0]}; {ELSEWHERE}"
 
 
-def _comparisons(reports: list[tuple[str, WarmupReport]]) -> list[Comparison]:
-    models: dict[str, list[tuple[str, WarmupReport]]] = {}
-    for name, report in reports:
-        models.setdefault(report.model, []).append((name, report))
-    return [compare(model, found) for model, found in models.items() if len(found) > 1]
-
-
-def _verdict(reports: tuple[WarmupReport, ...]) -> str:
+def _verdict(reports: Sequence[WarmupReport]) -> str:
     if len(reports) == 1:
         (report,) = reports
         spent = f"{count(report.calls, 'call')} in {duration(1000 * report.seconds)}"
@@ -137,11 +122,7 @@ def _timeline(report: WarmupReport) -> Chart | None:
     if not report.timeline:
         return None
     bars = [
-        Bar(
-            name,
-            "warm" if "warm-up" in name else "cold",
-            tuple((s.start, s.end) for s in report.timeline if s.name == name),
-        )
+        (name, "warm" if "warm-up" in name else "cold", [(s.start, s.end) for s in report.timeline if s.name == name])
         for name in report.step_seconds
     ]
     return timeline_chart("From process start to ready", f"{steps(report)}.", bars, report.ready_seconds)

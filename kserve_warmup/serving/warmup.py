@@ -203,7 +203,8 @@ class Warmup:
         if self._fails_closed:
             hint = HOW_TO_WAIT if "no answer within" in message else ""
             raise WarmupFailedError(
-                f"{message}{hint}. Mend the model, or set KSERVE_WARMUP_ON_FAILURE=serve to serve it cold"
+                f"{message}{hint}. Mend the model, or set KSERVE_WARMUP_ON_FAILURE=serve to serve it cold",
+                report=self.report,
             )
         logger.error("%s; these requests are served COLD", message)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from kserve_warmup.figures import count, times
 from kserve_warmup.latency import Latencies
+from kserve_warmup.saved import SCHEMA, Saved, checked
 from kserve_warmup.verify.judge import Judgement, Verdict, judge, starts_needed
-
-SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,10 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
-class Verification:
+class Verification(Saved):
     """Everything that was found; ``created`` is ISO 8601 in UTC, ``target`` what was verified."""
+
+    WHAT: ClassVar[str] = "a verification"
 
     created: str
     target: str
@@ -90,26 +92,39 @@ class Verification:
         head |= {"pace_seconds": self.pace_seconds, "starts": [asdict(s) for s in self.starts]}
         return head | {"rows": [_row(row) | {"why": row.why(self.max_ratio)} for row in self.rows]}
 
-    def to_json(self) -> str:
-        """Return the result as a JSON document."""
-        return json.dumps(self.to_dict(), indent=2)
-
     @classmethod
-    def from_json(cls, text: str) -> Verification:
-        """Read what :meth:`to_json` wrote; the judgements are made anew from the figures."""
-        data = json.loads(text)
-        limit = data["max_ratio"]
-        rows = [
-            (r["name"], r["unseen"], r["share"], [Latencies(tuple(s)) for s in r["latencies_ms"]]) for r in data["rows"]
-        ]
+    def from_dict(cls, data: Any) -> Verification:
+        """Read what :meth:`to_dict` gave; the judgements are made anew from the figures."""
+        saved = checked(_Saved, data, cls.WHAT)
+        rows = [(r.name, r.unseen, r.share, [Latencies(s) for s in r.latencies_ms]) for r in saved.rows]
         return cls(
-            data["created"],
-            data["target"],
-            data["pace_seconds"],
-            limit,
-            tuple(Start(**s) for s in data["starts"]),
-            judged(rows, limit),
+            saved.created,
+            saved.target,
+            saved.pace_seconds,
+            saved.max_ratio,
+            saved.starts,
+            judged(rows, saved.max_ratio),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _SavedRow:
+    name: str
+    unseen: bool
+    share: float | None
+    latencies_ms: Annotated[
+        tuple[Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=4)], ...], Field(min_length=1)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    created: str
+    target: str
+    pace_seconds: float
+    max_ratio: Annotated[float, Field(gt=1)]
+    starts: tuple[Start, ...]
+    rows: Annotated[tuple[_SavedRow, ...], Field(min_length=1)]
 
 
 def judged(rows: list[tuple[str, bool, float | None, list[Latencies]]], max_ratio: float) -> tuple[Row, ...]:

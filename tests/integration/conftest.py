@@ -11,14 +11,21 @@ import pytest
 from kserve_server import KServeServer
 from sample_sets import samples, save
 
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+
 
 @pytest.fixture(scope="session")
-def install(tmp_path_factory):
-    """Make environments with the built wheel, and no way to the checkout; ``beside`` lends them our packages."""
+def wheel(tmp_path_factory):
+    """Build the wheel."""
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", f"--wheel-dir={folder}", Path(__file__).parents[2]], check=True)
+    subprocess.run([*PIP, "wheel", "--no-deps", f"--wheel-dir={folder}", Path(__file__).parents[2]], check=True)
     (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def install(tmp_path_factory, wheel):
+    """Make environments with the wheel, and no way to the checkout; ``beside`` lends them our packages."""
 
     def _install(*options, beside=False):
         place = tmp_path_factory.mktemp("environment")
@@ -27,7 +34,7 @@ def install(tmp_path_factory):
         if beside:
             (packages,) = place.glob("lib/python3.*/site-packages")
             (packages / "lent.pth").write_text(sysconfig.get_path("purelib"))  # whose own .pth files count no more
-        subprocess.run([*pip, "--python", python, "install", *options, wheel], check=True)
+        subprocess.run([*PIP, "--python", python, "install", *options, wheel], check=True)
         return python
 
     return _install

@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.figures import TIMES
-from kserve_warmup.html import render_demo, render_report, render_verification
+from kserve_warmup.html import render_report
 from kserve_warmup.report import Step, WarmupReport
 from kserve_warmup.verify.result import Verification
 
@@ -95,9 +95,13 @@ def written(kind: str, folder: Path) -> str:
     timed = [replace(r, timeline=TIMELINE) for r in reports]
     path = folder / f"{kind}.html"
     if kind == "demo":
-        path.write_text(render_demo(DemoResult.from_json((REPORTS / "demo.json").read_text())))
+        path.write_text(render_report(DemoResult.from_json((REPORTS / "demo.json").read_text())))
     elif kind == "verify":
-        path.write_text(render_verification(Verification.from_json((REPORTS / "verify.json").read_text())))
+        path.write_text(render_report(Verification.from_json((REPORTS / "verify.json").read_text())))
+    elif kind == "all":
+        demo = DemoResult.from_json((REPORTS / "demo.json").read_text())
+        verified = Verification.from_json((REPORTS / "verify.json").read_text())
+        path.write_text(render_report(*timed, *[verified] * 2, *[demo] * 2))
     elif kind == "compare":
         less = replace(timed[1], strata=tuple(replace(s, share=s.share / 2) for s in timed[1].strata))
         path.write_text(render_report(timed[1], *[less] * 5, labels=[f"report-{n}" for n in "abcdef"]))
@@ -106,7 +110,7 @@ def written(kind: str, folder: Path) -> str:
     return path.as_uri()
 
 
-@pytest.fixture(scope="module", params=["warmup", "compare", "demo", "verify"])
+@pytest.fixture(scope="module", params=["warmup", "compare", "demo", "verify", "all"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(request.param, tmp_path_factory.mktemp("page"))
 

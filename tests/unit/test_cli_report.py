@@ -1,6 +1,7 @@
 """``kserve-warmup report``: saved reports as a page or as tables."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
+VERIFY, DEMO = REPORTS / "verify.json", REPORTS / "demo.json"
+VERIFIED, MEASURED = json.loads(VERIFY.read_text()), json.loads(DEMO.read_text())
 SILERO, JAX = REPORTS / "warmup-silero-vad.json", REPORTS / "warmup-digits-jax.json"
 
 
@@ -66,8 +69,20 @@ def test_without_a_page_tables_are_printed():
         ('{"schema": 2, "strata": []}', "its schema is 2, this version reads 1"),
         ('{"schema": 1, "strata": [], "model": "m", "transport": "grpc", "seconds": "soon"}', "seconds: "),
         ('{"schema": 1, "strata": [{}], "model": "m", "transport": "grpc", "seconds": 1}', "strata.0.protocol: "),
-        (b"\xff\xfe", "cannot read"),
+        (b"\xff\xfe", "not JSON"),
         (None, "cannot read"),
+        ('{"strata": []}', "not a warm-up report"),
+        (
+            '{"schema": 1, "rows": [], "created": "", "target": "", "pace_seconds": 1, "max_ratio": 2, "starts": []}',
+            "rows: ",
+        ),
+        (
+            json.dumps({**VERIFIED, "rows": [{**VERIFIED["rows"][0], "latencies_ms": [[0, 1, 1, 1]]}]}),
+            "latencies_ms.0.0: ",
+        ),
+        (json.dumps({**MEASURED, "cells": [{**MEASURED["cells"][0], "starts": []}]}), "cells.0.starts: "),
+        (DEMO.read_text().replace('"latencies_ms": [', '"latencies_ms": [-1, ', 1), "above 0 ms"),
+        (DEMO.read_text().replace('"pace_seconds": ', '"pace_seconds": Infinity, "was": ', 1), "not JSON"),
     ],
 )
 def test_what_is_no_report_is_one_line_that_names_the_file_and_nothing_is_written(tmp_path, content, problem):
@@ -81,6 +96,39 @@ def test_what_is_no_report_is_one_line_that_names_the_file_and_nothing_is_writte
     assert problem in str(caught.value)
     assert caught.value.exit_code == 2
     assert not (tmp_path / "report.html").exists()
+
+
+def test_every_kind_of_result_is_shown_told_by_its_content(tmp_path):
+    command(SILERO, VERIFY, DEMO, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert re.findall("<h1.*?>(.*?)</h1>", page) == [
+        "silero-vad: not steady after 564 calls in 60 s",
+        "verify: Not warm",
+        "demo: The first request as fast as the thousandth",
+    ]
+    code, output = command(SILERO, VERIFY, DEMO)
+    assert code == 0
+    assert all(words in output for words in ("silero-vad over", "not warm", "The first request, cold and warm"))
+
+
+@pytest.mark.parametrize(
+    ("source", "row"), [(VERIFY, "first request of the process"), (DEMO, "digits-jax · kserve, cold")]
+)
+def test_results_before_and_after_are_compared(tmp_path, source, row):
+    before, after = copy(source, tmp_path / "before.json"), copy(source, tmp_path / "after.json")
+    command(before, after, "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "before → after" in page
+    assert f"{row}</code>" in page
+    assert "First ÷ steady, report by report" in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_list_of_reports_is_read_as_a_gate_gives_it(tmp_path):
+    (tmp_path / "gate.json").write_text(f"[{SILERO.read_text()}, {JAX.read_text()}]")
+    command(tmp_path / "gate.json", "--out", tmp_path / "report.html")
+    assert "Warm-up of silero-vad, digits-jax" in (tmp_path / "report.html").read_text()
 
 
 def test_a_report_is_not_overwritten_by_its_page(tmp_path):

@@ -15,8 +15,8 @@ from jinja2 import UndefinedError
 from kserve_warmup import figures
 from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.html import render_demo, render_report, render_verification
-from kserve_warmup.html.page import render
+from kserve_warmup.html import render_report
+from kserve_warmup.html.page import part
 from kserve_warmup.html.warmup import ELSEWHERE
 from kserve_warmup.report import Step, WarmupReport
 from kserve_warmup.verify.result import Verification
@@ -45,8 +45,8 @@ def page(
     request: pytest.FixtureRequest, reports: list[WarmupReport], demo: DemoResult, verification: Verification
 ) -> str:
     if request.param == "verify":
-        return render_verification(verification)
-    return render_report(*reports) if request.param == "warmup" else render_demo(demo)
+        return render_report(verification)
+    return render_report(*reports) if request.param == "warmup" else render_report(demo)
 
 
 def parsed(page: str) -> Element:
@@ -142,7 +142,7 @@ def test_names_and_errors_are_text_whatever_they_contain(reports: list[WarmupRep
         models=(replace(demo.models[0], name=HOSTILE, description=HOSTILE, inputs=HOSTILE),),
         cells=tuple(replace(c, model=HOSTILE, protocol=HOSTILE, starts=starts) for c in demo.cells[:4]),
     )
-    for page in (render_report(report), render_demo(result)):
+    for page in (render_report(report), render_report(result)):
         elements = [str(e.tag) for e in parsed(own(page)).iter()]
         assert "script" not in elements
         assert "img" not in elements
@@ -276,7 +276,7 @@ def test_what_a_request_held_never_appears_on_a_page(reports: list[WarmupReport]
     report = replace(reports[1], strata=strata)
     starts = tuple(replace(s, warmup=report.to_dict()) for s in demo.cells[1].starts)
     shown = replace(demo, cells=tuple(replace(c, starts=starts) for c in demo.cells))
-    for page in (render_report(report), render_report(report, report), render_demo(shown)):
+    for page in (render_report(report), render_report(report, report), render_report(shown)):
         assert secret not in page
         assert all(kind in page for kind in ("HTTP 400", "gRPC INVALID_ARGUMENT", "ValueError"))
 
@@ -313,7 +313,7 @@ def test_more_reports_than_marks_are_refused(reports: list[WarmupReport]) -> Non
 
 
 def test_the_demo_table_holds_the_figures_of_every_cell(demo: DemoResult) -> None:
-    found = rows(render_demo(demo), "First and steady latency")
+    found = rows(render_report(demo), "First and steady latency")
     expected = []
     for model in demo.models:
         for server in ("kserve", "triton"):
@@ -329,14 +329,14 @@ def test_the_headline_promises_only_what_was_measured(demo: DemoResult) -> None:
         replace(c, starts=tuple(replace(s, latencies_ms=(90.0, *s.latencies_ms[1:])) for s in c.starts))
         for c in demo.cells
     ]
-    (kept,) = parsed(render_demo(demo)).iter("h1")
-    (broken,) = parsed(render_demo(replace(demo, cells=tuple(slow)))).iter("h1")
+    (kept,) = parsed(render_report(demo)).iter("h1")
+    (broken,) = parsed(render_report(replace(demo, cells=tuple(slow)))).iter("h1")
     assert text(kept) == "The first request as fast as the thousandth"
     assert text(broken) == "The first request, cold and warm"
 
 
 def test_the_headline_figures_are_the_median_and_the_worst_ratio(demo: DemoResult) -> None:
-    words = text(parsed(render_demo(demo)))
+    words = text(parsed(render_report(demo)))
     for scenario in ("cold", "warm"):
         ratios = sorted(c.ratio for c in demo.cells if c.scenario == scenario)
         middle = figures.times((ratios[3] + ratios[4]) / 2)
@@ -349,15 +349,17 @@ def test_the_headline_figures_are_the_median_and_the_worst_ratio(demo: DemoResul
 
 def test_several_fresh_starts_are_all_drawn_and_called_medians(demo: DemoResult) -> None:
     thrice = replace(demo, cells=tuple(replace(c, starts=c.starts * 3) for c in demo.cells))
-    page = render_demo(thrice)
+    page = render_report(thrice)
     cold = [s for c in charts(page, "latency") for s in c["series"] if s["kind"] == "cold"]
-    assert len(cold) == 3 * sum(s["kind"] == "cold" for c in charts(render_demo(demo), "latency") for s in c["series"])
+    assert len(cold) == 3 * sum(
+        s["kind"] == "cold" for c in charts(render_report(demo), "latency") for s in c["series"]
+    )
     assert "medians of the fresh starts" in page
-    assert "medians" not in render_demo(demo)
+    assert "medians" not in render_report(demo)
 
 
 def test_a_demo_without_triton_shows_what_there_is(demo: DemoResult) -> None:
-    page = render_demo(replace(demo, cells=tuple(c for c in demo.cells if c.server == "kserve")))
+    page = render_report(replace(demo, cells=tuple(c for c in demo.cells if c.server == "kserve")))
     assert len(rows(page, "First and steady latency")) == len(demo.models)
     assert ">Triton" not in page
 
@@ -366,7 +368,7 @@ def test_nothing_to_show_is_said_in_one_line(demo: DemoResult) -> None:
     with pytest.raises(WarmupError, match="pass at least one WarmupReport"):
         render_report()
     with pytest.raises(WarmupError, match="run the demo again"):
-        render_demo(replace(demo, cells=()))
+        render_report(replace(demo, cells=()))
 
 
 def test_a_warmup_without_samples_is_not_called_steady(reports: list[WarmupReport]) -> None:
@@ -379,11 +381,11 @@ def test_a_warmup_without_samples_is_not_called_steady(reports: list[WarmupRepor
 
 def test_a_name_that_a_template_misses_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="verdict"):
-        render("warmup.html.j2", title="t", sections=[])
+        part("warmup.html.j2", sections=[])
 
 
 def test_a_verification_shows_every_figure_and_why_a_shape_fails(verification: Verification) -> None:
-    page = render_verification(verification)
+    page = render_report(verification)
     found = rows(page, "First and steady latency")
     assert [row[0].removesuffix(" unseen") for row in found] == [row.name for row in verification.rows]
     assert [row[4] for row in found] == [f"{row.judgement.ratio:,.2f}" for row in verification.rows]
@@ -393,6 +395,6 @@ def test_a_verification_shows_every_figure_and_why_a_shape_fails(verification: V
 
 def test_a_verification_s_names_are_text_whatever_they_contain(verification: Verification) -> None:
     hostile = replace(verification, target=HOSTILE, rows=tuple(replace(r, name=HOSTILE) for r in verification.rows))
-    page = render_verification(hostile)
+    page = render_report(hostile)
     assert "<script>alert" not in own(page)
     assert not list(parsed(page).iter("img"))

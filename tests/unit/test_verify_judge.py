@@ -10,7 +10,7 @@ from rich.console import Console
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
-from kserve_warmup.html import render_verification
+from kserve_warmup.html import render_report
 from kserve_warmup.latency import Latencies
 from kserve_warmup.terminal import verification_table
 from kserve_warmup.verify.judge import judge, starts_needed
@@ -133,7 +133,7 @@ def test_the_table_and_the_page_hold_the_same_figures():
     found = result(1, 2, unseen={1})
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(verification_table(found))
-    page = render_verification(found)
+    page = render_report(found)
 
     figure = f"{found.rows[1].judgement.ratio:.2f}"
     assert figure in console.export_text()

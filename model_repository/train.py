@@ -1,4 +1,4 @@
-"""Make the files that the digit models load: ``python -m kserve_warmup.demo.train model_repository``.
+"""Make the files that the digit models load: ``python model_repository/train.py``.
 
 What it writes is committed (under 100 KB), so nobody needs to run it; it is how the files came about. The networks are
 trained in JAX, the one that runs in torch too: arrays are all that is kept of it.
@@ -6,7 +6,6 @@ trained in JAX, the one that runs in torch too: arrays are all that is kept of i
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,4 +115,4 @@ def main(repository: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(__file__).parent)
