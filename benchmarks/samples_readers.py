@@ -15,9 +15,9 @@ import orjson
 import pybase64
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import detect_json, identify, json_signature
 from kserve_warmup.samples.place import Stratum
 from kserve_warmup.samples.sample import Signature, TensorSpec
-from kserve_warmup.samples.wire import detect_json, identify, json_signature
 
 Strata = Counter[Stratum]
 PER_STRATUM = 3

@@ -14,8 +14,8 @@ from kserve_warmup.demo.inputs import Array, digits, speech
 from kserve_warmup.demo.servers import Server
 from kserve_warmup.files import write_whole
 from kserve_warmup.measure import Target, send
-from kserve_warmup.samples import wire
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols import bodies as wire
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.sources.jsonl import write_jsonl
 

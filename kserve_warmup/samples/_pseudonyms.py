@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.tensors import BYTES, DTYPES, Array
 from kserve_warmup.samples._permutation import Limits, stand_in
-from kserve_warmup.samples.datatypes import BYTES, DTYPES, Array
 
 _DIGEST = 64
 

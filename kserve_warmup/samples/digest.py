@@ -10,6 +10,7 @@ from functools import cache
 from typing import Protocol, cast
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import detect, request
 from kserve_warmup.samples.place import Placer
 from kserve_warmup.samples.sample import Protocol as BodyProtocol
 from kserve_warmup.samples.sample import Sample, keep_path
@@ -17,7 +18,6 @@ from kserve_warmup.samples.select import Limits
 from kserve_warmup.samples.sketch import Place, TrafficSketch
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
-from kserve_warmup.samples.wire import detect, request
 
 FORMATS = {
     "npz": "npz",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, to_raw
+from kserve_warmup.protocols.bodies import decode
+from kserve_warmup.protocols.tensors import BYTES, Tensor, to_raw
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import decode
 
 
 @dataclass(frozen=True, slots=True)

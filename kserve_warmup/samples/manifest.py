@@ -9,8 +9,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, ValidationError
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.body_check import check_body
-from kserve_warmup.samples.inference_path import InferencePath
+from kserve_warmup.protocols.body_check import check_body
+from kserve_warmup.protocols.inference_path import InferencePath
 from kserve_warmup.samples.sample import (
     DATATYPES,
     RAGGED,

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
+from kserve_warmup.protocols.bodies import detect_json, identify, infer_signature, json_signature
 from kserve_warmup.samples.sample import Protocol, Signature, TensorSpec
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.wire import detect_json, identify, infer_signature, json_signature
 
 
 class Stratum(NamedTuple):

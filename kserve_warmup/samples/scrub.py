@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import _scrub_bodies, _scrub_rules
+from kserve_warmup.protocols import edits as _scrub_bodies
+from kserve_warmup.protocols.bodies import request
+from kserve_warmup.protocols.tensors import Array, Tensor
+from kserve_warmup.samples import _scrub_rules
 from kserve_warmup.samples._pseudonyms import Pseudonyms, map_leaves
 from kserve_warmup.samples._scrub_rules import Rule
-from kserve_warmup.samples.datatypes import Array, Tensor
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import request
 
 __all__ = ["KEY", "STRICT", "Rule", "Scrubber"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.figures import count
-from kserve_warmup.samples._scrub_bodies import UncoveredError
+from kserve_warmup.protocols.edits import UncoveredError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.scrub import Scrubber
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kserve_warmup.protocols.bodies import Tensor, encode, request
 from kserve_warmup.samples.sample import Protocol, Sample
-from kserve_warmup.samples.wire import Tensor, encode, request
 
 _PROTOCOLS: tuple[Protocol, ...] = ("v2", "v2-binary", "grpc")
 
@@ -32,7 +32,7 @@ def synthesise(model: Any) -> tuple[Sample, ...]:
 
 
 def _tensor(declared: dict[str, Any]) -> Tensor:
-    from kserve_warmup.samples.datatypes import to_dtype
+    from kserve_warmup.protocols.tensors import to_dtype
 
     shape = tuple(max(1, int(size)) for size in declared["shape"])
     datatype = declared["datatype"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.samples.datatypes import DTYPES, Array, Tensor, to_raw
+from kserve_warmup.protocols.tensors import DTYPES, Array, Tensor, to_raw
 from kserve_warmup.triton.rules import SIZES, STRING, data_type
 
 FLOATS = ("TYPE_FP16", "TYPE_BF16", "TYPE_FP32", "TYPE_FP64")

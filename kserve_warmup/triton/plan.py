@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.manifest import Entry
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, require_blocks

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
-from kserve_warmup.samples.inference_path import url_name
+from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.asking import asked, document
 from kserve_warmup.triton.model_config import ModelConfig, new_config, parse

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.samples.datatypes import DTYPES
+from kserve_warmup.protocols.tensors import DTYPES
 from kserve_warmup.triton.model_config import ModelConfig, pb2
 
 STRING = "TYPE_STRING"

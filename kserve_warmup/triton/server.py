@@ -20,7 +20,7 @@ from types import TracebackType
 from typing_extensions import Self
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
-from kserve_warmup.samples.inference_path import url_name
+from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.triton.install import TritonInstall, find_tritonserver, python_runtime, stub_of
 
 __all__ = ["TritonInstall", "TritonServer", "find_tritonserver"]

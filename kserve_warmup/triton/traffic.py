@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.bodies import decode
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.manifest import MOST_BYTES, Entry, Manifest
 from kserve_warmup.samples.sample import Signature, TensorSpec
 from kserve_warmup.samples.store import MANIFEST, load_sample, read_inside
-from kserve_warmup.samples.wire import decode
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from kserve_warmup.protocols.bodies import request
+from kserve_warmup.protocols.tensors import DTYPES, Tensor, bytes_array, from_raw
 from kserve_warmup.samples import Sample
-from kserve_warmup.samples.datatypes import DTYPES, Tensor, bytes_array, from_raw
-from kserve_warmup.samples.wire import request
 
 # Machines that run tests are busy: how long an example takes says nothing about the code.
 settings.register_profile("busy", deadline=None)

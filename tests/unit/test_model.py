@@ -8,7 +8,7 @@ import pytest
 from kserve.errors import ModelNotReady
 
 from kserve_warmup import SampleSet, WarmupError, WarmupModel, WarmupSettings
-from kserve_warmup.samples.wire import request
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.serving.lifecycle import lifecycle_of
 
 

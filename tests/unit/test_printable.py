@@ -23,10 +23,10 @@ from kserve_warmup.demo.result import DemoResult
 from kserve_warmup.errors import SampleError, WarmupFailedError
 from kserve_warmup.gate.main import Options, build
 from kserve_warmup.printable import LOGGERS, LONGEST, PrintableFilter, printable
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import SampleSet
-from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.terminal import demo_table, report_table, verification_table
 from kserve_warmup.verify.judge import Series
 from kserve_warmup.verify.junit import junit

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from strategies import tensors
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import decode, encode, request
+from kserve_warmup.protocols.tensors import DTYPES, Tensor
 from kserve_warmup.samples._permutation import SMALL, kind, stand_in
 from kserve_warmup.samples._pseudonyms import Pseudonyms
-from kserve_warmup.samples.datatypes import DTYPES, Tensor
 from kserve_warmup.samples.scrub import Rule, Scrubber
-from kserve_warmup.samples.wire import decode, encode, request
 
 WHOLE = [name for name, dtype in DTYPES.items() if dtype.kind in "iu"]
 KEYS = st.binary(min_size=1, max_size=64)

@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from strategies import traffic, v1_sample
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import DTYPES, Tensor
 from kserve_warmup.samples import Sample, SampleSet, manifest
-from kserve_warmup.samples.datatypes import DTYPES, Tensor
 from kserve_warmup.samples.sample import DATATYPES
-from kserve_warmup.samples.wire import encode, request
 
 
 def some_samples() -> SampleSet:

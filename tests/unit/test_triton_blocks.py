@@ -8,7 +8,7 @@ import pytest
 from triton_models import PLAIN, generate, model, sample, save, warmups, x
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.samples.wire import Tensor, request
+from kserve_warmup.protocols.bodies import Tensor, request
 from kserve_warmup.triton.model_config import parse
 
 
@@ -92,7 +92,7 @@ def test_strings_carry_their_lengths_whatever_bytes_they_are(repository, sets):
 
 @pytest.mark.parametrize("datatype", ["BOOL", "UINT8", "INT16", "UINT32", "INT64", "FP16", "BF16", "FP64"])
 def test_every_type_fills_its_dims_exactly(repository, sets, datatype):
-    from kserve_warmup.samples.datatypes import DTYPES
+    from kserve_warmup.protocols.tensors import DTYPES
 
     folder = model(
         repository, "m", f"max_batch_size: 4 input [ {{ name: 'X' data_type: TYPE_{datatype} dims: [ 4 ] }} ]"

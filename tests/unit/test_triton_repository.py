@@ -143,7 +143,7 @@ def test_files_of_other_samples_are_removed(repository, sets):
     (sets / "m" / "bodies").rmdir()
     import numpy as np
 
-    from kserve_warmup.samples.wire import Tensor
+    from kserve_warmup.protocols.bodies import Tensor
 
     save(sets, "m", sample(Tensor("X", "FP32", np.full((1, 4), 9, np.float32))))
     generate(repository, sets)
@@ -322,7 +322,7 @@ def loads(folder):
 def test_a_kill_at_any_write_leaves_a_model_that_loads(repository, sets):
     import numpy as np
 
-    from kserve_warmup.samples.wire import Tensor
+    from kserve_warmup.protocols.bodies import Tensor
 
     folder = model(repository, "m")
     save(sets, "m", sample(x()))

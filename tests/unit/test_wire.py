@@ -18,10 +18,10 @@ from tritonclient.http import InferenceServerClient
 from tritonclient.http import InferInput as TritonInput
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._grpc import _CONTENTS
-from kserve_warmup.samples.datatypes import DTYPES, Tensor, bytes_array, datatype_of, element_size, from_raw, to_raw
+from kserve_warmup.protocols.bodies import decode, detect, encode, infer_signature, request
+from kserve_warmup.protocols.grpc_body import _CONTENTS
+from kserve_warmup.protocols.tensors import DTYPES, Tensor, bytes_array, datatype_of, element_size, from_raw, to_raw
 from kserve_warmup.samples.sample import PROTOCOLS, TensorSpec
-from kserve_warmup.samples.wire import decode, detect, encode, infer_signature, request
 
 NUMBERS = tuple(t for t in DTYPES if t not in ("BYTES", "BF16"))
 
@@ -350,7 +350,8 @@ def test_every_field_of_kserves_and_tritons_grpc_message_is_in_our_own_descripti
 
 def test_grpc_bodies_are_read_without_importing_kserve():
     program = (
-        "import sys\nfrom kserve_warmup.samples import wire\nfrom kserve_warmup.samples.datatypes import Tensor\n"
+        "import sys\nfrom kserve_warmup.protocols import bodies as wire\n"
+        "from kserve_warmup.protocols.tensors import Tensor\n"
         "import numpy\nbody, _ = wire.encode('grpc', [Tensor('x', 'FP32', numpy.zeros((1, 2), 'f4'))])\n"
         "print(wire.request('grpc', body).signature, 'kserve' in sys.modules)"
     )

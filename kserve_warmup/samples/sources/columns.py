@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import Array, Tensor
+from kserve_warmup.protocols.tensors import Array, Tensor
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request, batches, typed

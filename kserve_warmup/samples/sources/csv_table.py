@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import Array
+from kserve_warmup.protocols.tensors import Array
 from kserve_warmup.samples.sources import columns, kserve_logger
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened

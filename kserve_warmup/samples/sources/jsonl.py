@@ -16,7 +16,7 @@ import orjson
 import pybase64
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.inference_path import recorded
+from kserve_warmup.protocols.inference_path import recorded
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
 from kserve_warmup.samples.sources import cloudevents, kserve_logger, lines
 from kserve_warmup.samples.sources.long_text import long_record

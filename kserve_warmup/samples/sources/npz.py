@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import elements
+from kserve_warmup.protocols.tensors import elements
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import batches
 from kserve_warmup.samples.sources.storage import MOST_WHOLE, UNREADABLE, opened

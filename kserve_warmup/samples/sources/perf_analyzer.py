@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape
+from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw, reshape
 from kserve_warmup.samples.sample import Sample, TensorSpec
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json, recorded
 from kserve_warmup.samples.sources.rows import as_request, typed

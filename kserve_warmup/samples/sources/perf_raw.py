@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw
+from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw
 from kserve_warmup.samples.sample import TensorSpec
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, elements, reshape, to_dtype
+from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, elements, reshape, to_dtype
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
 from kserve_warmup.samples.sources.rows import as_request
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened, whole

@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._json import json_object, json_values, text
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array
+from kserve_warmup.protocols.json_body import json_object, json_values, text
+from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
 _KINDS: dict[frozenset[type], str] = {

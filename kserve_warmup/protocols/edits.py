@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import _grpc, _v2
-from kserve_warmup.samples._json import json_object
+from kserve_warmup.protocols import grpc_body as _grpc
+from kserve_warmup.protocols import v2 as _v2
+from kserve_warmup.protocols.json_body import json_object
+from kserve_warmup.protocols.tensors import BYTES, Array, Tensor, from_raw, to_raw
 from kserve_warmup.samples._pseudonyms import Changed, leaves
-from kserve_warmup.samples.datatypes import BYTES, Array, Tensor, from_raw, to_raw
 from kserve_warmup.samples.sample import Sample
 
 _Place = tuple[Any, Any, str | None]

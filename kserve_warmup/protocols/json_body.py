@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor
+from kserve_warmup.protocols.tensors import BYTES, Tensor
 
 
 class NotJSONError(SampleError):

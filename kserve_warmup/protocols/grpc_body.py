@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._infer_proto import model_infer_request
-from kserve_warmup.samples.datatypes import (
+from kserve_warmup.protocols.tensors import (
     BYTES,
     MOST_DIMENSIONS,
     Tensor,
@@ -19,6 +18,7 @@ from kserve_warmup.samples.datatypes import (
     to_dtype,
     to_raw,
 )
+from kserve_warmup.samples._infer_proto import model_infer_request
 
 _CONTENTS = {
     "BOOL": "bool_contents",

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import _grpc, _openai, _v1, _v2
-from kserve_warmup.samples._json import NotJSONError, json_object
-from kserve_warmup.samples.body_check import check_body
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols import grpc_body as _grpc
+from kserve_warmup.protocols import openai as _openai
+from kserve_warmup.protocols import v1 as _v1
+from kserve_warmup.protocols import v2 as _v2
+from kserve_warmup.protocols.body_check import check_body
+from kserve_warmup.protocols.json_body import NotJSONError, json_object
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import (
     DEFAULT_PATHS,
     PROTOCOLS,

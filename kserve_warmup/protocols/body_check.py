@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.protobuf_fields import fields
+from kserve_warmup.protocols.protobuf_fields import fields
 
 _SHARED_MEMORY = "shared_memory"
 """Begins the parameters (``shared_memory_region`` …) by which Triton reads inputs from a region that somebody has
