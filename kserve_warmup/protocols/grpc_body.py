@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.codec import Body, declared_signature
+from kserve_warmup.protocols.edits import Edit, change, changed, refuse_tensors, refuse_text
+from kserve_warmup.protocols.protobuf_fields import infer_request
 from kserve_warmup.protocols.tensors import (
     BYTES,
     MOST_DIMENSIONS,
     Tensor,
     bytes_array,
+    check_datatype,
     from_raw,
+    in_range,
     reshape,
     to_dtype,
     to_raw,
 )
+from kserve_warmup.protocols.v2 import is_structural
 from kserve_warmup.samples._infer_proto import model_infer_request
+from kserve_warmup.samples.sample import Signature
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -36,79 +44,143 @@ _CONTENTS = {
 }
 
 
-def parse(body: bytes) -> Any:
-    """Return the ``ModelInferRequest`` of ``body``, checked for what every use needs.
+class GrpcBody(Body):
+    """A message with named inputs, whose data is raw, or typed contents."""
 
-    Raises:
-        SampleError: it is not such a message, has no inputs, or an input has no name, an unknown type or a bad shape.
-    """
-    from google.protobuf.message import DecodeError
+    protocol = "grpc"
 
-    try:
-        request = model_infer_request().FromString(body)
-    except DecodeError:
-        msg = "the body is not a serialised ModelInferRequest"
-        raise SampleError(msg) from None
-    names = [item.name for item in request.inputs]
-    if not names or not all(names) or len(set(names)) != len(names):
-        msg = "a ModelInferRequest needs inputs, each with a name of its own"
-        raise SampleError(msg)
-    for item in request.inputs:
-        to_dtype(item.datatype)
-        if len(item.shape) > MOST_DIMENSIONS or any(size < 0 for size in item.shape):
-            raise SampleError(f"input {item.name!r}: the shape is a list of sizes, not {str(list(item.shape))[:200]}")
-    if len(request.raw_input_contents) not in (0, len(names)):
-        msg = f"there are {len(names)} inputs, but {len(request.raw_input_contents)} raw_input_contents"
-        raise SampleError(msg)
-    return request
+    def __init__(self, message: Any, raw: bytes, headers: Mapping[str, str]) -> None:
+        """Take the body and the message that it is, checked for what every use needs.
 
+        Raises:
+            SampleError: it has no inputs, or an input has no name, an unknown type or a bad shape.
+        """
+        super().__init__(raw, headers)
+        self.message = message
+        self._covered: set[str | None] = set()
+        names = [item.name for item in message.inputs]
+        if not names or not all(names) or len(set(names)) != len(names):
+            msg = "a ModelInferRequest needs inputs, each with a name of its own"
+            raise SampleError(msg)
+        for item in message.inputs:
+            check_datatype(item.datatype)
+            if len(item.shape) > MOST_DIMENSIONS or any(size < 0 for size in item.shape):
+                shape = str(list(item.shape))[:200]
+                raise SampleError(f"input {item.name!r}: the shape is a list of sizes, not {shape}")
+        if len(message.raw_input_contents) not in (0, len(names)):
+            msg = f"there are {len(names)} inputs, but {len(message.raw_input_contents)} raw_input_contents"
+            raise SampleError(msg)
 
-def decode(body: bytes) -> Iterator[Tensor]:
-    """Yield the tensors of a ``ModelInferRequest``, from raw or typed contents."""
-    request = parse(body)
-    for index, item in enumerate(request.inputs):
-        if request.raw_input_contents:
-            yield from_raw(item.name, item.datatype, list(item.shape), request.raw_input_contents[index])
+    @classmethod
+    def parse(cls, raw: bytes, headers: Mapping[str, str]) -> GrpcBody:
+        """Return the body that ``raw`` is."""
+        return cls(infer_request(raw), raw, headers)
+
+    @classmethod
+    def encode(cls, tensors: Sequence[Tensor], request_id: str | None) -> tuple[bytes, dict[str, str]]:
+        """Return a message with raw contents and an empty ``model_name``, which the transport fills in."""
+        message = model_infer_request()(id=request_id or "")
+        for tensor in tensors:
+            message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
+            message.raw_input_contents.append(to_raw(tensor))
+        return bytes(message.SerializeToString(deterministic=True)), {}
+
+    def signature(self) -> tuple[Signature, int]:
+        """Return what the inputs declare."""
+        return declared_signature((i.name, i.datatype, i.shape) for i in self.message.inputs)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return the inputs' tensors, from raw or typed contents."""
+        raws, inputs = self.message.raw_input_contents, self.message.inputs
+        if not raws:
+            return tuple(map(_typed, inputs))
+        return tuple(from_raw(i.name, i.datatype, list(i.shape), raw) for i, raw in zip(inputs, raws, strict=True))
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        """Return what paths may look at, as v2 JSON has it."""
+        inputs = [{"name": item.name, "parameters": _parameters(item)} for item in self.message.inputs]
+        return {"id": self.message.id, "parameters": _parameters(self.message), "inputs": inputs}
+
+    def in_order(self, rules: Sequence[Edit]) -> Iterable[tuple[int, Edit]]:
+        """Return the rules with paths before the others: paths count the inputs that were sent."""
+        return sorted(enumerate(rules), key=lambda rule: rule[1].find is None)
+
+    def change(self, rule: Edit) -> int:
+        """Apply a rule to the id, the parameters, or the data of an input."""
+        if rule.find is not None:
+            places = change(rule, ((parent, key, None) for parent, key, _ in rule.find(self._document)))
+            if places:
+                _put_back(self.message, self._document)
+            return places
+        for index, item in enumerate(self.message.inputs):
+            if item.name == rule.input:
+                self._change_input(index, item, rule)
+                self._covered.add(item.name)
+                return 1
+        return 0
+
+    def refuse_uncovered(self) -> None:
+        """Refuse text in the id, the parameters and the data that no rule has changed."""
+        refuse_text({k: v for k, v in self._document.items() if v}, is_structural)  # an empty id is none
+        refuse_tensors([(item.name, item.datatype) for item in self.message.inputs], self._covered)
+
+    def written(self) -> tuple[bytes, dict[str, str]]:
+        """Return the message as bytes."""
+        return self.message.SerializeToString(deterministic=True), self.headers
+
+    def _change_input(self, index: int, item: Any, rule: Edit) -> None:
+        raws = self.message.raw_input_contents
+        if rule.drop:
+            del self.message.inputs[index]
+            if raws:
+                del raws[index]
+        elif raws:
+            raws[index] = to_raw(changed(rule, from_raw(item.name, item.datatype, list(item.shape), raws[index])))
         else:
-            yield typed(item)
+            values = getattr(item.contents, _CONTENTS[item.datatype])
+            new = changed(rule, _typed(item))
+            del values[:]
+            values.extend(new.data.ravel().tolist())
 
 
-def encode(tensors: Sequence[Tensor], request_id: str | None) -> bytes:
-    """Return a ``ModelInferRequest`` with raw contents and an empty ``model_name``, which the transport fills in."""
-    message = model_infer_request()(id=request_id or "")
-    for tensor in tensors:
-        message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
-        message.raw_input_contents.append(to_raw(tensor))
-    return bytes(message.SerializeToString(deterministic=True))
-
-
-def set_typed(item: Any, tensor: Tensor) -> None:
-    """Put ``tensor``'s data into the typed contents of an input."""
-    values = getattr(item.contents, _CONTENTS[tensor.datatype])
-    del values[:]
-    values.extend(tensor.data.ravel().tolist())
-
-
-def typed(item: Any) -> Tensor:
+def _typed(item: Any) -> Tensor:
     """Return the tensor of an input with typed contents.
 
     Raises:
         SampleError: the contents are not what its type and shape need.
     """
-    dtype = to_dtype(item.datatype)
     field = _CONTENTS.get(item.datatype)
     if field is None:
         raise SampleError(f"input {item.name!r}: {item.datatype} is carried by raw_input_contents only")
-    values = list(getattr(item.contents, field))
+    dtype, values = to_dtype(item.datatype), list(getattr(item.contents, field))
     try:
         if item.datatype == BYTES:
             return Tensor(item.name, BYTES, bytes_array(values, item.shape))
-        if (
-            dtype.kind in "iu"
-            and values
-            and not np.iinfo(dtype).min <= min(values) <= max(values) <= np.iinfo(dtype).max
-        ):
-            raise SampleError(f"an integer does not fit {dtype}")  # noqa: TRY301  (one place names the input)
-        return Tensor(item.name, item.datatype, reshape(np.array(values, dtype=dtype), list(item.shape)))
+        array = np.array(in_range(values, dtype), dtype=dtype)
+        return Tensor(item.name, item.datatype, reshape(array, list(item.shape)))
     except SampleError as error:
         raise SampleError(f"input {item.name!r}: {error}") from None
+
+
+def _parameters(item: Any) -> dict[str, Any]:
+    """Return what the parameters of a message or an input hold."""
+    kinds = {name: value.WhichOneof("parameter_choice") for name, value in item.parameters.items()}
+    return {name: getattr(item.parameters[name], kind) for name, kind in kinds.items() if kind}
+
+
+def _put_back(message: Any, document: dict[str, Any]) -> None:
+    """Put what was taken out of a message, to be changed, back into it."""
+    message.id = document.get("id") or ""
+    inputs = document.get("inputs") or []
+    if [i.get("name") for i in inputs] != [i.name for i in message.inputs]:
+        msg = "scrub rules: a path cannot drop an input of a gRPC message: drop it with {input: NAME, action: drop}"
+        raise SampleError(msg)
+    for item, edited in ((message, document), *zip(message.inputs, inputs, strict=True)):
+        parameters = edited.get("parameters") or {}
+        for name in list(item.parameters):
+            kind = item.parameters[name].WhichOneof("parameter_choice")
+            if name not in parameters:
+                del item.parameters[name]
+            elif kind:
+                setattr(item.parameters[name], kind, parameters[name])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.edits import Edit, Parts, Place
+from kserve_warmup.protocols.json_body import JSONBody
 from kserve_warmup.samples.sample import Signature, TensorSpec
 
 PATHS = {
@@ -18,25 +21,54 @@ PATHS = {
 _FIELDS = {"messages": "chat", "documents": "rerank", "prompt": "completion", "input": "embedding"}
 
 
-def kind_of(document: dict[str, Any]) -> str | None:
-    """Return which of :data:`PATHS`' kinds a request is; None when it is no OpenAI request."""
-    return next((kind for field, kind in _FIELDS.items() if field in document), None)
+class OpenAIBody(JSONBody):
+    """A chat, a completion, texts to embed or to rank."""
 
+    protocol = "openai"
 
-def signature(document: dict[str, Any]) -> tuple[Signature, int, str]:
-    """Return a pseudo-signature, the number of prompts and the default path.
+    @classmethod
+    def claims(cls, document: dict[str, Any]) -> bool:
+        """Return whether it has one of the fields that tell what is asked."""
+        return any(field in document for field in _FIELDS)
 
-    The signature's one input is named after the kind of request (``+stream`` when it is streamed, another path through
-    the server); its shape is the longest prompt's length, in characters or tokens, rounded up to a power of two. Its
-    rows are the prompts, of which a chat has one.
-    """
-    kind = kind_of(document)
-    if kind is None:
-        raise SampleError(f"an OpenAI body has one of {', '.join(_FIELDS)}: this one has none")
-    prompts = _prompts(document, kind)
-    name = f"{kind}+stream" if document.get("stream") is True else kind
-    spec = TensorSpec(name, "BYTES", (_bucket(max(map(_length, prompts), default=0)),))
-    return Signature((spec,)), max(1, len(prompts)), PATHS[kind]
+    @property
+    def kind(self) -> str:
+        """Return which of :data:`PATHS`' kinds the request is.
+
+        Raises:
+            SampleError: it is none.
+        """
+        found = next((kind for field, kind in _FIELDS.items() if field in self.document), None)
+        if found is None:
+            raise SampleError(f"an OpenAI body has one of {', '.join(_FIELDS)}: this one has none")
+        return found
+
+    @property
+    def path(self) -> str:
+        """Return where KServe answers this kind of request."""
+        return PATHS[self.kind]
+
+    def signature(self) -> tuple[Signature, int]:
+        """Return a pseudo-signature and the number of prompts.
+
+        The signature's one input is named after the kind of request (``+stream`` when it is streamed, another path
+        through the server); its shape is the longest prompt's length, in characters or tokens, rounded up to a power of
+        two. Its rows are the prompts, of which a chat has one.
+        """
+        kind = self.kind
+        prompts = _prompts(self.document, kind)
+        name = f"{kind}+stream" if self.document.get("stream") is True else kind
+        spec = TensorSpec(name, "BYTES", (_bucket(max(map(_length, prompts), default=0)),))
+        return Signature((spec,)), max(1, len(prompts))
+
+    def places(self, rule: Edit) -> Iterator[Place]:
+        """Yield a field of the request."""
+        if rule.input in self.document:
+            yield self.document, rule.input, None
+
+    def is_structural(self, parts: Parts) -> bool:
+        """Return whether it names the model, or says who speaks."""
+        return parts == ("model",) or (parts[0] == "messages" and parts[-1] in ("role", "type"))
 
 
 def _prompts(document: dict[str, Any], kind: str) -> list[Any]:

@@ -4,40 +4,67 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from kserve_warmup.errors import SampleError
+from kserve_warmup.errors import MissingPackageError, SampleError
+from kserve_warmup.samples.sample import DATATYPES
 
 Array = npt.NDArray[Any]
 
 BYTES = "BYTES"
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype(np.uint16),
-    "UINT32": np.dtype(np.uint32),
-    "UINT64": np.dtype(np.uint64),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype(np.int16),
-    "INT32": np.dtype(np.int32),
-    "INT64": np.dtype(np.int64),
-    "FP16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    "FP32": np.dtype(np.float32),
-    "FP64": np.dtype(np.float64),
-    BYTES: np.dtype(np.object_),
-}
+_OTHERS = {"BOOL": np.bool_, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64, BYTES: np.object_}
+
+
+class _DTypes(Mapping[str, np.dtype[Any]]):
+    """The dtypes by name. The one of BF16 is not numpy's own: its package is imported when it is asked for."""
+
+    def __getitem__(self, datatype: str) -> np.dtype[Any]:
+        if datatype not in DATATYPES:
+            raise KeyError(datatype)
+        return np.dtype(_OTHERS.get(datatype) or (_bfloat16() if datatype == "BF16" else datatype.lower()))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(DATATYPES)
+
+    def __len__(self) -> int:
+        return len(DATATYPES)
+
+
+def _bfloat16() -> Any:
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:
+        raise MissingPackageError("BF16 tensors need the package ml_dtypes: pip install ml-dtypes") from None
+    return bfloat16
+
+
+DTYPES = _DTypes()
 """Every Open Inference Protocol type and the numpy dtype that holds it; ``BYTES`` is an object array of ``bytes``."""
 
-_DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH = struct.Struct("<I")
+
+
+def check_datatype(datatype: Any) -> None:
+    """Refuse what is no Open Inference Protocol type; nothing is imported for it.
+
+    Raises:
+        SampleError: the protocol has no such type.
+    """
+    if datatype not in DATATYPES:
+        raise SampleError(f"unknown datatype {datatype!r}: use one of {', '.join(DATATYPES)}")
+
+
+def element_size(datatype: str) -> int | None:
+    """Return the bytes that one element takes in raw form; None for ``BYTES``, whose elements differ in length."""
+    check_datatype(datatype)
+    bits = datatype.lstrip("BFINPTU")
+    return int(bits) // 8 if bits.isdigit() else {"BOOL": 1}.get(datatype)
 
 
 def to_dtype(datatype: str) -> np.dtype[Any]:
@@ -46,10 +73,8 @@ def to_dtype(datatype: str) -> np.dtype[Any]:
     Raises:
         SampleError: the protocol has no such type.
     """
-    try:
-        return DTYPES[datatype]
-    except (KeyError, TypeError):
-        raise SampleError(f"unknown datatype {datatype!r}: use one of {', '.join(DTYPES)}") from None
+    check_datatype(datatype)
+    return DTYPES[datatype]
 
 
 def datatype_of(dtype: npt.DTypeLike) -> str:
@@ -59,19 +84,29 @@ def datatype_of(dtype: npt.DTypeLike) -> str:
         SampleError: no type of the protocol can hold it, such as complex numbers or dates.
     """
     native = np.dtype(dtype).newbyteorder("=")
-    if native.kind in "SU":
+    if native.kind in "SUO":
         return BYTES
-    if native not in _DATATYPES:
+    if native.name == "bfloat16":
+        return "BF16"
+    found = next((name for name in DATATYPES if name != "BF16" and DTYPES[name] == native), None)
+    if found is None:
         raise SampleError(
             f"numpy type {native} has no Open Inference Protocol type: convert it to a number or text first"
         )
-    return _DATATYPES[native]
+    return found
 
 
-def element_size(datatype: str) -> int | None:
-    """Return the bytes that one element takes in raw form; None for ``BYTES``, whose elements differ in length."""
-    dtype = to_dtype(datatype)
-    return None if datatype == BYTES else dtype.itemsize
+def in_range(values: list[Any], dtype: np.dtype[Any]) -> list[Any]:
+    """Return ``values``, refused when ``dtype`` cannot hold an integer of them: numpy before 2.0 wraps it.
+
+    Raises:
+        SampleError: it cannot.
+    """
+    if dtype.kind in "iu" and values:
+        limits = np.iinfo(dtype)
+        if min(values) < limits.min or max(values) > limits.max:
+            raise SampleError(f"an integer does not fit {dtype}")
+    return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.json_body import json_object, json_values, text
+from kserve_warmup.protocols.codec import JSON
+from kserve_warmup.protocols.edits import Edit, Parts, Place
+from kserve_warmup.protocols.json_body import JSONBody, json_values, text
 from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
@@ -29,12 +31,52 @@ _KINDS: dict[frozenset[type], str] = {
 _NUMPY = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64}
 
 
-def decode(body: bytes) -> tuple[Tensor, ...]:
-    """Return the tensors of a v1 body: one an instance key, or one named after the list when instances are not objects.
+class V1Body(JSONBody):
+    """Instances, each a row, or named inputs."""
 
-    Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
-    """
-    return tuple(_tensor(name, value) for name, value in _columns(*_payload(json_object(body, "v1"))).items())
+    protocol = "v1"
+
+    @classmethod
+    def claims(cls, document: dict[str, Any]) -> bool:
+        """Return whether it has instances or inputs."""
+        return "instances" in document or "inputs" in document
+
+    @classmethod
+    def encode(cls, tensors: Sequence[Tensor], request_id: str | None) -> tuple[bytes, dict[str, str]]:  # noqa: ARG003
+        """Return a body; BYTES that are not UTF-8 are written as ``{"b64": …}``, and there is no place for an id.
+
+        JSON tells no widths: what was not INT64, FP64, BOOL or BYTES comes back as the wider of these.
+        """
+        return _encoded(tensors), {"content-type": JSON}
+
+    def signature(self) -> tuple[Signature, int]:
+        """Return the signature and the number of instances."""
+        return signature(self.document)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return a tensor an instance key, or one named after the list when instances are not objects.
+
+        Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
+        """
+        return tuple(_tensor(name, value) for name, value in _columns(*_payload(self.document)).items())
+
+    def places(self, rule: Edit) -> Iterator[Place]:
+        """Yield an input's place in each instance, or that of all instances."""
+        key = "instances" if "instances" in self.document else "inputs"
+        payload = self.document.get(key)
+        rows = payload if isinstance(payload, list) else [payload]
+        keyed = [r for r in rows if isinstance(r, dict) and (r is payload or set(r) != {"b64"})]
+        for row in keyed:
+            if rule.input in row:
+                yield row, rule.input, None
+        if rule.input == key and isinstance(payload, list) and len(keyed) < len(payload):
+            if rule.drop:
+                raise rule.failed(SampleError("dropping it leaves no request: use noise or replace"))
+            yield self.document, key, None
+
+    def is_structural(self, parts: Parts) -> bool:
+        """Return whether it is the name of the signature."""
+        return parts == ("signature_name",)
 
 
 def signature(document: dict[str, Any]) -> tuple[Signature, int]:
@@ -57,11 +99,7 @@ def signature(document: dict[str, Any]) -> tuple[Signature, int]:
     return Signature(tuple(specs), batched), batches.pop() if batched else 1
 
 
-def encode(tensors: Sequence[Tensor]) -> bytes:
-    """Return a v1 body; BYTES that are not UTF-8 are written as ``{"b64": …}``.
-
-    JSON tells no widths: what was not INT64, FP64, BOOL or BYTES comes back as the wider of these.
-    """
+def _encoded(tensors: Sequence[Tensor]) -> bytes:
     if any(t.data.ndim == 0 for t in tensors):
         msg = "v1 has no scalars: give every input a leading batch dimension"
         raise SampleError(msg)

@@ -14,16 +14,11 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.edits import Changed, leaves
 from kserve_warmup.protocols.tensors import BYTES, DTYPES, Array
 from kserve_warmup.samples._permutation import Limits, stand_in
 
 _DIGEST = 64
-
-
-class Changed(str):
-    """Text that a rule has made; what is not of this type was in the traffic."""
-
-    __slots__ = ()
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -38,15 +33,6 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
         return None
     result = change(value)
     return Changed(result) if isinstance(result, str) else result
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """Yield what nested lists and objects hold."""
-    if isinstance(value, (list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
-    else:
-        yield value
 
 
 class Pseudonyms:

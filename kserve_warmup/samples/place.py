@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from kserve_warmup.protocols.bodies import detect_json, identify, infer_signature, json_signature
+from kserve_warmup.protocols.bodies import identify, json_body, parse
+from kserve_warmup.protocols.codec import CODECS, Body
 from kserve_warmup.samples.sample import Protocol, Signature, TensorSpec
 from kserve_warmup.samples.sources.record import Record
 
@@ -47,7 +48,7 @@ _DEEPEST = 64
 _EMPTY = re.compile(rb"\[\s*\]")
 _REMEMBERED = 4096
 _SHORT = 1024
-_JSON: tuple[Protocol | None, ...] = (None, "v1", "v2", "openai")
+_JSON = frozenset({None, *(codec.protocol for codec in CODECS.values() if codec.is_json)})
 _Head = tuple[Protocol | None, bytes]
 _T = TypeVar("_T")
 _FIXED = 8
@@ -104,10 +105,10 @@ class Placer:
         document = _loads(skeleton)
         if document is None:
             return None
-        protocol = protocol or detect_json(document)
-        if protocol != "v2" and not whole:
+        body = json_body(document, protocol=protocol)
+        if body.protocol != "v2" and not whole:
             return None
-        return self._known(Stratum(protocol, *json_signature(protocol, document)))
+        return self._known(stratum_of(body))
 
     def _known(self, stratum: Stratum) -> Stratum:
         """Return the stratum, bucketed, always as the same object."""
@@ -126,9 +127,28 @@ def exact(record: Record) -> Stratum:
     Raises:
         SampleError: the body is no request.
     """
-    if record.protocol is None:
-        return Stratum(*identify(record.body, record.headers))
-    return Stratum(record.protocol, *infer_signature(record.protocol, record.body, record.headers))
+    return stratum_of(parsed(record))
+
+
+def parsed(record: Record, protocol: Protocol | None = None) -> Body:
+    """Return the body of a record, parsed.
+
+    Args:
+        record: what was recorded.
+        protocol: how its body is encoded; None: as the record says, or its content tells.
+
+    Raises:
+        SampleError: the body is no request.
+    """
+    protocol = protocol or record.protocol
+    if protocol is None:
+        return identify(record.body, record.headers)
+    return parse(protocol, record.body, record.headers)
+
+
+def stratum_of(body: Body) -> Stratum:
+    """Return the stratum of a parsed body."""
+    return Stratum(body.protocol, *body.signature())
 
 
 def bucketed(stratum: Stratum) -> Stratum:

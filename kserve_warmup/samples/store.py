@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.files import write_own
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.samples.manifest import (
     BODY_NAME,
     MOST_BODY_BYTES,
     MOST_BYTES,
-    SUFFIXES,
     Entry,
     Input,
     Inputs,
@@ -198,7 +198,7 @@ def _entry(sample: Sample) -> Entry:
         protocol=sample.protocol,
         path=sample.path,
         headers=dict(sorted(sample.headers.items())),
-        body=f"{BODIES}/{sample.id}{SUFFIXES[sample.protocol]}",
+        body=f"{BODIES}/{sample.id}{codec_of(sample.protocol).suffix}",
         sha256=hashlib.sha256(sample.body).hexdigest(),
         size=len(sample.body),
         signature=Inputs(batched=sample.signature.batched, inputs=inputs),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.digest import decoded
+from kserve_warmup.samples.place import parsed
 from kserve_warmup.samples.ring import Ring
 from kserve_warmup.samples.sources.jsonl import line
 from kserve_warmup.samples.sources.record import Record
@@ -121,7 +121,8 @@ class Recorder:
             record = make()
             if self._scrub is None:
                 return line(record)
-            kept = self._scrub(decoded(record))
+            body = parsed(record)
+            kept = self._scrub(body.sample(record.path), body)
             return line(Record("", 0, kept.body, kept.headers, kept.path, kept.protocol, record.status, record.time))
         except Exception as error:  # noqa: BLE001  (an odd request must cost itself and no other)
             self._dropped["refused"].inc()

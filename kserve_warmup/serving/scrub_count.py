@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from kserve_warmup.protocols.codec import Body
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.scrub import Scrubber
 from kserve_warmup.samples.scrubbing import Scrubbing
@@ -26,13 +27,13 @@ class ScrubCount:
         self._counters = {name: metrics.CAPTURE_SCRUBBED.labels(model, name) for name in self._names}
         self._told: set[str] = set()
 
-    def __call__(self, sample: Sample) -> Sample:
-        """Return a request without its private content.
+    def __call__(self, sample: Sample, body: Body) -> Sample:
+        """Return a request without its private content; ``body`` is its own, parsed.
 
         Raises:
             SampleError: it cannot be scrubbed, or has text that no rule covers.
         """
-        kept, places = self._run(sample)
+        kept, places = self._run(sample, body)
         for name in {name for name, number in zip(self._names, places, strict=True) if number}:
             self._counters[name].inc()
         return kept

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.protocols.tensors import DTYPES
+from kserve_warmup.protocols.tensors import element_size
+from kserve_warmup.samples.sample import DATATYPES
 from kserve_warmup.triton.model_config import ModelConfig, pb2
 
 STRING = "TYPE_STRING"
-SIZES = {f"TYPE_{name}": dtype.itemsize for name, dtype in DTYPES.items() if name != "BYTES"}
+SIZES = {f"TYPE_{name}": size for name in DATATYPES if (size := element_size(name))}
 """Bytes of one element by Triton type; ``TYPE_STRING`` is not in it: 4 bytes and the text each."""
 
 _CONTROL_VALUES = {  # start, ready and end at once: a sequence of one request, which leaves no state behind

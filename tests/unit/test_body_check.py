@@ -13,7 +13,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import encode, request
-from kserve_warmup.protocols.body_check import check_body
+from kserve_warmup.protocols.codec import check_body
 from kserve_warmup.protocols.protobuf_fields import fields, without
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples import SampleSet

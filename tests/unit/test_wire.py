@@ -18,7 +18,7 @@ from tritonclient.http import InferenceServerClient
 from tritonclient.http import InferInput as TritonInput
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.bodies import decode, detect, encode, infer_signature, request
+from kserve_warmup.protocols.bodies import decode, encode, identify, parse, request
 from kserve_warmup.protocols.grpc_body import _CONTENTS
 from kserve_warmup.protocols.tensors import DTYPES, Tensor, bytes_array, datatype_of, element_size, from_raw, to_raw
 from kserve_warmup.samples.sample import PROTOCOLS, TensorSpec
@@ -89,7 +89,7 @@ def test_a_lost_content_length_header_is_found_again(inputs):
 @pytest.mark.parametrize("protocol", ["v2-binary", "grpc"])
 def test_the_signature_leaves_out_the_rows_that_all_inputs_share(protocol, inputs):
     body, headers = encode(protocol, inputs)
-    signature, batch = infer_signature(protocol, body, headers)
+    signature, batch = parse(protocol, body, headers).signature()
     shapes = {i.name: signature.full_shape(i, batch) for i in signature.inputs}
     assert shapes == {t.name: t.data.shape for t in inputs}
     leading = {t.data.shape[:1] for t in inputs}
@@ -100,12 +100,12 @@ def test_the_signature_leaves_out_the_rows_that_all_inputs_share(protocol, input
 @given(requests_of(datatypes=NUMBERS, finite=True), st.sampled_from(["v2", "v2-binary", "grpc"]))
 def test_a_body_tells_its_protocol(inputs, protocol):
     body, _ = encode(protocol, inputs)
-    assert detect(body) in ({protocol, "v2"} if body.endswith(b"}") else {protocol})
+    assert identify(body).protocol in ({protocol, "v2"} if body.endswith(b"}") else {protocol})
 
 
 @given(st.sampled_from(PROTOCOLS), st.binary(max_size=60))
 def test_bytes_that_are_no_request_are_a_sample_error_and_nothing_else(protocol, body):
-    for use in (lambda: decode(protocol, body, {}), lambda: request(protocol, body), lambda: detect(body)):
+    for use in (lambda: decode(protocol, body, {}), lambda: request(protocol, body), lambda: identify(body)):
         assert "\n" not in problem(use)
 
 
@@ -263,7 +263,7 @@ def test_a_path_that_cannot_be_sent_is_refused(path):
 def test_an_openai_body_is_told_by_its_kind_and_the_length_of_its_longest_prompt(body, name, bucket, batch, path):
     raw = json.dumps(body).encode()
     sample = request("openai", raw)
-    assert detect(raw) == "openai"
+    assert identify(raw).protocol == "openai"
     assert (sample.signature.inputs, sample.batch, sample.path) == (
         (TensorSpec(name, "BYTES", (bucket,)),),
         batch,
