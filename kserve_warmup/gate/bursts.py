@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.replay import Transport
 from kserve_warmup.samples import Sample
 
@@ -49,7 +50,7 @@ def for_bursts(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     """
     chosen: dict[object, list[Sample]] = {}
     for sample in sorted(samples, key=lambda s: (s.batch, -s.weight)):
-        if sample.protocol != "openai":
+        if codec_of(sample.protocol).has_tensors:
             group = chosen.setdefault(sample.signature, [])
             if not group or group[0].stratum == sample.stratum:
                 group.append(sample)

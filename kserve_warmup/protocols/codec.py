@@ -235,6 +235,11 @@ def codec_of(protocol: str) -> Codec:
     return CODECS[protocol]
 
 
+def over_grpc(sample: Sample) -> bool:
+    """Return whether a sample is sent over gRPC rather than HTTP."""
+    return CODECS[sample.protocol].over_grpc
+
+
 def check_body(protocol: str, body: bytes, headers: Mapping[str, str]) -> None:
     """Refuse a body that reaches beyond the model at hand; what is no request at all is left to who reads it.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.protocols.tensors import BYTES, Tensor, to_raw
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
@@ -34,12 +35,12 @@ def perf_analyzer_data(samples: SampleSet) -> PerfAnalyzerData:
     """
     shares: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for sample in samples:
-        if sample.protocol != "openai":
+        if codec_of(sample.protocol).has_tensors:
             shares[_names(sample)] += sample.weight
     if not shares:
         raise SampleError(f"the sample set of {samples.model} has no tensors that perf_analyzer could send")
     chosen = max(shares, key=lambda names: shares[names])
-    fitting = [s for s in samples if s.protocol != "openai" and _names(s) == chosen]
+    fitting = [s for s in samples if codec_of(s.protocol).has_tensors and _names(s) == chosen]
     data = [entry for sample in fitting for entry in _entries(sample)]
     return PerfAnalyzerData({"data": data}, len(samples) - len(fitting))
 
@@ -52,7 +53,7 @@ def _entries(sample: Sample) -> Iterator[dict[str, Any]]:
     tensors = decode(sample.protocol, sample.body, sample.headers)
     rows = range(sample.batch) if sample.signature.batched else (None,)
     for row in rows:
-        yield {t.name: _value(t, row, typed=sample.protocol != "v1") for t in tensors}
+        yield {t.name: _value(t, row, typed=codec_of(sample.protocol).is_typed) for t in tensors}
 
 
 def _value(tensor: Tensor, row: int | None, *, typed: bool) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.protocols.bodies import Tensor, encode, request
-from kserve_warmup.samples.sample import Protocol, Sample
+from kserve_warmup.protocols.codec import CODECS
+from kserve_warmup.samples.sample import Sample
 
-_PROTOCOLS: tuple[Protocol, ...] = ("v2", "v2-binary", "grpc")
+_PROTOCOLS = [codec.protocol for codec in CODECS.values() if codec.is_typed]
 
 
 def synthesise(model: Any) -> tuple[Sample, ...]:

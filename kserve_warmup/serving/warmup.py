@@ -15,6 +15,7 @@ from urllib.parse import quote
 from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.files import write_whole
+from kserve_warmup.protocols.codec import codec_of, over_grpc
 from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, describe, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
@@ -71,7 +72,7 @@ class Warmup:
 
         Nothing that fails here is held against the model: its surroundings may not be there yet.
         """
-        samples = [s for s in self.samples if s.protocol != "openai" and (s.protocol == "grpc" or not only_grpc)]
+        samples = [s for s in self.samples if codec_of(s.protocol).has_tensors and (over_grpc(s) or not only_grpc)]
         if samples:
             try:
                 with warming():
@@ -90,7 +91,7 @@ class Warmup:
             DependencyAwayError: something that the model needs is away.
             WarmupFailedError: a stratum met nothing but faults, and the settings say not to serve it then.
         """
-        samples = [s for s in self._sendable if s.protocol != "grpc"]
+        samples = [s for s in self._sendable if not over_grpc(s)]
         if samples:
             with warming() as noted:
                 async with rest_loopback(app) as url:
@@ -99,7 +100,7 @@ class Warmup:
 
     async def over_grpc(self) -> None:
         """Warm KServe's gRPC stack in this process, on the running loop; raises as :meth:`over_rest` does."""
-        samples = [s for s in self._sendable if s.protocol == "grpc"]
+        samples = [s for s in self._sendable if over_grpc(s)]
         if samples:
             with warming() as noted:
                 async with grpc_loopback(self.model, noted) as address:
@@ -117,12 +118,12 @@ class Warmup:
             name: What the application calls the model, None if it does not serve it.
         """
         over_rest = app is not None and name is not None
-        found = [s for s in self.samples if s.protocol == "grpc" or over_rest]
+        found = [s for s in self.samples if over_grpc(s) or over_rest]
         if not found:
             return True
         with warming() as noted, requests_quiet(logging.CRITICAL), request_histograms_untouched(self.model.name):
             try:
-                if found[0].protocol == "grpc":
+                if over_grpc(found[0]):
                     async with grpc_loopback(self.model, noted) as address:
                         grpc = GrpcTransport(address, self.model.name, PROBE_SECONDS, self.headers)
                         await grpc.send(found[0])

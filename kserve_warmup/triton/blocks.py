@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.samples.manifest import Entry
 from kserve_warmup.samples.sample import Signature, TensorSpec
 from kserve_warmup.triton.encode import BoundInput
@@ -118,7 +119,7 @@ def bind(model: Model, entry: Entry) -> tuple[BoundInput, ...]:
         TritonConfigError: A name, type or shape does not fit the model, or a required input is missing.
     """
     where, signature = _where(entry), signature_of(entry)
-    if entry.protocol == "openai" or not signature.inputs:
+    if not codec_of(entry.protocol).has_tensors or not signature.inputs:
         raise model.fail(f"{where}: a request without tensors cannot become a warm-up block; leave it out of the set")
     if model.max_batch_size and not signature.batched:
         raise model.fail(
@@ -137,7 +138,7 @@ def _where(entry: Entry) -> str:
 def _names(model: Model, entry: Entry, signature: Signature) -> dict[str, str]:
     """Map the request's input names to the model's. A v1 list without names is the only input there is."""
     names = {spec.name: spec.name for spec in signature.inputs}
-    if entry.protocol == "v1" and len(names) == 1 and len(model.inputs) == 1:
+    if not codec_of(entry.protocol).is_typed and len(names) == 1 and len(model.inputs) == 1:
         (name,) = names
         if name in _JSON_LISTS and name not in model.inputs:
             return {name: next(iter(model.inputs))}
@@ -146,7 +147,7 @@ def _names(model: Model, entry: Entry, signature: Signature) -> dict[str, str]:
 
 def _bind(model: Model, declared: ModelInput, spec: TensorSpec, entry: Entry, signature: Signature) -> BoundInput:
     where = f"{_where(entry)}, input {spec.name!r}"
-    untyped = entry.protocol == "v1"
+    untyped = not codec_of(entry.protocol).is_typed
     given = data_type(spec.datatype)
     if spec.datatype == "JSON" or -1 in spec.shape:
         raise model.fail(

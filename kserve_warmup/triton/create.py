@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.triton.render import Templates
 from kserve_warmup.triton.rules import data_type
 from kserve_warmup.triton.traffic import Traffic, signature_of
@@ -31,7 +32,7 @@ def minimal_config(name: str, folder: Path, traffic: Traffic, templates: Templat
         TritonConfigError: The model's file is of no known kind, or its requests do not tell the inputs' types.
     """
     signatures = [(signature_of(entry), entry.batch) for entry in traffic]
-    if any(entry.protocol in ("v1", "openai") for entry in traffic) or not signatures:
+    if not all(codec_of(entry.protocol).is_typed for entry in traffic) or not signatures:
         msg = "--create needs recorded v2 or gRPC requests, which tell the inputs' names and types"
         raise TritonConfigError(f"model {name}: {msg}")
     batching = all(signature.batched for signature, _ in signatures)
