@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
@@ -14,7 +12,7 @@ import orjson
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import JSON
 from kserve_warmup.protocols.edits import Edit, Parts, Place
-from kserve_warmup.protocols.json_body import JSONBody, json_values, text
+from kserve_warmup.protocols.json_body import JSONBody, base64_text, json_values, text, unbase64
 from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
@@ -143,11 +141,7 @@ def _unwrap(value: Any) -> Any:
         return value
     if value.keys() != {"b64"} or not isinstance(value["b64"], str):
         return {name: _unwrap(item) for name, item in value.items()}
-    try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        msg = 'a {"b64": ...} value is not base64'
-        raise SampleError(msg) from None
+    return unbase64(value["b64"], 'a {"b64": ...} value is not base64')
 
 
 def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | None:
@@ -207,4 +201,4 @@ def _text_or_b64(value: bytes, _: str) -> Any:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value).decode()}
+        return {"b64": base64_text(value)}

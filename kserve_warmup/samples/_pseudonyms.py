@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
 import hashlib
 import itertools
@@ -15,10 +13,12 @@ import numpy as np
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.edits import Changed, leaves
+from kserve_warmup.protocols.json_body import base64_text, unbase64
 from kserve_warmup.protocols.tensors import BYTES, DTYPES, Array
 from kserve_warmup.samples._permutation import Limits, stand_in
 
 _DIGEST = 64
+_NO_BASE64 = "an object has a b64 that is not base64"
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -27,7 +27,7 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
         return [map_leaves(item, change) for item in value]
     if isinstance(value, dict):
         if set(value) == {"b64"} and isinstance(value["b64"], str):
-            return {"b64": Changed(base64.b64encode(_text_or_bytes(change(_unpacked(value["b64"])))).decode())}
+            return {"b64": Changed(base64_text(_text_or_bytes(change(unbase64(value["b64"], _NO_BASE64)))))}
         return {key: map_leaves(item, change) for key, item in value.items()}
     if value is None:
         return None
@@ -173,13 +173,6 @@ def _as_text(value: bytes) -> str | None:
         return value.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _unpacked(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise SampleError("an object has a b64 that is not base64") from None
 
 
 def _text_or_bytes(value: str | bytes) -> bytes:

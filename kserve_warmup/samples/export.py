@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode
 from kserve_warmup.protocols.codec import codec_of
+from kserve_warmup.protocols.json_body import base64_text
 from kserve_warmup.protocols.tensors import BYTES, Tensor, to_raw
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
@@ -61,7 +61,7 @@ def _value(tensor: Tensor, row: int | None, *, typed: bool) -> dict[str, Any]:
     shape = [int(size) for size in data.shape]
     if typed:
         raw = to_raw(Tensor(tensor.name, tensor.datatype, data))
-        return {"content": {"b64": base64.b64encode(raw).decode()}, "shape": shape}
+        return {"content": {"b64": base64_text(raw)}, "shape": shape}
     values = [_text(tensor.name, v) for v in data.flat] if tensor.datatype == BYTES else data.ravel().tolist()
     return {"content": values, "shape": shape}
 

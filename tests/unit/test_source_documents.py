@@ -17,8 +17,7 @@ from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.digest import FORMATS, source
 from kserve_warmup.samples.sample import TensorSpec
 from kserve_warmup.samples.sources import cloudevents, sagemaker, v2_log
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions
-from kserve_warmup.samples.sources.times import seconds
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, seconds
 from kserve_warmup.samples.traffic import read
 
 GOLDEN = Path(__file__).parents[1] / "data" / "traffic" / "mlserver_v2.jsonl"
