@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import CODECS, Body, codec_of
@@ -29,7 +29,7 @@ def parse(protocol: str, body: bytes, headers: Mapping[str, str]) -> Body:
     Raises:
         SampleError: the protocol is unknown, or the body is no request of it.
     """
-    return codec_of(protocol).parse(body, keep_headers(headers))
+    return codec_of(protocol).body.parse(body, keep_headers(headers))
 
 
 def identify(body: bytes, headers: Mapping[str, str] | None = None) -> Body:
@@ -43,13 +43,13 @@ def identify(body: bytes, headers: Mapping[str, str] | None = None) -> Body:
     for codec in binary:
         if codec.looks(body, kept):  # which spares parsing it as JSON first
             with contextlib.suppress(SampleError):
-                return codec.parse(body, kept)
+                return codec.body.parse(body, kept)
     try:
         return json_body(json_object(body, "request"), body, kept)
     except NotJSONError:
         for codec in binary:
             with contextlib.suppress(SampleError):
-                return codec.parse(body, kept)
+                return codec.body.parse(body, kept)
         msg = f"the body ({len(body)} bytes) is neither JSON, v2 binary nor a gRPC ModelInferRequest"
         raise SampleError(msg) from None
 
@@ -69,7 +69,7 @@ def json_body(
         SampleError: the document is no request.
     """
     for name in [protocol] if protocol else _CLAIMING:
-        found: type[JSONBody] = CODECS[name].body
+        found = cast("type[JSONBody]", CODECS[name].body)
         if protocol or found.claims(document):
             return found(document, raw, headers or {})
     msg = "the body is neither v1, v2 nor OpenAI: it has no instances, inputs, messages, prompt or input"
@@ -104,8 +104,7 @@ def encode(
     if not tensors or len({t.name for t in tensors}) != len(tensors):
         msg = "a request needs inputs, each with a name of its own"
         raise SampleError(msg)
-    encoded: tuple[bytes, dict[str, str]] = codec_of(protocol).body.encode(tensors, request_id)
-    return encoded
+    return codec_of(protocol).body.encode(tensors, request_id)
 
 
 def request(

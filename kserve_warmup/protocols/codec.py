@@ -6,11 +6,11 @@ its bodies is read.
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kserve_warmup.errors import SampleError
@@ -19,7 +19,7 @@ from kserve_warmup.protocols.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import PROTOCOLS, Protocol, Sample, Signature, TensorSpec, keep_path
 
 if TYPE_CHECKING:
-    from kserve_warmup.protocols.edits import Edit
+    from kserve_warmup.protocols.edits import Edit, Parts, Place
     from kserve_warmup.protocols.tensors import Tensor
 
 JSON = "application/json"
@@ -33,56 +33,41 @@ _JSON_STARTS = (b"", b"{", b"[", b" ", b"\t", b"\r", b"\n")
 
 
 class Body(ABC):
-    """A request's body, parsed once, and asked for whatever one wants to know of it.
+    """A request's body, parsed once, and asked for whatever one wants to know of it; all may raise SampleError.
 
     Attributes:
         protocol: how it is written.
         raw: the body, byte for byte.
         headers: the request's, in lower case: those that it was recorded with, and what a server needs to read it.
+        document: what it says, as JSON has it; of tensors in binary all but the data.
     """
 
     protocol: ClassVar[Protocol]
+    document: dict[str, Any]
 
     def __init__(self, raw: bytes, headers: Mapping[str, str]) -> None:
         """Take what was recorded."""
-        self.raw = raw
-        self.headers = dict(headers)
+        self.raw, self.headers = raw, dict(headers)
         if content_type := CODECS[self.protocol].content_type:
             self.headers.setdefault("content-type", content_type)
 
     @classmethod
     @abstractmethod
     def parse(cls, raw: bytes, headers: Mapping[str, str]) -> Body:
-        """Return the body that ``raw`` is; of the headers only :data:`LENGTH_HEADER` is read, and may be lost.
-
-        Raises:
-            SampleError: it is no request of the protocol.
-        """
+        """Return the body that ``raw`` is; of the headers only :data:`LENGTH_HEADER` is read, and may be lost."""
 
     @classmethod
     def encode(cls, tensors: Sequence[Tensor], request_id: str | None) -> tuple[bytes, dict[str, str]]:  # noqa: ARG003
-        """Return the body and the headers of a request that carries ``tensors``.
-
-        Raises:
-            SampleError: the protocol cannot carry one of them.
-        """
-        raise SampleError(_no_tensors(cls.protocol))
+        """Return the body and the headers of a request that carries ``tensors``."""
+        raise _no_tensors(cls.protocol)
 
     @abstractmethod
     def signature(self) -> tuple[Signature, int]:
-        """Return the signature and the batch size, reading no more of the body than that takes.
-
-        Raises:
-            SampleError: it is no request of the protocol.
-        """
+        """Return the signature and the batch size, reading no more of the body than that takes."""
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return the tensors, each with its full shape on the wire.
-
-        Raises:
-            SampleError: the protocol's bodies hold none, this one is malformed, or its rows are too uneven for tensors.
-        """
-        raise SampleError(_no_tensors(self.protocol))
+        """Return the tensors, each with its full shape on the wire."""
+        raise _no_tensors(self.protocol)
 
     @property
     def path(self) -> str:
@@ -90,12 +75,7 @@ class Body(ABC):
         return CODECS[self.protocol].path
 
     def sample(self, path: str | None = None, weight: float = 1.0) -> Sample:
-        """Return the sample that the request makes; ``path`` and ``weight`` are those of :func:`bodies.request`.
-
-        Raises:
-            SampleError: the body is no request or commands more than an inference, or the path is no inference
-                endpoint.
-        """
+        """Return the sample that the request makes; ``path`` and ``weight`` are those of :func:`bodies.request`."""
         signature, batch = self.signature()
         CODECS[self.protocol].check(self.raw, self.headers)
         where = self.path if path is None else keep_path(path, self.protocol)
@@ -109,14 +89,10 @@ class Body(ABC):
         Args:
             rules: what is done, in this order.
             applied: for each rule, the places where it was applied are added.
-            strict: whether to refuse text that none covers.
-
-        Raises:
-            UncoveredError: there is such text.
-            SampleError: a rule does not fit.
+            strict: whether to raise UncoveredError when there is text that none covers.
         """
         changed = 0
-        for number, rule in self.in_order(rules):
+        for number, rule in enumerate(rules):
             places = self.change(rule)
             applied[number] += places
             changed += places
@@ -124,30 +100,33 @@ class Body(ABC):
             self.refuse_uncovered()
         return self.written() if changed else (self.raw, self.headers)
 
-    def in_order(self, rules: Sequence[Edit]) -> Iterable[tuple[int, Edit]]:
-        """Return the rules with their numbers, in the order in which they are applied."""
-        return enumerate(rules)
-
-    @abstractmethod
     def change(self, rule: Edit) -> int:
-        """Apply a rule to the parsed body; return the number of places."""
+        """Apply a rule to the document; return the number of places."""
+        if rule.find is None:
+            return rule.change(self.places(rule))
+        return rule.change((parent, key, self.datatype_at(parts)) for parent, key, parts in rule.find(self.document))
+
+    def places(self, rule: Edit) -> Iterator[Place]:  # noqa: ARG002
+        """Yield where in the document the input lies that a rule names."""
+        yield from ()
+
+    def datatype_at(self, parts: Parts) -> str | None:  # noqa: ARG002
+        """Return the type that the document itself gives to a value, None where it gives none."""
+        return None
+
+    def is_structural(self, parts: Parts) -> bool:
+        """Return whether text at a place of the document is part of the protocol and nobody's input."""
+        if parts[-2:] == ("parameters", "content_type"):
+            return True
+        return len(parts) > 2 and parts[0] in ("inputs", "outputs") and parts[2:] in (("name",), ("datatype",))  # noqa: PLR2004
 
     @abstractmethod
     def refuse_uncovered(self) -> None:
-        """Refuse text that no rule has changed and that is no part of the protocol."""
+        """Refuse text that no rule has changed."""
 
     @abstractmethod
     def written(self) -> tuple[bytes, dict[str, str]]:
         """Return the changed body as bytes, and its headers."""
-
-
-def _nothing(_body: bytes, _headers: Mapping[str, str]) -> None:
-    """Check nothing: these bodies have no way to command more than an inference."""
-
-
-def _never(_body: bytes, _headers: Mapping[str, str]) -> bool:
-    """Return False: it takes parsing to tell these bodies apart."""
-    return False
 
 
 @dataclass(frozen=True)
@@ -165,7 +144,7 @@ class Codec:
         has_tensors: whether bodies hold tensors; other requests are passed through as they are.
         is_typed: whether bodies declare their tensors' types.
         check: refuses a body that reaches beyond the model at hand, reading no more of it than that takes.
-        looks: tells from a body's first bytes and its headers that it is probably one of this protocol.
+        looks: tells from a body and its headers, without parsing, that it is probably one of this protocol.
     """
 
     protocol: Protocol
@@ -177,20 +156,14 @@ class Codec:
     is_json: bool = True
     has_tensors: bool = True
     is_typed: bool = True
-    check: Callable[[bytes, Mapping[str, str]], None] = _nothing
-    looks: Callable[[bytes, Mapping[str, str]], bool] = _never
+    check: Callable[[bytes, Mapping[str, str]], None] = lambda _body, _headers: None
+    looks: Callable[[bytes, Mapping[str, str]], bool] = lambda _body, _headers: False
 
     @cached_property
-    def body(self) -> type[Any]:
+    def body(self) -> type[Body]:
         """Return the class of its bodies."""
-        module, name = self.reader
-        found: type[Any] = getattr(importlib.import_module(f"kserve_warmup.protocols.{module}"), name)
+        found: type[Body] = getattr(import_module(f"kserve_warmup.protocols.{self.reader[0]}"), self.reader[1])
         return found
-
-    def parse(self, body: bytes, headers: Mapping[str, str]) -> Body:
-        """Return a body, parsed; see :meth:`Body.parse`."""
-        parsed: Body = self.body.parse(body, headers)
-        return parsed
 
 
 CODECS: dict[str, Codec] = {
@@ -258,6 +231,6 @@ def declared_signature(inputs: Iterable[tuple[str, str, Sequence[int]]]) -> tupl
     return Signature(tuple(specs), batched), leading.pop() if batched else 1
 
 
-def _no_tensors(protocol: str) -> str:
-    having = [codec.protocol for codec in CODECS.values() if codec.has_tensors]
-    return f"{protocol} bodies hold no tensors: use {', '.join(having[:-1])} or {having[-1]}"
+def _no_tensors(protocol: str) -> SampleError:
+    *most, last = (codec.protocol for codec in CODECS.values() if codec.has_tensors)
+    return SampleError(f"{protocol} bodies hold no tensors: use {', '.join(most)} or {last}")

@@ -46,29 +46,27 @@ class Edit:
         """Return an error with the rule's place before it."""
         return SampleError(f"scrub rule for {self.where}: {error}")
 
+    def change(self, found: Iterable[Place]) -> int:
+        """Change what was found in a document; return the number of places."""
+        places = list(found)
+        if self.drop:  # of a list from behind: what follows moves
+            places.sort(key=lambda place: -place[1] if isinstance(place[1], int) else 0)
+        try:
+            for parent, key, datatype in places:
+                if self.drop:
+                    del parent[key]
+                else:
+                    parent[key] = self.value(parent[key], datatype)
+        except SampleError as error:
+            raise self.failed(error) from None
+        return len(places)
 
-def change(rule: Edit, found: Iterable[Place]) -> int:
-    """Change what was found in a document; return the number of places."""
-    places = list(found)
-    if rule.drop:  # of a list from behind: what follows moves
-        places.sort(key=lambda place: -place[1] if isinstance(place[1], int) else 0)
-    try:
-        for parent, key, datatype in places:
-            if rule.drop:
-                del parent[key]
-            else:
-                parent[key] = rule.value(parent[key], datatype)
-    except SampleError as error:
-        raise rule.failed(error) from None
-    return len(places)
-
-
-def changed(rule: Edit, tensor: Tensor) -> Tensor:
-    """Return a tensor as the rule makes it."""
-    try:
-        return Tensor(tensor.name, tensor.datatype, rule.array(tensor))
-    except SampleError as error:
-        raise rule.failed(error) from None
+    def changed(self, tensor: Tensor) -> Tensor:
+        """Return a tensor as the rule makes it."""
+        try:
+            return Tensor(tensor.name, tensor.datatype, self.array(tensor))
+        except SampleError as error:
+            raise self.failed(error) from None
 
 
 def refuse_tensors(tensors: Iterable[tuple[str, str]], covered: set[str | None]) -> None:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import Body, declared_signature
-from kserve_warmup.protocols.edits import Edit, change, changed, refuse_tensors, refuse_text
+from kserve_warmup.protocols.edits import Edit, refuse_tensors, refuse_text
 from kserve_warmup.protocols.protobuf_fields import infer_request
 from kserve_warmup.protocols.tensors import (
     BYTES,
     MOST_DIMENSIONS,
     Tensor,
-    bytes_array,
     check_datatype,
     from_raw,
-    in_range,
-    reshape,
-    to_dtype,
+    from_values,
     to_raw,
 )
-from kserve_warmup.protocols.v2 import is_structural
 from kserve_warmup.samples._infer_proto import model_infer_request
 from kserve_warmup.samples.sample import Signature
 
@@ -58,7 +52,7 @@ class GrpcBody(Body):
         super().__init__(raw, headers)
         self.message = message
         self._covered: set[str | None] = set()
-        names = [item.name for item in message.inputs]
+        self._names = names = [item.name for item in message.inputs]
         if not names or not all(names) or len(set(names)) != len(names):
             msg = "a ModelInferRequest needs inputs, each with a name of its own"
             raise SampleError(msg)
@@ -73,7 +67,6 @@ class GrpcBody(Body):
 
     @classmethod
     def parse(cls, raw: bytes, headers: Mapping[str, str]) -> GrpcBody:
-        """Return the body that ``raw`` is."""
         return cls(infer_request(raw), raw, headers)
 
     @classmethod
@@ -86,47 +79,54 @@ class GrpcBody(Body):
         return bytes(message.SerializeToString(deterministic=True)), {}
 
     def signature(self) -> tuple[Signature, int]:
-        """Return what the inputs declare."""
         return declared_signature((i.name, i.datatype, i.shape) for i in self.message.inputs)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return the inputs' tensors, from raw or typed contents."""
         raws, inputs = self.message.raw_input_contents, self.message.inputs
         if not raws:
             return tuple(map(_typed, inputs))
         return tuple(from_raw(i.name, i.datatype, list(i.shape), raw) for i, raw in zip(inputs, raws, strict=True))
 
     @cached_property
-    def _document(self) -> dict[str, Any]:
-        """Return what paths may look at, as v2 JSON has it."""
+    def document(self) -> dict[str, Any]:  # type: ignore[override]
+        """Return what paths may look at; rules by name leave it alone: paths count the inputs that were sent."""
         inputs = [{"name": item.name, "parameters": _parameters(item)} for item in self.message.inputs]
         return {"id": self.message.id, "parameters": _parameters(self.message), "inputs": inputs}
 
-    def in_order(self, rules: Sequence[Edit]) -> Iterable[tuple[int, Edit]]:
-        """Return the rules with paths before the others: paths count the inputs that were sent."""
-        return sorted(enumerate(rules), key=lambda rule: rule[1].find is None)
-
     def change(self, rule: Edit) -> int:
-        """Apply a rule to the id, the parameters, or the data of an input."""
-        if rule.find is not None:
-            places = change(rule, ((parent, key, None) for parent, key, _ in rule.find(self._document)))
-            if places:
-                _put_back(self.message, self._document)
-            return places
+        """Apply a rule to the id and the parameters, or to the data of an input."""
+        document = self.document
+        if places := super().change(rule):
+            self._put_back(document)
         for index, item in enumerate(self.message.inputs):
-            if item.name == rule.input:
+            if rule.find is None and item.name == rule.input:
                 self._change_input(index, item, rule)
                 self._covered.add(item.name)
                 return 1
-        return 0
+        return places
 
     def refuse_uncovered(self) -> None:
-        """Refuse text in the id, the parameters and the data that no rule has changed."""
-        refuse_text({k: v for k, v in self._document.items() if v}, is_structural)  # an empty id is none
+        refuse_text({k: v for k, v in self.document.items() if v}, self.is_structural)  # an empty id is none
         refuse_tensors([(item.name, item.datatype) for item in self.message.inputs], self._covered)
 
+    def _put_back(self, document: dict[str, Any]) -> None:
+        """Put what was taken out of the message, to be changed, back into it."""
+        self.message.id = document.get("id") or ""
+        inputs = document.get("inputs") or []
+        if [i.get("name") for i in inputs] != self._names:
+            msg = "scrub rules: a path cannot drop an input of a gRPC message: drop it with {input: NAME, action: drop}"
+            raise SampleError(msg)
+        edited = dict(zip(self._names, inputs, strict=True))
+        for item, said in ((self.message, document), *((i, edited[i.name]) for i in self.message.inputs)):
+            parameters = said.get("parameters") or {}
+            for name in list(item.parameters):
+                kind = item.parameters[name].WhichOneof("parameter_choice")
+                if name not in parameters:
+                    del item.parameters[name]
+                elif kind:
+                    setattr(item.parameters[name], kind, parameters[name])
+
     def written(self) -> tuple[bytes, dict[str, str]]:
-        """Return the message as bytes."""
         return self.message.SerializeToString(deterministic=True), self.headers
 
     def _change_input(self, index: int, item: Any, rule: Edit) -> None:
@@ -136,51 +136,23 @@ class GrpcBody(Body):
             if raws:
                 del raws[index]
         elif raws:
-            raws[index] = to_raw(changed(rule, from_raw(item.name, item.datatype, list(item.shape), raws[index])))
+            raws[index] = to_raw(rule.changed(from_raw(item.name, item.datatype, list(item.shape), raws[index])))
         else:
             values = getattr(item.contents, _CONTENTS[item.datatype])
-            new = changed(rule, _typed(item))
+            new = rule.changed(_typed(item))
             del values[:]
             values.extend(new.data.ravel().tolist())
 
 
 def _typed(item: Any) -> Tensor:
-    """Return the tensor of an input with typed contents.
-
-    Raises:
-        SampleError: the contents are not what its type and shape need.
-    """
+    """Return the tensor of an input with typed contents."""
     field = _CONTENTS.get(item.datatype)
     if field is None:
         raise SampleError(f"input {item.name!r}: {item.datatype} is carried by raw_input_contents only")
-    dtype, values = to_dtype(item.datatype), list(getattr(item.contents, field))
-    try:
-        if item.datatype == BYTES:
-            return Tensor(item.name, BYTES, bytes_array(values, item.shape))
-        array = np.array(in_range(values, dtype), dtype=dtype)
-        return Tensor(item.name, item.datatype, reshape(array, list(item.shape)))
-    except SampleError as error:
-        raise SampleError(f"input {item.name!r}: {error}") from None
+    return from_values(item.name, item.datatype, list(getattr(item.contents, field)), list(item.shape))
 
 
 def _parameters(item: Any) -> dict[str, Any]:
     """Return what the parameters of a message or an input hold."""
     kinds = {name: value.WhichOneof("parameter_choice") for name, value in item.parameters.items()}
     return {name: getattr(item.parameters[name], kind) for name, kind in kinds.items() if kind}
-
-
-def _put_back(message: Any, document: dict[str, Any]) -> None:
-    """Put what was taken out of a message, to be changed, back into it."""
-    message.id = document.get("id") or ""
-    inputs = document.get("inputs") or []
-    if [i.get("name") for i in inputs] != [i.name for i in message.inputs]:
-        msg = "scrub rules: a path cannot drop an input of a gRPC message: drop it with {input: NAME, action: drop}"
-        raise SampleError(msg)
-    for item, edited in ((message, document), *zip(message.inputs, inputs, strict=True)):
-        parameters = edited.get("parameters") or {}
-        for name in list(item.parameters):
-            kind = item.parameters[name].WhichOneof("parameter_choice")
-            if name not in parameters:
-                del item.parameters[name]
-            elif kind:
-                setattr(item.parameters[name], kind, parameters[name])

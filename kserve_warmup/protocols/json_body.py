@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import binascii
 import json
-from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import Body
-from kserve_warmup.protocols.edits import Edit, Parts, Place, change, dumps, refuse_text
+from kserve_warmup.protocols.edits import dumps, refuse_text
 from kserve_warmup.protocols.tensors import BYTES, Tensor
 
 try:
@@ -50,7 +49,7 @@ def json_object(body: bytes | memoryview, protocol: str) -> dict[str, Any]:
 
 
 class JSONBody(Body):
-    """A body that is a JSON object; ``document`` is what it says."""
+    """A body that is a JSON object."""
 
     def __init__(self, document: dict[str, Any], raw: bytes, headers: Mapping[str, str]) -> None:
         """Take the body, and what it says."""
@@ -59,39 +58,17 @@ class JSONBody(Body):
 
     @classmethod
     def parse(cls, raw: bytes, headers: Mapping[str, str]) -> JSONBody:
-        """Return the body that ``raw`` is."""
         return cls(json_object(raw, cls.protocol), raw, headers)
 
     @classmethod
-    @abstractmethod
-    def claims(cls, document: dict[str, Any]) -> bool:
+    def claims(cls, document: dict[str, Any]) -> bool:  # noqa: ARG003
         """Return whether a JSON object of unknown protocol is one of this."""
-
-    @abstractmethod
-    def places(self, rule: Edit) -> Iterator[Place]:
-        """Yield where the input lies that a rule names."""
-
-    @abstractmethod
-    def is_structural(self, parts: Parts) -> bool:
-        """Return whether text at a place of the document is part of the protocol and nobody's input."""
-
-    def datatype_at(self, _parts: Parts) -> str | None:
-        """Return the type that the document gives to a value, None where it gives none."""
-        return None
-
-    def change(self, rule: Edit) -> int:
-        """Apply a rule to the document."""
-        if rule.find is None:
-            return change(rule, self.places(rule))
-        found = rule.find(self.document)
-        return change(rule, ((parent, key, self.datatype_at(parts)) for parent, key, parts in found))
+        return False
 
     def refuse_uncovered(self) -> None:
-        """Refuse text of the document that no rule has changed."""
         refuse_text(self.document, self.is_structural)
 
     def written(self) -> tuple[bytes, dict[str, str]]:
-        """Return the document as bytes."""
         return dumps(self.document), self.headers
 
 

@@ -28,7 +28,6 @@ class OpenAIBody(JSONBody):
 
     @classmethod
     def claims(cls, document: dict[str, Any]) -> bool:
-        """Return whether it has one of the fields that tell what is asked."""
         return any(field in document for field in _FIELDS)
 
     @property
@@ -62,12 +61,10 @@ class OpenAIBody(JSONBody):
         return Signature((spec,)), max(1, len(prompts))
 
     def places(self, rule: Edit) -> Iterator[Place]:
-        """Yield a field of the request."""
         if rule.input in self.document:
             yield self.document, rule.input, None
 
     def is_structural(self, parts: Parts) -> bool:
-        """Return whether it names the model, or says who speaks."""
         return parts == ("model",) or (parts[0] == "messages" and parts[-1] in ("role", "type"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,34 +18,8 @@ Array = npt.NDArray[Any]
 
 BYTES = "BYTES"
 
-_OTHERS = {"BOOL": np.bool_, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64, BYTES: np.object_}
-
-
-class _DTypes(Mapping[str, np.dtype[Any]]):
-    """The dtypes by name. The one of BF16 is not numpy's own: its package is imported when it is asked for."""
-
-    def __getitem__(self, datatype: str) -> np.dtype[Any]:
-        if datatype not in DATATYPES:
-            raise KeyError(datatype)
-        return np.dtype(_OTHERS.get(datatype) or (_bfloat16() if datatype == "BF16" else datatype.lower()))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(DATATYPES)
-
-    def __len__(self) -> int:
-        return len(DATATYPES)
-
-
-def _bfloat16() -> Any:
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError:
-        raise MissingPackageError("BF16 tensors need the package ml_dtypes: pip install ml-dtypes") from None
-    return bfloat16
-
-
-DTYPES = _DTypes()
-"""Every Open Inference Protocol type and the numpy dtype that holds it; ``BYTES`` is an object array of ``bytes``."""
+_OTHERS = {"BOOL": "?", "FP16": "f2", "FP32": "f4", "FP64": "f8", BYTES: "O"}
+"""Types whose names in numpy are not the same in small letters."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -68,13 +42,20 @@ def element_size(datatype: str) -> int | None:
 
 
 def to_dtype(datatype: str) -> np.dtype[Any]:
-    """Return the numpy dtype of an Open Inference Protocol type.
+    """Return the numpy dtype that holds an Open Inference Protocol type; ``BYTES`` are objects of type ``bytes``.
 
     Raises:
         SampleError: the protocol has no such type.
+        MissingPackageError: it is BF16, which is not numpy's own.
     """
     check_datatype(datatype)
-    return DTYPES[datatype]
+    if datatype != "BF16":
+        return np.dtype(_OTHERS.get(datatype, datatype.lower()))
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:
+        raise MissingPackageError("BF16 tensors need the package ml_dtypes: pip install ml-dtypes") from None
+    return np.dtype(bfloat16)
 
 
 def datatype_of(dtype: npt.DTypeLike) -> str:
@@ -88,7 +69,7 @@ def datatype_of(dtype: npt.DTypeLike) -> str:
         return BYTES
     if native.name == "bfloat16":
         return "BF16"
-    found = next((name for name in DATATYPES if name != "BF16" and DTYPES[name] == native), None)
+    found = next((name for name in DATATYPES if name != "BF16" and to_dtype(name) == native), None)
     if found is None:
         raise SampleError(
             f"numpy type {native} has no Open Inference Protocol type: convert it to a number or text first"
@@ -96,25 +77,12 @@ def datatype_of(dtype: npt.DTypeLike) -> str:
     return found
 
 
-def in_range(values: list[Any], dtype: np.dtype[Any]) -> list[Any]:
-    """Return ``values``, refused when ``dtype`` cannot hold an integer of them: numpy before 2.0 wraps it.
-
-    Raises:
-        SampleError: it cannot.
-    """
-    if dtype.kind in "iu" and values:
-        limits = np.iinfo(dtype)
-        if min(values) < limits.min or max(values) > limits.max:
-            raise SampleError(f"an integer does not fit {dtype}")
-    return values
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
     """One input of a request.
 
-    ``datatype`` is an Open Inference Protocol type and ``data`` an array of :data:`DTYPES`' dtype for it, with the full
-    shape that is on the wire, batch included. A ``BYTES`` tensor is an object array whose elements are ``bytes``.
+    ``datatype`` is an Open Inference Protocol type and ``data`` an array of the dtype that :func:`to_dtype` tells, with
+    the full shape that is on the wire, batch included. A ``BYTES`` tensor is an object array whose elements are ``bytes``.
     """
 
     name: str
@@ -171,6 +139,26 @@ def reshape(array: Array, shape: Sequence[int]) -> Array:
         return array.reshape(tuple(shape))
     except (ValueError, OverflowError):
         raise SampleError(f"shape {list(shape)} is beyond what an array can have") from None
+
+
+def from_values(name: str, datatype: str, values: list[Any], shape: Sequence[int]) -> Tensor:
+    """Return the tensor of a shape with these elements in row-major order: ``bytes``, or numbers.
+
+    Raises:
+        SampleError: they are too many or too few, or an integer does not fit the type: numpy before 2.0 wraps it.
+    """
+    try:
+        if datatype == BYTES:
+            return Tensor(name, datatype, bytes_array(values, shape))
+        dtype = to_dtype(datatype)
+        if dtype.kind in "iu" and values:
+            limits = np.iinfo(dtype)
+            if min(values) < limits.min or max(values) > limits.max:
+                raise SampleError(f"an integer does not fit {dtype}")  # noqa: TRY301  (one place names the input)
+        with np.errstate(over="ignore"):  # a server makes it infinite as well
+            return Tensor(name, datatype, reshape(np.array(values, dtype=dtype), shape))
+    except (SampleError, OverflowError) as error:
+        raise SampleError(f"input {name!r}: {error}") from None
 
 
 def to_raw(tensor: Tensor) -> bytes:

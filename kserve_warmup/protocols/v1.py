@@ -10,23 +10,16 @@ import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.codec import JSON
+from kserve_warmup.protocols.codec import JSON, declared_signature
 from kserve_warmup.protocols.edits import Edit, Parts, Place
 from kserve_warmup.protocols.json_body import JSONBody, base64_text, json_values, text, unbase64
-from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array
+from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
-_KINDS: dict[frozenset[type], str] = {
-    frozenset([bool]): "BOOL",
-    frozenset([int]): "INT64",
-    frozenset([float]): "FP64",
-    frozenset([int, float]): "FP64",
-    frozenset([str]): BYTES,
-    frozenset([bytes]): BYTES,
-    frozenset([str, bytes]): BYTES,
-    frozenset(): "FP64",
-}
-_NUMPY = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64}
+_NUMBERS = {(bool,): "BOOL", (int,): "INT64", (float,): "FP64", (int, float): "FP64", (): "FP64"}
+_TEXTS = {(str,): BYTES, (bytes,): BYTES, (str, bytes): BYTES}
+_KINDS = {frozenset(types): datatype for types, datatype in {**_NUMBERS, **_TEXTS}.items()}
+"""The datatype of an input whose leaves have these types."""
 
 
 class V1Body(JSONBody):
@@ -36,7 +29,6 @@ class V1Body(JSONBody):
 
     @classmethod
     def claims(cls, document: dict[str, Any]) -> bool:
-        """Return whether it has instances or inputs."""
         return "instances" in document or "inputs" in document
 
     @classmethod
@@ -48,8 +40,17 @@ class V1Body(JSONBody):
         return _encoded(tensors), {"content-type": JSON}
 
     def signature(self) -> tuple[Signature, int]:
-        """Return the signature and the number of instances."""
-        return signature(self.document)
+        """Return the signature and the number of instances; rows that no tensor can hold still get a signature.
+
+        Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
+        """
+        key, payload = _payload(self.document)
+        plain = _plain_shape(payload) if isinstance(payload, list) else None
+        try:
+            facts = {key: plain} if plain else {name: shape_of(value) for name, value in _columns(key, payload).items()}
+        except SampleError:
+            return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
+        return declared_signature((name, _KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return a tensor an instance key, or one named after the list when instances are not objects.
@@ -59,7 +60,6 @@ class V1Body(JSONBody):
         return tuple(_tensor(name, value) for name, value in _columns(*_payload(self.document)).items())
 
     def places(self, rule: Edit) -> Iterator[Place]:
-        """Yield an input's place in each instance, or that of all instances."""
         key = "instances" if "instances" in self.document else "inputs"
         payload = self.document.get(key)
         rows = payload if isinstance(payload, list) else [payload]
@@ -73,28 +73,7 @@ class V1Body(JSONBody):
             yield self.document, key, None
 
     def is_structural(self, parts: Parts) -> bool:
-        """Return whether it is the name of the signature."""
         return parts == ("signature_name",)
-
-
-def signature(document: dict[str, Any]) -> tuple[Signature, int]:
-    """Return the signature and the number of instances; rows that no tensor can hold still get a signature.
-
-    Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
-    """
-    key, payload = _payload(document)
-    plain = _plain_shape(payload) if isinstance(payload, list) else None
-    try:
-        facts = {key: plain} if plain else {name: _shape(value) for name, value in _columns(key, payload).items()}
-    except SampleError:
-        return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
-    batches = {shape[0] if shape else 0 for shape, _ in facts.values()}
-    batched = len(batches) == 1 and min(batches) > 0
-    specs = [
-        TensorSpec(name, _KINDS.get(kinds, UNTYPED), shape[1:] if batched else shape)
-        for name, (shape, kinds) in sorted(facts.items())
-    ]
-    return Signature(tuple(specs), batched), batches.pop() if batched else 1
 
 
 def _encoded(tensors: Sequence[Tensor]) -> bytes:
@@ -145,7 +124,7 @@ def _unwrap(value: Any) -> Any:
 
 
 def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | None:
-    """Return what :func:`_shape` returns, level by level and ten times as fast; None for all but nested lists."""
+    """Return what :func:`shape_of` returns, level by level and ten times as fast; None for all but nested lists."""
     shape: list[int] = [len(value)]
     while (kinds := set(map(type, value))) == {list}:
         sizes = set(map(len, value))
@@ -156,14 +135,14 @@ def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | 
     return None if kinds & {list, dict} else (tuple(shape), frozenset(kinds))
 
 
-def _shape(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
+def shape_of(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
     """Return the shape of nested lists, RAGGED where they are uneven, and the types of their leaves."""
     if not isinstance(value, list):
         return (), frozenset([type(value)])
     kinds = set(map(type, value))
     if list not in kinds:
         return (len(value),), frozenset(kinds)
-    children = [_shape(item) for item in value]
+    children = [shape_of(item) for item in value]
     depths = {len(shape) for shape, _ in children}
     leaves = frozenset().union(*(leaf for _, leaf in children))
     if len(depths) > 1:  # a number beside a list: not even the rank is one
@@ -173,28 +152,29 @@ def _shape(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    shape, kinds = _shape(value)
+    shape, kinds = shape_of(value)
     datatype = _KINDS.get(kinds)
     if datatype is None or RAGGED in shape:
         what = "rows of uneven length" if datatype else "values of mixed types"
         raise SampleError(f"input {name!r} has {what}: no tensor can hold them")
     if datatype == BYTES:
-        values = [v if isinstance(v, bytes) else text(v, name) for v in _leaves(value)]
-        return Tensor(name, datatype, bytes_array(values, shape))
+        values = [v if isinstance(v, bytes) else text(v, name) for v in leaves_of(value)]
+        return from_values(name, datatype, values, shape)
     try:
-        return Tensor(name, datatype, np.array(value, dtype=_NUMPY[datatype]))
+        return Tensor(name, datatype, np.array(value, dtype=to_dtype(datatype)))
     except OverflowError:
         raise SampleError(f"input {name!r} has an integer beyond 64 bits") from None
     except ValueError as error:
         raise SampleError(f"input {name!r}: {error}") from None
 
 
-def _leaves(value: Any) -> list[Any]:
+def leaves_of(value: Any) -> list[Any]:
+    """Return what nested lists hold, in row-major order."""
     if not isinstance(value, list):
         return [value]
     if list not in set(map(type, value)):
         return value
-    return [leaf for item in value for leaf in _leaves(item)]
+    return [leaf for item in value for leaf in leaves_of(item)]
 
 
 def _text_or_b64(value: bytes, _: str) -> Any:

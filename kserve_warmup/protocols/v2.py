@@ -6,23 +6,13 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import JSON, declared_signature
 from kserve_warmup.protocols.edits import Edit, Parts, Place
 from kserve_warmup.protocols.json_body import JSONBody, json_values, text
-from kserve_warmup.protocols.tensors import (
-    BYTES,
-    MOST_DIMENSIONS,
-    Tensor,
-    bytes_array,
-    check_datatype,
-    in_range,
-    reshape,
-    to_dtype,
-)
+from kserve_warmup.protocols.tensors import BYTES, MOST_DIMENSIONS, Tensor, check_datatype, from_values, to_dtype
 from kserve_warmup.samples.sample import Protocol, Signature
 
 
@@ -33,7 +23,6 @@ class V2Body(JSONBody):
 
     @classmethod
     def claims(cls, document: dict[str, Any]) -> bool:
-        """Return whether it has inputs, and all of them have types."""
         items = document.get("inputs")
         return isinstance(items, list) and bool(items) and all(isinstance(i, dict) and "datatype" in i for i in items)
 
@@ -74,7 +63,6 @@ class V2Body(JSONBody):
         return list(found)  # which a rule may take some out of
 
     def signature(self) -> tuple[Signature, int]:
-        """Return what the inputs declare."""
         if any(not isinstance(i.get("data"), list) for i in self.inputs):
             msg = "a v2 JSON body has a list of data in every input"
             raise SampleError(msg)
@@ -85,32 +73,18 @@ class V2Body(JSONBody):
         return declared_signature((i["name"], i["datatype"], i["shape"]) for i in self.inputs)
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return the inputs' tensors."""
         return tuple(from_json(item) for item in self.inputs)
 
     def places(self, rule: Edit) -> Iterator[Place]:
-        """Yield the data of an input, or the input itself where it goes."""
         inputs = self.document.get("inputs")
         for number, tensor in enumerate(inputs if isinstance(inputs, list) else []):
             if isinstance(tensor, dict) and tensor.get("name") == rule.input and (rule.drop or "data" in tensor):
                 yield (inputs, number, None) if rule.drop else (tensor, "data", str(tensor.get("datatype")))
 
     def datatype_at(self, parts: Parts) -> str | None:
-        """Return the type of what is found in an input's data."""
         if len(parts) > 2 and (parts[0], parts[2]) == ("inputs", "data"):  # noqa: PLR2004
             return str(self.document["inputs"][parts[1]].get("datatype"))
         return None
-
-    def is_structural(self, parts: Parts) -> bool:
-        """Return whether it is the name or the type of an input or an output, or the type of a content."""
-        return is_structural(parts)
-
-
-def is_structural(parts: Parts) -> bool:
-    """Return whether text at a place of a request, as JSON has it, is part of the protocol and nobody's input."""
-    if parts[-2:] == ("parameters", "content_type"):
-        return True
-    return len(parts) > 2 and parts[0] in ("inputs", "outputs") and parts[2:] in (("name",), ("datatype",))  # noqa: PLR2004
 
 
 def head(tensor: Tensor) -> dict[str, Any]:
@@ -144,19 +118,12 @@ def from_json(item: dict[str, Any]) -> Tensor:
     name, datatype, shape, data = item["name"], item["datatype"], item["shape"], item.get("data")
     if datatype == "BF16":
         raise SampleError(f"input {name!r}: v2 JSON cannot carry BF16")
-    dtype = to_dtype(datatype)
     if not isinstance(data, list):
         raise SampleError(f"input {name!r} has no list of data")
     values = _flat(data)
-    if not set(map(type, values)) <= _LEAVES[dtype.kind]:
+    if not set(map(type, values)) <= _LEAVES[to_dtype(datatype).kind]:
         raise SampleError(f"input {name!r}: the data is not all {datatype}")
-    try:
-        if datatype == BYTES:
-            return Tensor(name, datatype, bytes_array([text(v, name) for v in values], shape))
-        with np.errstate(over="ignore"):  # a server makes it infinite as well
-            return Tensor(name, datatype, reshape(np.array(in_range(values, dtype), dtype=dtype), shape))
-    except (SampleError, OverflowError) as error:
-        raise SampleError(f"input {name!r}: {error}") from None
+    return from_values(name, datatype, [text(v, name) for v in values] if datatype == BYTES else values, shape)
 
 
 def _flat(data: list[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import BINARY, JSON, LENGTH_HEADER
-from kserve_warmup.protocols.edits import Edit, changed, dumps, refuse_tensors
+from kserve_warmup.protocols.edits import Edit, dumps, refuse_tensors
 from kserve_warmup.protocols.json_body import json_object
 from kserve_warmup.protocols.tensors import Tensor, from_raw, to_raw
 from kserve_warmup.protocols.v2 import V2Body, from_json, head, written
@@ -58,44 +58,33 @@ class BinaryBody(V2Body):
         return cls(json_object(memoryview(raw)[:length], "v2"), raw, headers, length)
 
     @classmethod
-    def claims(cls, document: dict[str, Any]) -> bool:  # noqa: ARG003
-        """Return False: JSON alone is another protocol."""
-        return False
-
-    @classmethod
     def encode(cls, tensors: Sequence[Tensor], request_id: str | None) -> tuple[bytes, dict[str, str]]:
-        """Return a body with every input in binary."""
         raws = [to_raw(t) for t in tensors]
         items = [head(t) | {"parameters": {"binary_data_size": len(r)}} for t, r in zip(tensors, raws, strict=True)]
         start = written(items, request_id)
         return b"".join([start, *raws]), {"content-type": BINARY, LENGTH_HEADER: str(len(start))}
 
     def signature(self) -> tuple[Signature, int]:
-        """Return what the inputs declare."""
         return self.declared()
 
     def tensors(self) -> tuple[Tensor, ...]:
-        """Return the inputs' tensors."""
         return tuple(map(self._tensor, self.inputs))
 
     def change(self, rule: Edit) -> int:
-        """Apply a rule to the JSON, and to the raw data of the input that it names."""
         places = super().change(rule)
         for item in self.document["inputs"]:
             if id(item) in self._data and rule.find is None and item["name"] == rule.input:
-                data = to_raw(changed(rule, self._tensor(item)))
+                data = to_raw(rule.changed(self._tensor(item)))
                 self._data[id(item)], item["parameters"]["binary_data_size"] = data, len(data)
                 self._covered.add(item["name"])
                 places += 1
         return places
 
     def refuse_uncovered(self) -> None:
-        """Refuse text of the JSON, and of raw data, that no rule has changed."""
         super().refuse_uncovered()
         refuse_tensors([(item["name"], item["datatype"]) for item in self._kept()], self._covered)
 
     def written(self) -> tuple[bytes, dict[str, str]]:
-        """Return the JSON and the raw data behind it."""
         start = dumps(self.document)
         body = b"".join([start, *(self._data[id(item)] for item in self._kept())])
         return body, self.headers | {LENGTH_HEADER: str(len(start))}

@@ -14,8 +14,9 @@ import numpy as np
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.edits import Changed, leaves
 from kserve_warmup.protocols.json_body import base64_text, unbase64
-from kserve_warmup.protocols.tensors import BYTES, DTYPES, Array
+from kserve_warmup.protocols.tensors import BYTES, Array, to_dtype
 from kserve_warmup.samples._permutation import Limits, stand_in
+from kserve_warmup.samples.sample import DATATYPES
 
 _DIGEST = 64
 _NO_BASE64 = "an object has a b64 that is not base64"
@@ -129,7 +130,7 @@ def _limits(datatype: str | None) -> Limits | None:
     """Return what a type of whole numbers can hold, None for text and where there is no type."""
     if datatype in (None, BYTES):
         return None
-    dtype = DTYPES.get(str(datatype))
+    dtype = to_dtype(datatype) if datatype in DATATYPES else None
     if dtype is None or dtype.kind not in "iu":
         raise SampleError(_no_hash(str(datatype)))
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)

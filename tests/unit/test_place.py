@@ -107,7 +107,7 @@ def test_buckets_round_free_lengths_up_and_leave_channels_and_batches_alone(buck
 @example([[[1]], []])
 @example([])
 def test_plain_lists_have_the_shape_that_looking_at_each_element_tells(value):
-    assert _v1._plain_shape(value) in (None, _v1._shape(value))
+    assert _v1._plain_shape(value) in (None, _v1.shape_of(value))
 
 
 def test_the_shape_of_a_large_v1_body_takes_no_look_at_each_row():

@@ -20,10 +20,10 @@ from tritonclient.http import InferInput as TritonInput
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode, encode, identify, parse, request
 from kserve_warmup.protocols.grpc_body import _CONTENTS
-from kserve_warmup.protocols.tensors import DTYPES, Tensor, bytes_array, datatype_of, element_size, from_raw, to_raw
-from kserve_warmup.samples.sample import PROTOCOLS, TensorSpec
+from kserve_warmup.protocols.tensors import Tensor, bytes_array, datatype_of, element_size, from_raw, to_dtype, to_raw
+from kserve_warmup.samples.sample import DATATYPES, PROTOCOLS, TensorSpec
 
-NUMBERS = tuple(t for t in DTYPES if t not in ("BYTES", "BF16"))
+NUMBERS = tuple(t for t in DATATYPES if t not in ("BYTES", "BF16"))
 
 
 def same(ours, theirs) -> bool:
@@ -131,7 +131,7 @@ def test_any_v1_json_is_a_sample_or_a_sample_error(key, value):
 @given(st.fixed_dictionaries({
     "name": JSON | st.just("x"),
     "shape": JSON | st.lists(st.integers(-1, 3), max_size=3) | st.just([10**30, 0]),
-    "datatype": JSON | st.sampled_from(list(DTYPES)),
+    "datatype": JSON | st.sampled_from(list(DATATYPES)),
     "data": JSON,
     "parameters": JSON | st.fixed_dictionaries({"binary_data_size": JSON}),
 }), st.binary(max_size=9))  # fmt: skip
@@ -169,7 +169,7 @@ def test_v2_json_refuses_bytes_that_are_not_utf_8():
 
 def test_v2_json_refuses_bf16_both_ways():
     with pytest.raises(SampleError, match="BF16"):
-        encode("v2", [Tensor("x", "BF16", np.zeros(1, DTYPES["BF16"]))])
+        encode("v2", [Tensor("x", "BF16", np.zeros(1, to_dtype("BF16")))])
     with pytest.raises(SampleError, match="BF16"):
         decode("v2", b'{"inputs":[{"name":"x","shape":[1],"datatype":"BF16","data":[1]}]}', {})
 
@@ -307,7 +307,7 @@ def test_what_kserve_and_tritonclient_send_is_decoded():
     assert same(expected, decode("v2-binary", InferenceServerClient.generate_request_body([triton])[0], {}))
 
 
-@given(tensors(datatypes=tuple(t for t in DTYPES if t not in ("FP16", "BF16"))))
+@given(tensors(datatypes=tuple(t for t in DATATYPES if t not in ("FP16", "BF16"))))
 def test_typed_grpc_contents_are_decoded(tensor):
     message = ModelInferRequest()
     item = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
@@ -372,9 +372,9 @@ def test_raw_bytes_of_the_wrong_length_are_refused(extra, tensor):
         from_raw(tensor.name, tensor.datatype, [2, 3], raw + b"\0" if extra > 0 else raw[:-1])
 
 
-@pytest.mark.parametrize("datatype", DTYPES)
+@pytest.mark.parametrize("datatype", DATATYPES)
 def test_types_and_dtypes_match_one_to_one(datatype):
-    assert datatype_of(DTYPES[datatype]) == datatype
+    assert datatype_of(to_dtype(datatype)) == datatype
     sizes = {"BOOL": 1, "FP16": 2, "BF16": 2, "FP32": 4, "FP64": 8, "BYTES": None}
     assert element_size(datatype) == sizes.get(datatype, element_size(datatype))
 
