@@ -50,7 +50,8 @@ def to_dtype(datatype: str) -> np.dtype[Any]:
     """
     check_datatype(datatype)
     if datatype != "BF16":
-        return np.dtype(_OTHERS.get(datatype, datatype.lower()))
+        dtype: np.dtype[Any] = np.dtype(_OTHERS.get(datatype, datatype.lower()))
+        return dtype
     try:
         from ml_dtypes import bfloat16
     except ImportError:
@@ -82,7 +83,7 @@ class Tensor:
     """One input of a request.
 
     ``datatype`` is an Open Inference Protocol type and ``data`` an array of the dtype that :func:`to_dtype` tells, with
-    the full shape that is on the wire, batch included. A ``BYTES`` tensor is an object array whose elements are ``bytes``.
+    the full shape that is on the wire, batch included. The elements of a ``BYTES`` tensor are ``bytes``.
     """
 
     name: str

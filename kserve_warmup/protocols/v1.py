@@ -16,9 +16,9 @@ from kserve_warmup.protocols.json_body import JSONBody, base64_text, json_values
 from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
-_NUMBERS = {(bool,): "BOOL", (int,): "INT64", (float,): "FP64", (int, float): "FP64", (): "FP64"}
-_TEXTS = {(str,): BYTES, (bytes,): BYTES, (str, bytes): BYTES}
-_KINDS = {frozenset(types): datatype for types, datatype in {**_NUMBERS, **_TEXTS}.items()}
+_NUMBERS = [((bool,), "BOOL"), ((int,), "INT64"), ((float,), "FP64"), ((int, float), "FP64"), ((), "FP64")]
+_TEXTS = [((str,), BYTES), ((bytes,), BYTES), ((str, bytes), BYTES)]
+_KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
 """The datatype of an input whose leaves have these types."""
 
 

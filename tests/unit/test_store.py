@@ -22,7 +22,7 @@ from strategies import traffic, v1_sample
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import encode, request
-from kserve_warmup.protocols.tensors import Tensor
+from kserve_warmup.protocols.tensors import Tensor, to_dtype
 from kserve_warmup.samples import Sample, SampleSet, manifest
 from kserve_warmup.samples.sample import DATATYPES
 
