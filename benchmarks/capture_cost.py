@@ -23,7 +23,7 @@ from kserve.protocol.rest.server import RESTServer
 
 from benchmarks.results import save
 from kserve_warmup import WarmupModel, WarmupSettings
-from kserve_warmup.samples.wire import Tensor, encode
+from kserve_warmup.protocols.bodies import Tensor, encode
 from kserve_warmup.serving.capture import Capture
 from kserve_warmup.serving.wiretap import WiretapMiddleware
 

@@ -15,9 +15,9 @@ import orjson
 import pybase64
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.place import usual
+from kserve_warmup.protocols.bodies import identify, json_body
+from kserve_warmup.samples.place import stratum_of
 from kserve_warmup.samples.sample import Signature, Stratum, TensorSpec
-from kserve_warmup.samples.wire import detect_json, identify, json_signature
 
 Strata = Counter[Stratum]
 PER_STRATUM = 3
@@ -41,8 +41,7 @@ def with_loads(loads: Callable[[bytes], Any]) -> Callable[[list[Path]], Strata]:
                 document = loads(body)
             except ValueError:
                 return body, binary(body, record["metadata"])
-            protocol = detect_json(document)
-            return body, usual(protocol, *json_signature(protocol, document))
+            return body, stratum_of(json_body(document))
 
         return reservoir(map(place, lines(files)))
 
@@ -51,7 +50,7 @@ def with_loads(loads: Callable[[bytes], Any]) -> Callable[[list[Path]], Strata]:
 
 def binary(body: bytes, metadata: dict[str, list[str]]) -> Stratum:
     """Return the stratum of a body that is not JSON."""
-    return usual(*identify(body, {name: values[0] for name, values in metadata.items()}))
+    return stratum_of(identify(body, {name: values[0] for name, values in metadata.items()}))
 
 
 class _Record(msgspec.Struct):
@@ -91,8 +90,7 @@ def with_raw_data(files: list[Path]) -> Strata:
 def _other(body: bytes, metadata: dict[str, list[str]]) -> Stratum:
     try:
         document = orjson.loads(body)
-        protocol = detect_json(document)
-        return usual(protocol, *json_signature(protocol, document))
+        return stratum_of(json_body(document))
     except (orjson.JSONDecodeError, SampleError):
         return binary(body, metadata)
 

@@ -21,9 +21,9 @@ import numpy as np
 import pybase64
 from sklearn.datasets import load_diabetes, load_digits, load_sample_images, load_wine
 
-from kserve_warmup.samples.datatypes import Tensor, bytes_array
+from kserve_warmup.protocols.bodies import encode
+from kserve_warmup.protocols.tensors import Tensor, bytes_array
 from kserve_warmup.samples.sample import Protocol
-from kserve_warmup.samples.wire import encode
 
 ID = "0" * 32
 PROTOCOLS: dict[Protocol, int] = {"v1": 3, "v2": 4, "v2-binary": 2, "grpc": 1}

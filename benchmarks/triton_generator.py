@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.results import save
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import encode, request
 
 CONFIG = """# A model of the benchmark, with a comment to keep
 name: "{name}"

@@ -27,10 +27,10 @@ import numpy as np
 from benchmarks.results import save
 from kserve_warmup.demo.traffic import digit_requests
 from kserve_warmup.latency import Target, latency_ms, measure
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton.calibrate import calibrate
 from kserve_warmup.triton.disposable import caches, calls, durations, started
 from kserve_warmup.triton.plan import Options

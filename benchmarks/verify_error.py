@@ -21,8 +21,8 @@ from typing import Any
 
 from benchmarks.results import save
 from kserve_warmup.latency import Target, send
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.samples import SampleSet
-from kserve_warmup.samples.wire import request
 from kserve_warmup.verify.result import Verification
 from kserve_warmup.verify.run import Options, verify
 from kserve_warmup.verify.servers import Running

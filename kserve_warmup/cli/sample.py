@@ -20,7 +20,7 @@ from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
 from kserve_warmup.extras import optional
 from kserve_warmup.figures import count, share
-from kserve_warmup.samples.datatypes import to_dtype
+from kserve_warmup.protocols.tensors import to_dtype
 from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import TensorSpec
 from kserve_warmup.samples.scrub import Scrubber

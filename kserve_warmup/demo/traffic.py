@@ -14,8 +14,9 @@ from kserve_warmup.demo.inputs import Array, digits, speech
 from kserve_warmup.demo.servers import Server
 from kserve_warmup.files import write_whole
 from kserve_warmup.latency import Target, send
-from kserve_warmup.samples import wire
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols import bodies as wire
+from kserve_warmup.protocols.codec import over_grpc
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.sources.jsonl import write_jsonl
 
@@ -120,7 +121,7 @@ def record(model: Model, server: Server, path: Path) -> Recording:
     """
 
     def ask(sample: Sample) -> bytes:
-        return send(sample, Target(server.grpc_url if sample.protocol == "grpc" else server.http_url, model.name))
+        return send(sample, Target(server.grpc_url if over_grpc(sample) else server.http_url, model.name))
 
     clients = _listeners if model.name.startswith("silero_vad") else _readers
     recorded, measured = clients(model, ask)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.replay import RequestFailedError, Transport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.strata import by_stratum
@@ -72,6 +73,6 @@ def for_bursts(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     """
     chosen: dict[object, list[Sample]] = {}
     for stratum, group in sorted(by_stratum(samples).items(), key=lambda item: item[0].batch):
-        if stratum.protocol != "openai":
+        if codec_of(stratum.protocol).has_tensors:
             chosen.setdefault((stratum.verb, stratum.signature, stratum.variant), group)
     return tuple(sample for group in chosen.values() for sample in group)

@@ -19,8 +19,8 @@ import orjson
 
 from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.gate.plan import ModelSamples
+from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
-from kserve_warmup.samples.inference_path import url_name
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import functools
 import hashlib
 import itertools
@@ -14,16 +12,14 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.edits import Changed, leaves
+from kserve_warmup.protocols.json_body import base64_text, unbase64
+from kserve_warmup.protocols.tensors import BYTES, Array, to_dtype
 from kserve_warmup.samples._permutation import Limits, stand_in
-from kserve_warmup.samples.datatypes import BYTES, DTYPES, Array
+from kserve_warmup.samples.sample import DATATYPES
 
 _DIGEST = 64
-
-
-class Changed(str):
-    """Text that a rule has made; what is not of this type was in the traffic."""
-
-    __slots__ = ()
+_NO_BASE64 = "an object has a b64 that is not base64"
 
 
 def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -32,21 +28,12 @@ def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
         return [map_leaves(item, change) for item in value]
     if isinstance(value, dict):
         if set(value) == {"b64"} and isinstance(value["b64"], str):
-            return {"b64": Changed(base64.b64encode(_text_or_bytes(change(_unpacked(value["b64"])))).decode())}
+            return {"b64": Changed(base64_text(_text_or_bytes(change(unbase64(value["b64"], _NO_BASE64)))))}
         return {key: map_leaves(item, change) for key, item in value.items()}
     if value is None:
         return None
     result = change(value)
     return Changed(result) if isinstance(result, str) else result
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """Yield what nested lists and objects hold."""
-    if isinstance(value, (list, dict)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from leaves(item)
-    else:
-        yield value
 
 
 class Pseudonyms:
@@ -143,7 +130,7 @@ def _limits(datatype: str | None) -> Limits | None:
     """Return what a type of whole numbers can hold, None for text and where there is no type."""
     if datatype in (None, BYTES):
         return None
-    dtype = DTYPES.get(str(datatype))
+    dtype = to_dtype(datatype) if datatype in DATATYPES else None
     if dtype is None or dtype.kind not in "iu":
         raise SampleError(_no_hash(str(datatype)))
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
@@ -187,13 +174,6 @@ def _as_text(value: bytes) -> str | None:
         return value.decode()
     except UnicodeDecodeError:
         return None
-
-
-def _unpacked(text: str) -> bytes:
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raise SampleError("an object has a b64 that is not base64") from None
 
 
 def _text_or_bytes(value: str | bytes) -> bytes:

@@ -10,14 +10,13 @@ from functools import cache
 from typing import Protocol, cast
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.place import Placer
+from kserve_warmup.samples.place import Placer, parsed
 from kserve_warmup.samples.sample import Protocol as BodyProtocol
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.select import Limits
 from kserve_warmup.samples.sketch import Place, TrafficSketch
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
-from kserve_warmup.samples.wire import detect, request
 
 FORMATS = {
     "npz": "npz",
@@ -199,13 +198,8 @@ def decoded(record: Record, protocol: BodyProtocol | None = None) -> Sample:
     Raises:
         SampleError: it holds none.
     """
-    headers = record.headers
-    protocol = protocol or record.protocol or detect(record.body, headers)
-    if protocol == "v2-binary" and headers.get("content-type", "").startswith("application/json"):
-        # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
-        headers = {name: value for name, value in headers.items() if name != "content-type"}
     try:
-        return request(protocol, record.body, path=record.path, headers=headers)
+        return parsed(record, protocol).sample(record.path)
     except RecursionError:
         raise SampleError(TOO_DEEP) from None
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, to_raw
+from kserve_warmup.protocols.bodies import decode
+from kserve_warmup.protocols.codec import codec_of
+from kserve_warmup.protocols.json_body import base64_text
+from kserve_warmup.protocols.tensors import BYTES, Tensor, to_raw
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,12 @@ def perf_analyzer_data(samples: SampleSet) -> PerfAnalyzerData:
     """
     shares: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for sample in samples:
-        if sample.protocol != "openai":
+        if codec_of(sample.protocol).has_tensors:
             shares[_names(sample)] += sample.weight
     if not shares:
         raise SampleError(f"the sample set of {samples.model} has no tensors that perf_analyzer could send")
     chosen = max(shares, key=lambda names: shares[names])
-    fitting = [s for s in samples if s.protocol != "openai" and _names(s) == chosen]
+    fitting = [s for s in samples if codec_of(s.protocol).has_tensors and _names(s) == chosen]
     data = [entry for sample in fitting for entry in _entries(sample)]
     return PerfAnalyzerData({"data": data}, len(samples) - len(fitting))
 
@@ -52,7 +53,7 @@ def _entries(sample: Sample) -> Iterator[dict[str, Any]]:
     tensors = decode(sample.protocol, sample.body, sample.headers)
     rows = range(sample.batch) if sample.signature.batched else (None,)
     for row in rows:
-        yield {t.name: _value(t, row, typed=sample.protocol != "v1") for t in tensors}
+        yield {t.name: _value(t, row, typed=codec_of(sample.protocol).is_typed) for t in tensors}
 
 
 def _value(tensor: Tensor, row: int | None, *, typed: bool) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _value(tensor: Tensor, row: int | None, *, typed: bool) -> dict[str, Any]:
     shape = [int(size) for size in data.shape]
     if typed:
         raw = to_raw(Tensor(tensor.name, tensor.datatype, data))
-        return {"content": {"b64": base64.b64encode(raw).decode()}, "shape": shape}
+        return {"content": {"b64": base64_text(raw)}, "shape": shape}
     values = [_text(tensor.name, v) for v in data.flat] if tensor.datatype == BYTES else data.ravel().tolist()
     return {"content": values, "shape": shape}
 

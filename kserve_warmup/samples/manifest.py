@@ -10,8 +10,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue, ValidationError
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.body_check import check_body
-from kserve_warmup.samples.inference_path import InferencePath
+from kserve_warmup.protocols.codec import CODECS, check_body
+from kserve_warmup.protocols.inference_path import InferencePath
 from kserve_warmup.samples.sample import (
     DATATYPES,
     RAGGED,
@@ -24,9 +24,7 @@ from kserve_warmup.samples.sample import (
     keep_headers,
 )
 
-SUFFIXES: dict[Protocol, str] = {"v1": ".json", "v2": ".json", "openai": ".json", "v2-binary": ".bin", "grpc": ".pb"}
-
-BODY_NAME = re.compile(r"[0-9a-f]{32}\.(?:json|bin|pb)")
+BODY_NAME = re.compile(f"[0-9a-f]{{32}}(?:{'|'.join(sorted({re.escape(codec.suffix) for codec in CODECS.values()}))})")
 """The name of a body file: the sample's id, and a suffix that tells how to look at it."""
 
 MOST_BYTES = 16 << 20

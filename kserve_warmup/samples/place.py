@@ -14,11 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
+from kserve_warmup.protocols.bodies import identify, json_body, parse
+from kserve_warmup.protocols.codec import CODECS, Body
+from kserve_warmup.protocols.inference_path import InferencePath, recorded
 from kserve_warmup.protocols.variant import Variant, v1_variant
-from kserve_warmup.samples.inference_path import InferencePath, recorded
 from kserve_warmup.samples.sample import Protocol, Signature, Stratum, TensorSpec
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.wire import default_path, detect_json, identify, infer_signature, json_signature
 
 
 class Numbers(NamedTuple):
@@ -37,7 +38,7 @@ _DEEPEST = 64
 _EMPTY = re.compile(rb"\[\s*\]")
 _REMEMBERED = 4096
 _SHORT = 1024
-_JSON: tuple[Protocol | None, ...] = (None, "v1", "v2", "openai")
+_JSON = frozenset({None, *(codec.protocol for codec in CODECS.values() if codec.is_json)})
 _Head = tuple[Protocol | None, bytes]
 _T = TypeVar("_T")
 _FIXED = 8
@@ -102,10 +103,10 @@ class Placer:
         document = _loads(skeleton)
         if document is None:
             return None
-        protocol = protocol or detect_json(document)
-        if protocol != "v2" and not whole:
+        body = json_body(document, protocol=protocol)
+        if body.protocol != "v2" and not whole:
             return None
-        return self._known(usual(protocol, *json_signature(protocol, document)))
+        return self._known(stratum_of(body))
 
     def _known(self, stratum: Stratum) -> Stratum:
         """Return the stratum, bucketed, always as the same object."""
@@ -124,17 +125,30 @@ def exact(record: Record) -> Stratum:
     Raises:
         SampleError: the body is no request, or the path no inference endpoint.
     """
-    if record.protocol is None:
-        stratum = usual(*identify(record.body, record.headers))
-    else:
-        stratum = usual(record.protocol, *infer_signature(record.protocol, record.body, record.headers))
+    stratum = stratum_of(parsed(record))
     return stratum if record.path is None else stratum.at(recorded(record.path, stratum.protocol))
 
 
-def usual(protocol: Protocol, signature: Signature, batch: int, variant: Variant) -> Stratum:
-    """Return the stratum of bodies that are sent where those of their kind usually are."""
-    endpoint = InferencePath.parse(default_path(protocol, signature), protocol)
-    return Stratum(protocol, endpoint.verb, signature, batch, variant)
+def parsed(record: Record, protocol: Protocol | None = None) -> Body:
+    """Return the body of a record, parsed.
+
+    Args:
+        record: what was recorded.
+        protocol: how its body is encoded; None: as the record says, or its content tells.
+
+    Raises:
+        SampleError: the body is no request.
+    """
+    protocol = protocol or record.protocol
+    if protocol is None:
+        return identify(record.body, record.headers)
+    return parse(protocol, record.body, record.headers)
+
+
+def stratum_of(body: Body) -> Stratum:
+    """Return the stratum of a parsed body that is sent where those of its kind usually are."""
+    endpoint = InferencePath.parse(body.path, body.protocol)
+    return Stratum(body.protocol, endpoint.verb, *body.signature(), body.variant())
 
 
 def bucketed(stratum: Stratum) -> Stratum:

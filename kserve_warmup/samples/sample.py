@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.inference_path import MODEL_INFER, InferencePath, recorded
 from kserve_warmup.protocols.variant import Variant
-from kserve_warmup.samples.inference_path import MODEL_INFER, InferencePath, recorded
 
 Protocol = Literal["v1", "v2", "v2-binary", "grpc", "openai"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)

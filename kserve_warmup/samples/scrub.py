@@ -20,16 +20,19 @@ import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import _scrub_bodies, _scrub_rules
+from kserve_warmup.protocols.bodies import parse
+from kserve_warmup.protocols.codec import Body
+from kserve_warmup.protocols.edits import Edit, Parts
+from kserve_warmup.protocols.tensors import Array, Tensor
+from kserve_warmup.samples import _scrub_rules
 from kserve_warmup.samples._pseudonyms import Pseudonyms, map_leaves
 from kserve_warmup.samples._scrub_rules import Rule
-from kserve_warmup.samples.datatypes import Array, Tensor
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.wire import request
 
 __all__ = ["KEY", "STRICT", "Rule", "Scrubber"]
 
@@ -61,12 +64,13 @@ class Scrubber:
         strict = STRICT in chosen or any(file.strict for file in files)
         return cls(tuple(rule for file in files for rule in file.rules), strict, _key())
 
-    def __call__(self, sample: Sample, applied: list[int] | None = None) -> Sample:
+    def __call__(self, sample: Sample, applied: list[int] | None = None, body: Body | None = None) -> Sample:
         """Return a request as the rules leave it; one that no rule touches stays as it is, byte for byte.
 
         Args:
             sample: the request.
             applied: for each rule, the number of places where it was applied is added, even when another rule fails.
+            body: the request's body, where it is parsed already; it is used up.
 
         Raises:
             UncoveredError: ``strict`` is set and there is text that no rule covers.
@@ -75,7 +79,7 @@ class Scrubber:
         """
         counts = [0] * len(self.rules) if applied is None else applied
         try:
-            return self._scrubbed(sample, counts)
+            return self._scrubbed(sample, counts, body or parse(sample.protocol, sample.body, sample.headers))
         except SampleError:
             raise
         except RecursionError:
@@ -83,14 +87,26 @@ class Scrubber:
         except Exception as error:  # noqa: BLE001  (a body that nobody thought of must not pass)
             raise SampleError(f"a rule does not fit its form ({type(error).__name__})") from None
 
-    def _scrubbed(self, sample: Sample, applied: list[int]) -> Sample:
+    def _scrubbed(self, sample: Sample, applied: list[int], body: Body) -> Sample:
         pseudonyms = Pseudonyms(self.key, sample.body)
-        edits = [_scrub_bodies.Edit(r.input, r.path, r.action == "drop", *_changes(r, pseudonyms)) for r in self.rules]
-        body, headers = _scrub_bodies.edit(sample, edits, applied, strict=self.strict)
-        if body == sample.body:
+        edits = [Edit(_where(r), r.input, _finder(r), r.action == "drop", *_changes(r, pseudonyms)) for r in self.rules]
+        raw, headers = body.edit(edits, applied, strict=self.strict)
+        if raw is body.raw:
             return sample
-        scrubbed = request(sample.protocol, body, path=sample.path, headers=headers, weight=sample.weight)
-        return scrubbed.of(sample.stratum)
+        return parse(sample.protocol, raw, headers).sample(sample.path, sample.weight).of(sample.stratum)
+
+
+def _where(rule: Rule) -> str:
+    return f"input {rule.input!r}" if rule.path is None else f"path {rule.path}"
+
+
+def _finder(rule: Rule) -> Callable[[Any], Iterable[tuple[Any, Any, Parts]]] | None:
+    """Return what finds a rule's places in a document, None for an input."""
+    if rule.path is None:
+        return None
+    from kserve_warmup.samples import _scrub_paths  # which takes a tenth of a second that input names need not
+
+    return partial(_scrub_paths.found, rule.path)
 
 
 def _changes(rule: Rule, pseudonyms: Pseudonyms) -> tuple[Callable[[Any, str | None], Any], Callable[[Tensor], Array]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.figures import count
-from kserve_warmup.samples._scrub_bodies import UncoveredError
+from kserve_warmup.protocols.codec import Body
+from kserve_warmup.protocols.edits import UncoveredError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.scrub import Scrubber
 
@@ -38,8 +39,8 @@ class Scrubbing:
         self.failures: Counter[str] = Counter()
         self._found = [0] * len(scrubber.rules)
 
-    def __call__(self, sample: Sample) -> Scrubbed:
-        """Return a scrubbed request, and where the rules were applied.
+    def __call__(self, sample: Sample, body: Body | None = None) -> Scrubbed:
+        """Return a scrubbed request, and where the rules were applied; ``body`` is its own, if it is parsed already.
 
         Raises:
             UncoveredError: ``strict`` is set and there is text that no rule covers.
@@ -48,7 +49,7 @@ class Scrubbing:
         self.tried += 1
         applied = [0] * len(self._found)
         try:
-            return self.scrubber(sample, applied), tuple(applied)
+            return self.scrubber(sample, applied, body), tuple(applied)
         except UncoveredError:
             raise
         except SampleError as error:

@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.files import write_own
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.samples.manifest import (
     BODY_NAME,
     MOST_BODY_BYTES,
     MOST_BYTES,
-    SUFFIXES,
     Entry,
     Manifest,
     exact_share,
@@ -132,7 +132,7 @@ class SampleSet:
 
     def _manifest(self) -> Manifest:
         try:
-            bodies = (f"{BODIES}/{sample.id}{SUFFIXES[sample.protocol]}" for sample in self.samples)
+            bodies = (f"{BODIES}/{sample.id}{codec_of(sample.protocol).suffix}" for sample in self.samples)
             entries = tuple(map(Entry.of, self.samples, bodies))
             return Manifest(
                 model=self.model,

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from kserve_warmup.samples.sample import Protocol, Sample
-from kserve_warmup.samples.wire import Tensor, encode, request
+from kserve_warmup.protocols.bodies import Tensor, encode, request
+from kserve_warmup.protocols.codec import CODECS
+from kserve_warmup.samples.sample import Sample
 
-_PROTOCOLS: tuple[Protocol, ...] = ("v2", "v2-binary", "grpc")
+_PROTOCOLS = [codec.protocol for codec in CODECS.values() if codec.is_typed]
 
 
 def synthesise(model: Any) -> tuple[Sample, ...]:
@@ -32,7 +33,7 @@ def synthesise(model: Any) -> tuple[Sample, ...]:
 
 
 def _tensor(declared: dict[str, Any]) -> Tensor:
-    from kserve_warmup.samples.datatypes import to_dtype
+    from kserve_warmup.protocols.tensors import to_dtype
 
     shape = tuple(max(1, int(size)) for size in declared["shape"])
     datatype = declared["datatype"]

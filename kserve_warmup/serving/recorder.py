@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.digest import decoded
+from kserve_warmup.samples.place import parsed
 from kserve_warmup.samples.ring import Ring
 from kserve_warmup.samples.sources.jsonl import line
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.settings import WarmupSettings
 
 if TYPE_CHECKING:
+    from kserve_warmup.protocols.codec import Body
     from kserve_warmup.samples.sample import Sample
     from kserve_warmup.samples.scrub import Scrubber
 
@@ -124,7 +125,8 @@ class Recorder:
             record = make()
             if self._scrub is None:
                 return line(record)
-            kept = self._scrub(decoded(record))
+            body = parsed(record)
+            kept = self._scrub(body.sample(record.path), body)
             return line(Record("", 0, kept.body, kept.headers, kept.path, kept.protocol, record.status, record.time))
         except Exception as error:  # noqa: BLE001  (an odd request must cost itself and no other)
             self._dropped["refused"].inc()
@@ -151,13 +153,13 @@ class _ScrubCount:
         self._counters = {name: SCRUBBED.labels(model, name) for name in self._names}
         self._told: set[str] = set()
 
-    def __call__(self, sample: Sample) -> Sample:
-        """Return a request without its private content.
+    def __call__(self, sample: Sample, body: Body) -> Sample:
+        """Return a request without its private content; ``body`` is its own, parsed.
 
         Raises:
             SampleError: it cannot be scrubbed, or has text that no rule covers.
         """
-        kept, places = self._run(sample)
+        kept, places = self._run(sample, body)
         for name in {name for name, number in zip(self._names, places, strict=True) if number}:
             self._counters[name].inc()
         return kept

@@ -18,6 +18,7 @@ from kserve import Model
 from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.files import write_whole
+from kserve_warmup.protocols.codec import codec_of, over_grpc
 from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, describe, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
@@ -71,7 +72,7 @@ class Warmup:
 
         Nothing that fails here is held against the model: its surroundings may not be there yet.
         """
-        samples = [s for s in self.samples if s.protocol != "openai" and (s.protocol == "grpc" or not only_grpc)]
+        samples = [s for s in self.samples if codec_of(s.protocol).has_tensors and (over_grpc(s) or not only_grpc)]
         if samples:
             try:
                 with warming(self.attempt):
@@ -90,12 +91,12 @@ class Warmup:
             DependencyAwayError: something that the model needs is away.
             WarmupFailedError: a stratum met nothing but faults, and the settings say not to serve it then.
         """
-        samples = [s for s in self._sendable if s.protocol != "grpc"]
+        samples = [s for s in self._sendable if not over_grpc(s)]
         await self._over_wire(self._rest(app, name, self.settings.patience), samples)
 
     async def over_grpc(self) -> None:
         """Warm KServe's gRPC stack in this process, on the running loop; raises as :meth:`over_rest` does."""
-        samples = [s for s in self._sendable if s.protocol == "grpc"]
+        samples = [s for s in self._sendable if over_grpc(s)]
         await self._over_wire(self._grpc(self.settings.patience), samples)
 
     async def is_answered(self, app: Any, name: str | None) -> bool:
@@ -106,10 +107,10 @@ class Warmup:
             name: What the application calls the model, None if it does not serve it.
         """
         over_rest = app is not None and name is not None
-        first = next((s for s in self.samples if s.protocol == "grpc" or over_rest), None)
+        first = next((s for s in self.samples if over_grpc(s) or over_rest), None)
         if first is None:
             return True
-        wire = self._grpc(PROBE_SECONDS) if first.protocol == "grpc" else self._rest(app, str(name), PROBE_SECONDS)
+        wire = self._grpc(PROBE_SECONDS) if over_grpc(first) else self._rest(app, str(name), PROBE_SECONDS)
         quiet = requests_quiet(self.attempt, logging.CRITICAL)
         with warming(self.attempt), quiet, request_histograms_untouched(self.model.name):
             try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._v2 import LENGTH_HEADER
+from kserve_warmup.protocols.codec import LENGTH_HEADER
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving.capture import Capture

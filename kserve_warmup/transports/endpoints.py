@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kserve_warmup.samples.inference_path import MODEL_PLACEHOLDER, url_name
-from kserve_warmup.samples.protobuf_fields import text_field, without
+from kserve_warmup.protocols.inference_path import MODEL_PLACEHOLDER, url_name
+from kserve_warmup.protocols.protobuf_fields import text_field, without
 from kserve_warmup.samples.sample import Protocol, Sample
 
 WARMUP_HEADER = "x-kserve-warmup"

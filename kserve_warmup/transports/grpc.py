@@ -13,8 +13,8 @@ from typing import Any
 import grpc
 
 from kserve_warmup.errors import SampleError, WarmupError
+from kserve_warmup.protocols.inference_path import MODEL_INFER
 from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answered_within
-from kserve_warmup.samples.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER, infer_message
 from kserve_warmup.transports.exchange import MOST_BYTES

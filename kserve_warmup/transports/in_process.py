@@ -24,6 +24,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest, ModelInferResponse
 from kserve.protocol.rest.v2_datamodels import InferenceRequest, InferenceResponse
 
+from kserve_warmup.protocols.codec import Codec, codec_of
 from kserve_warmup.replay import DependencyAwayError, NoAnswerError, NotHereError, describe
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
@@ -91,8 +92,8 @@ class InProcessTransport:
         return time.perf_counter() - started
 
     async def _call(self, sample: Sample) -> None:
-        headers = {**sample.headers, **self._headers}
-        request, attributes = self._decode(sample, headers)
+        headers, codec = {**sample.headers, **self._headers}, codec_of(sample.protocol)
+        request, attributes = self._decode(codec, sample.body, headers)
         verb = InferenceVerb.EXPLAIN if sample.verb == "explain" else InferenceVerb.PREDICT
         response, _ = await self._model(request, headers=headers, verb=verb)
         if inspect.iscoroutine(response):
@@ -101,30 +102,28 @@ class InProcessTransport:
         if isinstance(response, AsyncIterator):
             async for _ in response:
                 pass
-        elif sample.protocol == "grpc":
+        elif codec.over_grpc:
             if isinstance(response, InferResponse):
                 response.to_grpc()
             elif not isinstance(response, ModelInferResponse):
                 ModelInferResponse(id=response["id"], model_name=response["model_name"], outputs=response["outputs"])
         else:
             response, _ = self._dataplane.encode(self._model.name, response, headers, attributes)
-            if sample.protocol == "v2" and not isinstance(response, bytes):
+            if codec.is_typed and codec.is_json and not isinstance(response, bytes):
                 InferenceResponse.model_validate(response)
             elif not isinstance(response, bytes | str):
                 orjson.dumps(response, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
-    def _decode(self, sample: Sample, headers: dict[str, str]) -> tuple[Any, dict[str, Any]]:
+    def _decode(self, codec: Codec, body: Any, headers: dict[str, str]) -> tuple[Any, dict[str, Any]]:
         name = self._model.name
-        if sample.protocol == "grpc":
-            message = ModelInferRequest.FromString(sample.body)
+        if codec.over_grpc:
+            message = ModelInferRequest.FromString(body)
             message.model_name = name
             return InferRequest.from_grpc(message), {}
-        if sample.protocol == "v2":
-            body: Any = InferenceRequest.model_validate(orjson.loads(sample.body))
-            return self._dataplane.decode(body, headers, "v2", name)  # type: ignore[no-any-return]
-        if sample.protocol == "v2-binary":
-            return self._dataplane.decode(sample.body, headers, "v2", name)  # type: ignore[no-any-return]
-        return self._dataplane.decode(sample.body, headers)  # type: ignore[no-any-return]
+        if codec.is_typed and codec.is_json:
+            body = InferenceRequest.model_validate(orjson.loads(body))
+        typed = ("v2", name) if codec.is_typed else ()
+        return self._dataplane.decode(body, headers, *typed)  # type: ignore[no-any-return]
 
 
 class _NoLoopPolicy(asyncio.AbstractEventLoopPolicy):

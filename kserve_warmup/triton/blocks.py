@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.samples.sample import Sample, TensorSpec
 from kserve_warmup.samples.strata import share
 from kserve_warmup.triton.counts import Cost, default_counts, total, within
@@ -110,7 +111,7 @@ def bind(model: Model, sample: Sample) -> tuple[BoundInput, ...]:
         TritonConfigError: A name, type or shape does not fit the model, or a required input is missing.
     """
     where, signature = _where(sample), sample.signature
-    if sample.protocol == "openai" or not signature.inputs:
+    if not codec_of(sample.protocol).has_tensors or not signature.inputs:
         raise model.fail(f"{where}: a request without tensors cannot become a warm-up block; leave it out of the set")
     if model.max_batch_size and not signature.batched:
         raise model.fail(
@@ -129,7 +130,7 @@ def _where(sample: Sample) -> str:
 def _names(model: Model, sample: Sample) -> dict[str, str]:
     """Map the request's input names to the model's. A v1 list without names is the only input there is."""
     names = {spec.name: spec.name for spec in sample.signature.inputs}
-    if sample.protocol == "v1" and len(names) == 1 and len(model.inputs) == 1:
+    if not codec_of(sample.protocol).is_typed and len(names) == 1 and len(model.inputs) == 1:
         (name,) = names
         if name in _JSON_LISTS and name not in model.inputs:
             return {name: next(iter(model.inputs))}
@@ -138,7 +139,7 @@ def _names(model: Model, sample: Sample) -> dict[str, str]:
 
 def _bind(model: Model, declared: ModelInput, spec: TensorSpec, sample: Sample) -> BoundInput:
     where = f"{_where(sample)}, input {spec.name!r}"
-    untyped = sample.protocol == "v1"
+    untyped = not codec_of(sample.protocol).is_typed
     given = data_type(spec.datatype)
     if spec.datatype == "JSON" or -1 in spec.shape:
         raise model.fail(

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.latency import Latencies, Target, measure
-from kserve_warmup.samples.datatypes import from_raw
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import from_raw
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.triton import files
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.counts import Cost

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.samples.sample import ANY_NAME
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.triton.render import Templates
@@ -33,7 +34,7 @@ def minimal_config(name: str, folder: Path, samples: SampleSet, templates: Templ
     """
     signatures = [(sample.signature, sample.batch) for sample in samples]
     named = all(spec.name != ANY_NAME for signature, _ in signatures for spec in signature.inputs)
-    if any(sample.protocol in ("v1", "openai") for sample in samples) or not signatures or not named:
+    if not all(codec_of(sample.protocol).is_typed for sample in samples) or not signatures or not named:
         msg = "--create needs recorded v2 or gRPC requests, which tell the inputs' names and types"
         raise TritonConfigError(f"model {name}: {msg}")
     batching = all(signature.batched for signature, _ in signatures)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.samples.datatypes import DTYPES, Array, Tensor, to_raw
+from kserve_warmup.protocols.tensors import Array, Tensor, to_dtype, to_raw
 from kserve_warmup.triton.rules import SIZES, STRING, data_type
 
 FLOATS = ("TYPE_FP16", "TYPE_BF16", "TYPE_FP32", "TYPE_FP64")
@@ -56,7 +56,7 @@ def encode_row(tensor: Tensor, bound: BoundInput, *, batching: bool) -> bytes:
 
 def _cast(row: Array, bound: BoundInput) -> Array:
     """Give JSON's numbers the model's type: integers exactly, fractions rounded as every JSON client rounds them."""
-    target = DTYPES.get(bound.data_type.removeprefix("TYPE_"))
+    target = None if bound.data_type == STRING else to_dtype(bound.data_type.removeprefix("TYPE_"))
     if not bound.untyped or target is None or row.dtype.hasobject:
         raise TritonConfigError(f"input {bound.source!r}: {row.dtype} is not {bound.data_type}")
     with np.errstate(over="ignore", invalid="ignore"):

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from kserve_warmup.errors import SampleError, TritonConfigError, WarmupError
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.bodies import decode
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import share
-from kserve_warmup.samples.wire import decode
 from kserve_warmup.triton import files, pbtxt
 from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, give_counts
 from kserve_warmup.triton.counts import Cost

@@ -18,7 +18,7 @@ from typing import Any
 
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.latency import Target, send
-from kserve_warmup.samples.inference_path import url_name
+from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.triton.asking import asked, document
 from kserve_warmup.triton.calibrate import Bench, ModelResult, Tell, calibrate, measured

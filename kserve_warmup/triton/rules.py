@@ -16,10 +16,11 @@ import numpy as np
 
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.protocols.generated.model_config_pb2 import DataType, ModelConfig
-from kserve_warmup.samples.datatypes import DTYPES
+from kserve_warmup.protocols.tensors import element_size, to_dtype
+from kserve_warmup.samples.sample import DATATYPES
 
 STRING = "TYPE_STRING"
-SIZES = {f"TYPE_{name}": dtype.itemsize for name, dtype in DTYPES.items() if name != "BYTES"}
+SIZES = {f"TYPE_{name}": size for name in DATATYPES if (size := element_size(name))}
 """Bytes of one element by Triton type; ``TYPE_STRING`` is not in it: 4 bytes and the text each."""
 
 _CONTROL_TYPES = ("TYPE_INT32", "TYPE_FP32", "TYPE_BOOL", "TYPE_INT64", "TYPE_UINT64", "TYPE_UINT32")
@@ -143,7 +144,7 @@ def _control(model: str, declared: Any) -> Control:
         return Control(declared.name, kind, struct.pack("<I", 1) + b"1")
     if kind not in _CONTROL_TYPES:
         raise TritonConfigError(f"model {model}: control input {declared.name!r} has neither values nor a data_type")
-    return Control(declared.name, kind, np.array([value], DTYPES[kind.removeprefix("TYPE_")]).tobytes())
+    return Control(declared.name, kind, np.array([value], to_dtype(kind.removeprefix("TYPE_"))).tobytes())
 
 
 def check_warmup(model: Model, warmup: Any, sizes: Mapping[str, int]) -> None:

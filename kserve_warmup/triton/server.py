@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.processes import LOG_LINES_IN_ERRORS, ServerProcess
-from kserve_warmup.samples.inference_path import url_name
+from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.triton.install import TritonInstall, find_tritonserver, python_runtime, stub_of
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.figures import TIMES
 from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.sample import Stratum
@@ -157,7 +158,7 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
             path = ready_path(samples, samples.model)
             target = Target(running.http_url, samples.model, headers)
             wait_ready(target, "v2", options.timeout, running.alive, path)
-        if running.http_url is None or any(s.protocol == "grpc" for s in samples):
+        if running.http_url is None or any(map(over_grpc, samples)):
             target = Target(str(running.grpc_address), samples.model, headers)
             wait_ready(target, "grpc", options.timeout, running.alive)
 
@@ -170,7 +171,7 @@ def _send(
     for round_ in range(options.requests):
         for one in order:
             sample = one.samples[round_ % len(one.samples)]
-            url = running.grpc_address if sample.protocol == "grpc" else running.http_url
+            url = running.grpc_address if over_grpc(sample) else running.http_url
             if url is None:
                 raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
             taken[one.name].append(latency_ms(sample, Target(url, one.model, headers), options.pace))

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from ray.cluster_utils import Cluster
 
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sources.jsonl import write_jsonl
-from kserve_warmup.samples.wire import encode, request
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from docker_servers import SAMPLES
 
 from kserve_warmup import SampleSet
-from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.wire import encode, request
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 
 GIGABYTE = 10**9
 

@@ -9,7 +9,7 @@ import numpy as np
 from kserve_server import v1_body
 
 from kserve_warmup import SampleSet
-from kserve_warmup.samples.wire import Tensor, encode, request
+from kserve_warmup.protocols.bodies import Tensor, encode, request
 
 
 def samples(*protocols, rows=(1, 2)):

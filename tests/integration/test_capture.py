@@ -10,9 +10,9 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from kserve_server import ONE_AND_TWO, v1_body
 
+from kserve_warmup.protocols.bodies import Tensor, encode
 from kserve_warmup.samples.sources.jsonl import read
 from kserve_warmup.samples.sources.record import Part, ReadOptions
-from kserve_warmup.samples.wire import Tensor, encode
 
 INFER = "/v2/models/model/infer"
 OWN = "kserve-warmup-20260501T080000.000000-0123abcd.jsonl"

@@ -7,7 +7,7 @@ from kserve_server import NOT_STARVED, free_ports, v1_body
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
-from kserve_warmup.samples.wire import request
+from kserve_warmup.protocols.bodies import request
 
 HOW_TO_WAIT = ("KSERVE_WARMUP_REQUEST_TIMEOUT", "KSERVE_WARMUP_MAX_SECONDS")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from triton_repository import OUTPUT, Repository, X, sample, tensor
 
-from kserve_warmup.samples.datatypes import Tensor, bytes_array
+from kserve_warmup.protocols.tensors import Tensor, bytes_array
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.triton.server import TritonServer
 

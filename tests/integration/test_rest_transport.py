@@ -15,9 +15,9 @@ from sample_sets import samples, save
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.latency import Target, latency_ms
 from kserve_warmup.processes import ServerProcess, free_ports
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import request
 from kserve_warmup.transports.http import Address, Connection, ConnectionLostError
 from kserve_warmup.transports.rest import RestTransport
 

@@ -7,7 +7,7 @@ import pytest
 from triton_repository import OUTPUT, Repository, X, infer, sample, tensor
 
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
-from kserve_warmup.samples.wire import Tensor
+from kserve_warmup.protocols.bodies import Tensor
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.server import TritonServer
 

@@ -6,8 +6,8 @@ import urllib.request
 
 import numpy as np
 
+from kserve_warmup.protocols.bodies import Tensor, encode, request
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import Tensor, encode, request
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.repository import apply_all, plan_repository
 

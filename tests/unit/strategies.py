@@ -9,9 +9,10 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from kserve_warmup.protocols.bodies import request
+from kserve_warmup.protocols.tensors import Tensor, bytes_array, from_raw, to_dtype
 from kserve_warmup.samples import Sample
-from kserve_warmup.samples.datatypes import DTYPES, Tensor, bytes_array, from_raw
-from kserve_warmup.samples.wire import request
+from kserve_warmup.samples.sample import DATATYPES
 
 # Machines that run tests are busy: how long an example takes says nothing about the code.
 settings.register_profile("busy", deadline=None)
@@ -22,14 +23,14 @@ SHAPES = st.lists(st.integers(0, 4), max_size=4)
 
 
 @st.composite
-def tensors(draw, datatypes=tuple(DTYPES), shapes=SHAPES, names=NAMES, *, finite=False, text=False):
+def tensors(draw, datatypes=tuple(DATATYPES), shapes=SHAPES, names=NAMES, *, finite=False, text=False):
     """A tensor of any type with any bit pattern: NaN payloads, infinities, denormals; BYTES of any content."""
     name, datatype, shape = draw(names), draw(st.sampled_from(datatypes)), draw(shapes)
     count = math.prod(shape)
     if datatype == "BYTES":
         element = st.text(max_size=8).map(str.encode) if text else st.binary(max_size=8)
         return Tensor(name, datatype, bytes_array(draw(st.lists(element, min_size=count, max_size=count)), shape))
-    size = count * DTYPES[datatype].itemsize
+    size = count * to_dtype(datatype).itemsize
     tensor = from_raw(name, datatype, shape, draw(st.binary(min_size=size, max_size=size)))
     if finite and datatype in ("FP16", "FP32", "FP64", "BF16"):
         return Tensor(name, datatype, np.where(np.isfinite(tensor.data), tensor.data, tensor.data.dtype.type(1.5)))

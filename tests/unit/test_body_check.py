@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.codec import check_body
+from kserve_warmup.protocols.protobuf_fields import fields, without
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples import SampleSet
-from kserve_warmup.samples.body_check import check_body
-from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.protobuf_fields import fields, without
 from kserve_warmup.samples.sample import Sample, Signature
-from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.transports.endpoints import infer_message
 
 BODY = encode("grpc", [Tensor("x", "FP32", np.array([[1, 2]], np.float32))], request_id="7")[0]

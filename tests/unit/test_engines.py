@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from strategies import v1_sample
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples import SampleSet, sketch, traffic
-from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.digest import Digest, Job
 from kserve_warmup.samples.engines import local
 from kserve_warmup.samples.select import Limits, choose
@@ -31,7 +32,6 @@ from kserve_warmup.samples.sources.jsonl import write_jsonl
 from kserve_warmup.samples.sources.record import Part
 from kserve_warmup.samples.sources.storage import compressed
 from kserve_warmup.samples.traffic import plan, sample_traffic
-from kserve_warmup.samples.wire import encode, request
 
 CONTENTS = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=20).map(b"\n".join)
 TRAFFIC = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 5)), min_size=1, max_size=30)

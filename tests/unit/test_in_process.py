@@ -7,8 +7,8 @@ import threading
 import kserve
 import pytest
 
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.replay import DependencyAwayError, NoAnswerError, NotHereError
-from kserve_warmup.samples.wire import request
 from kserve_warmup.transports.in_process import InProcessTransport, SuspendedError, step
 
 SAMPLE = request("v1", b'{"instances": [[1.0, 2.0]]}')

@@ -19,9 +19,9 @@ from starlette.routing import Match
 from strategies import v1_sample
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.inference_path import InferencePath, recorded, url_name
+from kserve_warmup.protocols.bodies import request
+from kserve_warmup.protocols.inference_path import InferencePath, recorded, url_name
 from kserve_warmup.samples.sample import DEFAULT_PATHS, PROTOCOLS
-from kserve_warmup.samples.wire import request
 from kserve_warmup.transports.endpoints import ready_path
 
 HTTP_PROTOCOLS = tuple(p for p in PROTOCOLS if p != "grpc")

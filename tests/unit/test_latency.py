@@ -13,9 +13,9 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, measure, send, wait_ready
-from kserve_warmup.samples import wire
-from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.inference_path import MODEL_INFER
+from kserve_warmup.protocols import bodies as wire
+from kserve_warmup.protocols.inference_path import MODEL_INFER
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Sample, Signature
 
 

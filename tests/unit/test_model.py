@@ -10,7 +10,7 @@ from kserve.errors import ModelNotReady
 
 from kserve_warmup import SampleSet, WarmupError, WarmupModel, WarmupSettings
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.samples.wire import Tensor, encode, request
+from kserve_warmup.protocols.bodies import Tensor, encode, request
 from kserve_warmup.serving.lifecycle import lifecycle_of
 
 

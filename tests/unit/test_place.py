@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from strategies import requests_of
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import _v1
+from kserve_warmup.protocols import v1 as _v1
+from kserve_warmup.protocols.bodies import encode
 from kserve_warmup.samples.place import Placer, bucketed, exact, list_shape, without_numbers
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.wire import encode
 
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 NESTED = st.recursive(st.lists(NUMBERS, max_size=3), lambda inner: st.lists(inner, max_size=3), max_leaves=12)
@@ -107,7 +107,7 @@ def test_buckets_round_free_lengths_up_and_leave_channels_and_batches_alone(buck
 @example([[[1]], []])
 @example([])
 def test_plain_lists_have_the_shape_that_looking_at_each_element_tells(value):
-    assert _v1._plain_shape(value) in (None, _v1._shape(value))
+    assert _v1._plain_shape(value) in (None, _v1.shape_of(value))
 
 
 def test_the_shape_of_a_large_v1_body_takes_no_look_at_each_row():

@@ -24,10 +24,10 @@ from kserve_warmup.errors import SampleError, WarmupFailedError
 from kserve_warmup.gate.options import checked
 from kserve_warmup.latency import Latencies
 from kserve_warmup.printable import LOGGERS, LONGEST, PrintableFilter, printable
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import SampleSet
-from kserve_warmup.samples.datatypes import Tensor
-from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.terminal import demo_table, report_table, verification_table
 from kserve_warmup.verify.junit import junit
 from kserve_warmup.verify.result import Start, Verification, judged

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from kserve_warmup import WarmupReport, WarmupSettings
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.replay import (
     DependencyAwayError,
     NoAnswerError,
@@ -15,7 +16,6 @@ from kserve_warmup.replay import (
     RequestRefusedError,
     replay,
 )
-from kserve_warmup.samples.wire import request
 
 
 def sample(rows, weight, value=0.0):

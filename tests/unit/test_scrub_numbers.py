@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 from strategies import tensors
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import decode, encode, request
+from kserve_warmup.protocols.tensors import Tensor, to_dtype
 from kserve_warmup.samples._permutation import SMALL, kind, stand_in
 from kserve_warmup.samples._pseudonyms import Pseudonyms
-from kserve_warmup.samples.datatypes import DTYPES, Tensor
+from kserve_warmup.samples.sample import DATATYPES
 from kserve_warmup.samples.scrub import Rule, Scrubber
-from kserve_warmup.samples.wire import decode, encode, request
 
-WHOLE = [name for name, dtype in DTYPES.items() if dtype.kind in "iu"]
+WHOLE = [name for name in DATATYPES if to_dtype(name).kind in "iu"]
 KEYS = st.binary(min_size=1, max_size=64)
 
 
 def limits_of(datatype: str) -> tuple[int, int]:
-    return int(np.iinfo(DTYPES[datatype]).min), int(np.iinfo(DTYPES[datatype]).max)
+    return int(np.iinfo(to_dtype(datatype)).min), int(np.iinfo(to_dtype(datatype)).max)
 
 
 def hashing(key: bytes = b"k") -> Scrubber:
@@ -138,7 +139,7 @@ def test_no_letter_is_its_own_stand_in():
 @pytest.mark.parametrize("protocol", ["v1", "v2", "v2-binary", "grpc"])
 @pytest.mark.parametrize("datatype", ["BOOL", "FP32"])
 def test_what_a_hash_would_not_hide_is_refused_in_one_line(protocol, datatype):
-    tensor = Tensor("x", datatype, np.array([[0.5], [0]], DTYPES[datatype]))
+    tensor = Tensor("x", datatype, np.array([[0.5], [0]], to_dtype(datatype)))
     body, headers = encode(protocol, [tensor])
     reason = "hash hides nothing of" if datatype == "BOOL" else "hash works on text and integers"
     with pytest.raises(SampleError, match=f"input 'x': {reason}") as caught:

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.samples import _scrub_paths
 from kserve_warmup.samples.scrub import Rule, Scrubber
-from kserve_warmup.samples.wire import request
 
 
 def after(body: object, path: str, **more) -> dict:

@@ -12,8 +12,8 @@ from kserve.model_server import FASTAPI_APP_IMPORT_STRING
 from kserve.protocol.rest.server import RESTServer
 
 from kserve_warmup import SampleSet, WarmupModel, WarmupSettings, signals
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.wire import request
 from kserve_warmup.serving import compat
 from kserve_warmup.serving.capture import CAPTURE
 from kserve_warmup.serving.wiretap import WiretapMiddleware

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.replay import replay
-from kserve_warmup.samples.datatypes import Tensor
 from kserve_warmup.samples.sample import Signature, TensorSpec
-from kserve_warmup.samples.wire import encode, request
 from kserve_warmup.settings import WarmupSettings
 
 

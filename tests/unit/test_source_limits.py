@@ -20,13 +20,13 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
 from kserve_warmup.cli.sample import _bytes
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.bodies import decode
 from kserve_warmup.protocols.generated.prediction_log_pb2 import PredictionLog
 from kserve_warmup.samples.digest import Digest, Job, records, source
 from kserve_warmup.samples.place import list_shape, without_numbers
 from kserve_warmup.samples.sources import lines, storage
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.traffic import sample_traffic
-from kserve_warmup.samples.wire import decode
 
 MIB = 1 << 20
 HUGE = 10**15

@@ -14,9 +14,9 @@ from cloudevents.conversion import to_binary, to_structured
 from cloudevents.http import CloudEvent
 from pyarrow import parquet
 
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.bodies import encode
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.traffic import read, sample_traffic
-from kserve_warmup.samples.wire import encode
 
 INPUTS = [Tensor("x", "FP32", np.array([[1.5, 2.5], [3.5, 4.5]], np.float32))]
 BODIES = {

@@ -13,12 +13,12 @@ import pytest
 from pyarrow import parquet
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import Tensor
+from kserve_warmup.protocols.bodies import decode, encode
+from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import TensorSpec
 from kserve_warmup.samples.sources import parquet_table
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions
 from kserve_warmup.samples.traffic import read, sample_traffic
-from kserve_warmup.samples.wire import decode, encode
 
 V1 = b'{"instances": [[1, 2], [3, 4]]}'
 COLUMNS = (

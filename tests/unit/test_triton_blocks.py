@@ -8,7 +8,7 @@ import pytest
 from triton_models import PLAIN, generate, model, sample, save, warmups, x
 
 from kserve_warmup.errors import TritonConfigError
-from kserve_warmup.samples.wire import Tensor, request
+from kserve_warmup.protocols.bodies import Tensor, request
 from kserve_warmup.triton.model_config import parse
 
 
@@ -92,14 +92,14 @@ def test_strings_carry_their_lengths_whatever_bytes_they_are(repository, sets):
 
 @pytest.mark.parametrize("datatype", ["BOOL", "UINT8", "INT16", "UINT32", "INT64", "FP16", "BF16", "FP64"])
 def test_every_type_fills_its_dims_exactly(repository, sets, datatype):
-    from kserve_warmup.samples.datatypes import DTYPES
+    from kserve_warmup.protocols.tensors import to_dtype
 
     folder = model(
         repository, "m", f"max_batch_size: 4 input [ {{ name: 'X' data_type: TYPE_{datatype} dims: [ 4 ] }} ]"
     )
-    save(sets, "m", sample(x(2, dtype=DTYPES[datatype], datatype=datatype), protocol="v2-binary"))
+    save(sets, "m", sample(x(2, dtype=to_dtype(datatype), datatype=datatype), protocol="v2-binary"))
     generate(repository, sets)
-    assert len(warmups(folder)[0][2]["X"][1]) == 4 * DTYPES[datatype].itemsize
+    assert len(warmups(folder)[0][2]["X"][1]) == 4 * to_dtype(datatype).itemsize
 
 
 def v1(*instances):

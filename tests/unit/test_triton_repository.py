@@ -12,8 +12,8 @@ from triton_models import PLAIN, generate, model, sample, save, warmups, x
 from typer.testing import CliRunner
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
+from kserve_warmup.protocols.bodies import Tensor
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.samples.wire import Tensor
 from kserve_warmup.triton import pbtxt
 from kserve_warmup.triton.files import is_whole
 from kserve_warmup.triton.model_config import parse

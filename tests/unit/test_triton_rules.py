@@ -6,7 +6,7 @@ import pytest
 from triton_models import PLAIN, generate, model, sample, save, x
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
-from kserve_warmup.samples.wire import request
+from kserve_warmup.protocols.bodies import request
 
 ENSEMBLE = """
 platform: "ensemble"

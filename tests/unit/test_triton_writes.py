@@ -17,7 +17,7 @@ from triton_models import generate, model, sample, save, warmups, x
 from users import NOBODY, as_root, run_as
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
-from kserve_warmup.samples.wire import Tensor
+from kserve_warmup.protocols.bodies import Tensor
 from kserve_warmup.triton.disposable import copies
 from kserve_warmup.triton.files import is_whole
 from kserve_warmup.triton.lock import LOCK_FILE, locked

@@ -19,12 +19,12 @@ from tritonclient.http import InferenceServerClient
 from tritonclient.http import InferInput as TritonInput
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._grpc import _CONTENTS
-from kserve_warmup.samples.datatypes import DTYPES, Tensor, bytes_array, datatype_of, element_size, from_raw, to_raw
-from kserve_warmup.samples.sample import PROTOCOLS, TensorSpec
-from kserve_warmup.samples.wire import decode, detect, encode, infer_signature, request
+from kserve_warmup.protocols.bodies import decode, encode, identify, parse, request
+from kserve_warmup.protocols.grpc_body import _CONTENTS
+from kserve_warmup.protocols.tensors import Tensor, bytes_array, datatype_of, element_size, from_raw, to_dtype, to_raw
+from kserve_warmup.samples.sample import DATATYPES, PROTOCOLS, TensorSpec
 
-NUMBERS = tuple(t for t in DTYPES if t not in ("BYTES", "BF16"))
+NUMBERS = tuple(t for t in DATATYPES if t not in ("BYTES", "BF16"))
 
 
 def same(ours, theirs) -> bool:
@@ -90,7 +90,7 @@ def test_a_lost_content_length_header_is_found_again(inputs):
 @pytest.mark.parametrize("protocol", ["v2-binary", "grpc"])
 def test_the_signature_leaves_out_the_rows_that_all_inputs_share(protocol, inputs):
     body, headers = encode(protocol, inputs)
-    signature, batch, _ = infer_signature(protocol, body, headers)
+    signature, batch, _ = (*parse(protocol, body, headers).signature(), ())
     shapes = {i.name: signature.full_shape(i, batch) for i in signature.inputs}
     assert shapes == {t.name: t.data.shape for t in inputs}
     leading = {t.data.shape[:1] for t in inputs}
@@ -101,12 +101,12 @@ def test_the_signature_leaves_out_the_rows_that_all_inputs_share(protocol, input
 @given(requests_of(datatypes=NUMBERS, finite=True), st.sampled_from(["v2", "v2-binary", "grpc"]))
 def test_a_body_tells_its_protocol(inputs, protocol):
     body, _ = encode(protocol, inputs)
-    assert detect(body) in ({protocol, "v2"} if body.endswith(b"}") else {protocol})
+    assert identify(body).protocol in ({protocol, "v2"} if body.endswith(b"}") else {protocol})
 
 
 @given(st.sampled_from(PROTOCOLS), st.binary(max_size=60))
 def test_bytes_that_are_no_request_are_a_sample_error_and_nothing_else(protocol, body):
-    for use in (lambda: decode(protocol, body, {}), lambda: request(protocol, body), lambda: detect(body)):
+    for use in (lambda: decode(protocol, body, {}), lambda: request(protocol, body), lambda: identify(body)):
         assert "\n" not in problem(use)
 
 
@@ -132,7 +132,7 @@ def test_any_v1_json_is_a_sample_or_a_sample_error(key, value):
 @given(st.fixed_dictionaries({
     "name": JSON | st.just("x"),
     "shape": JSON | st.lists(st.integers(-1, 3), max_size=3) | st.just([10**30, 0]),
-    "datatype": JSON | st.sampled_from(list(DTYPES)),
+    "datatype": JSON | st.sampled_from(list(DATATYPES)),
     "data": JSON,
     "parameters": JSON | st.fixed_dictionaries({"binary_data_size": JSON}),
 }), st.binary(max_size=9))  # fmt: skip
@@ -170,7 +170,7 @@ def test_v2_json_refuses_bytes_that_are_not_utf_8():
 
 def test_v2_json_refuses_bf16_both_ways():
     with pytest.raises(SampleError, match="BF16"):
-        encode("v2", [Tensor("x", "BF16", np.zeros(1, DTYPES["BF16"]))])
+        encode("v2", [Tensor("x", "BF16", np.zeros(1, to_dtype("BF16")))])
     with pytest.raises(SampleError, match="BF16"):
         decode("v2", b'{"inputs":[{"name":"x","shape":[1],"datatype":"BF16","data":[1]}]}', {})
 
@@ -264,7 +264,7 @@ def test_a_path_that_cannot_be_sent_is_refused(path):
 def test_an_openai_body_is_told_by_its_kind_and_the_length_of_its_longest_prompt(body, name, bucket, batch, path):
     raw = json.dumps(body).encode()
     sample = request("openai", raw)
-    assert detect(raw) == "openai"
+    assert identify(raw).protocol == "openai"
     assert (sample.signature.inputs, sample.batch, sample.path) == (
         (TensorSpec(name, "BYTES", (bucket,)),),
         batch,
@@ -308,7 +308,7 @@ def test_what_kserve_and_tritonclient_send_is_decoded():
     assert same(expected, decode("v2-binary", InferenceServerClient.generate_request_body([triton])[0], {}))
 
 
-@given(tensors(datatypes=tuple(t for t in DTYPES if t not in ("FP16", "BF16"))))
+@given(tensors(datatypes=tuple(t for t in DATATYPES if t not in ("FP16", "BF16"))))
 def test_typed_grpc_contents_are_decoded(tensor):
     message = ModelInferRequest()
     item = message.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.data.shape)
@@ -326,7 +326,8 @@ def test_kserve_and_tritonclient_cannot_bring_their_grpc_messages_into_one_proce
 
 def test_grpc_bodies_are_read_without_importing_kserve():
     program = (
-        "import sys\nfrom kserve_warmup.samples import wire\nfrom kserve_warmup.samples.datatypes import Tensor\n"
+        "import sys\nfrom kserve_warmup.protocols import bodies as wire\n"
+        "from kserve_warmup.protocols.tensors import Tensor\n"
         "import numpy\nbody, _ = wire.encode('grpc', [Tensor('x', 'FP32', numpy.zeros((1, 2), 'f4'))])\n"
         "print(wire.request('grpc', body).signature, 'kserve' in sys.modules)"
     )
@@ -347,9 +348,9 @@ def test_raw_bytes_of_the_wrong_length_are_refused(extra, tensor):
         from_raw(tensor.name, tensor.datatype, [2, 3], raw + b"\0" if extra > 0 else raw[:-1])
 
 
-@pytest.mark.parametrize("datatype", DTYPES)
+@pytest.mark.parametrize("datatype", DATATYPES)
 def test_types_and_dtypes_match_one_to_one(datatype):
-    assert datatype_of(DTYPES[datatype]) == datatype
+    assert datatype_of(to_dtype(datatype)) == datatype
     in_its_name = re.search(r"\d+$", datatype)
     assert element_size(datatype) == (int(in_its_name[0]) // 8 if in_its_name else {"BOOL": 1, "BYTES": None}[datatype])
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Array, Tensor, bytes_array, elements, from_raw, reshape, to_dtype
+from kserve_warmup.protocols.tensors import BYTES, Array, Tensor, bytes_array, elements, from_raw, reshape, to_dtype
 from kserve_warmup.samples.sources.record import ReadOptions
 
 # TensorFlow's DataType → type of the Open Inference Protocol, and the field of values that are not in tensor_content.

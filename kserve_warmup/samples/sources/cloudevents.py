@@ -6,7 +6,6 @@ structured event's ``data`` the bytes are only known when it is ``data_base64``:
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from email.parser import BytesHeaderParser
@@ -15,11 +14,11 @@ from typing import Any, BinaryIO
 import orjson
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.json_body import unbase64
 from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.kserve_logger import recorded_headers
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, from_base64
-from kserve_warmup.samples.sources.storage import UNREADABLE, exactly, opened, whole
-from kserve_warmup.samples.sources.times import seconds
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, seconds
+from kserve_warmup.samples.sources.storage import exactly, opened, whole
 
 _STRUCTURED = re.compile(rb"\s*[\[{]")
 _SPECVERSION = re.compile(rb'"specversion"\s*:\s*"')
@@ -35,53 +34,32 @@ def sniff(head: bytes) -> bool:
     return bool(_MESSAGE.match(head) or (_STRUCTURED.match(head) and _SPECVERSION.search(head)))
 
 
+@noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests; responses are passed over."""
-    try:
-        with opened(part.file) as stream:
-            structured = _STRUCTURED.match(stream.read(256))
-        yield from (
-            documents.requests(part, structured_event, options.max_line)
-            if structured
-            else _messages(part.file, options.max_body)
-        )
-    except SampleError as error:
-        yield BadRecord(part.file, str(error))
-    except UNREADABLE as error:
-        yield BadRecord(part.file, f"cannot be read: {error}")
+    with opened(part.file) as stream:
+        structured = _STRUCTURED.match(stream.read(256))
+    if structured:
+        yield from documents.requests(part, _structured_event, options.max_line)
+    else:
+        yield from _messages(part.file, options.max_body)
 
 
-def is_event(value: Any) -> bool:
-    """Return whether a JSON value is a structured CloudEvent."""
-    return isinstance(value, dict) and "specversion" in value and "type" in value
-
-
-def structured_event(event: dict[str, Any]) -> Record | None:
+def _structured_event(event: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
     """Return the request of a structured event, None for a response."""
-    if not is_event(event):
+    if "specversion" not in event or "type" not in event:
         raise SampleError("not a CloudEvent: it has no specversion and type")
     if _is_response(event["type"]):
         return None
-    headers = recorded_headers(event.get("metadata"))
-    content_type = event.get("datacontenttype")
+    headers = _headers_of(event.get("metadata"), event.get("datacontenttype"))
+    return Record(file, number, _data(event), headers, time=seconds(event.get("time")), unit=unit)
+
+
+def _headers_of(metadata: Any, content_type: Any) -> dict[str, str]:
+    headers = recorded_headers(metadata)
     if isinstance(content_type, str):
         headers.setdefault("content-type", content_type)
-    return Record("", 0, _data(event), headers, time=seconds(event.get("time")))
-
-
-def binary_event(headers: Mapping[str, str], body: bytes) -> Record | None:
-    """Return the request of an event in binary mode, None for a response.
-
-    Args:
-        headers: of the message, in lower case: the event's own begin with ``ce-``.
-        body: the message's body.
-    """
-    if _is_response(headers.get("ce-type", "")):
-        return None
-    kept = recorded_headers(headers.get("ce-metadata"))
-    if "content-type" in headers:
-        kept.setdefault("content-type", headers["content-type"])
-    return Record("", 0, body, kept, time=seconds(headers.get("ce-time")))
+    return headers
 
 
 def is_response(headers: Mapping[str, str]) -> bool:
@@ -94,11 +72,8 @@ def _is_response(kind: Any) -> bool:
 
 
 def _data(event: dict[str, Any]) -> bytes:
-    try:
-        if "data_base64" in event:
-            return from_base64(event["data_base64"])
-    except (binascii.Error, ValueError, TypeError):
-        raise SampleError("the event's data_base64 is not base64") from None
+    if "data_base64" in event:
+        return unbase64(event["data_base64"], "the event's data_base64 is not base64")
     if "data" not in event:
         raise SampleError("the event has no data")
     data = event["data"]
@@ -123,9 +98,9 @@ def _messages(file: str, most: int) -> Iterator[Record | BadRecord]:
             if length and len(body) < int(length[0]):
                 yield BadRecord(file, f"the message is cut off: {len(body)} of {length[0]} bytes are there", number)
                 return
-            record = binary_event(headers, body)
-            if record is not None:
-                yield documents.placed(record, file, number, "record")
+            if not _is_response(headers["ce-type"]):
+                kept = _headers_of(headers.get("ce-metadata"), headers.get("content-type"))
+                yield Record(file, number, body, kept, time=seconds(headers.get("ce-time")))
 
 
 def _headers(stream: BinaryIO) -> dict[str, str] | None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import Array, Tensor
+from kserve_warmup.protocols.tensors import Array, Tensor
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, Record, recorded
+from kserve_warmup.samples.sources import kserve_logger
+from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, Record, converted, recorded
 from kserve_warmup.samples.sources.rows import as_request, batches, typed
 
 CHUNK = 4096
@@ -28,6 +29,17 @@ Cells = Sequence[Any] | Array
 def is_logged(names: Iterable[str]) -> bool:
     """Return whether a table with these columns comes from KServe's logger."""
     return {"bytes", "reqtype"} <= {name.lower() for name in names}
+
+
+def logged(rows: Iterable[Sequence[Any]], names: Sequence[str], file: str, first: int) -> Iterator[Record | BadRecord]:
+    """Yield the requests in rows of KServe's logger; ``first`` is the number of the first row."""
+
+    def made(row: Sequence[Any], *at: Any) -> Record | None:
+        if len(row) != len(names):
+            raise SampleError(f"the row has {len(row)} cells instead of {len(names)}")
+        return kserve_logger.request(dict(zip(names, row, strict=True)), *at)
+
+    return converted(((number, "row", row) for number, row in enumerate(rows, first)), made, file)
 
 
 def needed(names: Sequence[str], options: ReadOptions) -> list[str]:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import Array
-from kserve_warmup.samples.sources import columns, kserve_logger
+from kserve_warmup.protocols.tensors import Array
+from kserve_warmup.samples.sources import columns
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
@@ -72,7 +72,7 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             rows = csv.reader(_lines(text, options.max_line), delimiter=delimiter)
             if columns.is_logged(names):
                 for number, row in enumerate(rows, 1):
-                    yield from _logged(names, row, part.file, number)
+                    yield from columns.logged([row], names, part.file, number)
                 return
             for number, table in _chunks(names, rows, options, part.file):
                 if isinstance(table, BadRecord):
@@ -95,15 +95,6 @@ def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str]:
         if len(line) >= most:
             raise SampleError(f"cannot be read any further: a line is longer than {most:,} characters")
         yield line
-
-
-def _logged(names: list[str], row: list[str], file: str, number: int) -> Iterator[Record | BadRecord]:
-    try:
-        if len(row) != len(names):
-            raise SampleError(f"the row has {len(row)} cells instead of {len(names)}")  # noqa: TRY301
-        yield from kserve_logger.requests(dict(zip(names, row, strict=True)), file, number, "row")
-    except SampleError as error:
-        yield BadRecord(file, str(error), number, "row")
 
 
 def _chunks(

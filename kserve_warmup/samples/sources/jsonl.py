@@ -7,8 +7,6 @@ headers of a CloudEvent a response is passed over. This is also the format in wh
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
@@ -16,11 +14,15 @@ from typing import IO, Any
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.inference_path import recorded
+from kserve_warmup.protocols.inference_path import recorded
+from kserve_warmup.protocols.json_body import base64_text, unbase64
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
 from kserve_warmup.samples.sources import cloudevents, kserve_logger, lines
+from kserve_warmup.samples.sources.lines import split
 from kserve_warmup.samples.sources.long_text import long_record
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, from_base64
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, converted
+
+__all__ = ["envelope", "line", "read", "sniff", "split", "write_jsonl"]
 
 
 def sniff(head: bytes) -> bool:
@@ -47,17 +49,7 @@ def _cut_off(line: bytes) -> bool:
 
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of each line."""
-    for item in lines.read(part, options.max_line):
-        if isinstance(item, BadRecord):
-            yield item
-        else:
-            number, unit, line = item
-            yield from _line(line, part.file, number, unit)
-
-
-def split(file: str, target: int) -> Iterator[Part]:
-    """Yield parts of a file of lines."""
-    return lines.split(file, target)
+    return converted(lines.read(part, options.max_line), _request, part.file)
 
 
 def write_jsonl(stream: IO[bytes], samples: Iterable[Sample]) -> int:
@@ -91,27 +83,19 @@ def line(record: Record) -> bytes:
     try:
         body = {"body": record.body.decode()}
     except UnicodeDecodeError:
-        body = {"body_b64": base64.b64encode(record.body).decode()}
+        body = {"body_b64": base64_text(record.body)}
     return orjson.dumps(kept | body) + b"\n"
 
 
-def _line(line: bytes, file: str, number: int, unit: str) -> Iterator[Record | BadRecord]:
+def _request(line: bytes, file: str, number: int, unit: str) -> Record | None:
     long = long_record(line, stop=len(line))
-    try:
-        if long is None and b'"body' not in line and line[:1] + line[-1:] == b"{}":
-            yield Record(
-                file, number, line, {}, None, None, None, None, unit
-            )  # nothing but a body: what it is will be told by others
-            return
-        record = long.fields if long else _loads(line)
-        if kserve_logger.is_record(record):
-            yield from kserve_logger.requests(record, file, number, unit)
-        else:
-            made = _record(record, line, file, number, unit)
-            if not cloudevents.is_response(made.headers):
-                yield made
-    except SampleError as error:
-        yield BadRecord(file, str(error), number, unit)
+    if long is None and b'"body' not in line and line[:1] + line[-1:] == b"{}":
+        return Record(file, number, line, unit=unit)  # nothing but a body: what it is will be told by others
+    record = long.fields if long else _loads(line)
+    if kserve_logger.is_record(record):
+        return kserve_logger.request(record, file, number, unit)
+    made = _record(record, line, file, number, unit)
+    return None if cloudevents.is_response(made.headers) else made
 
 
 def _loads(line: bytes) -> Any:
@@ -151,11 +135,11 @@ def _is_v1(path: str) -> bool:
 
 
 def _body(record: dict[str, Any]) -> bytes:
+    problem = "an envelope's body is a string or JSON, and body_b64 is base64"
+    if "body_b64" in record:
+        return unbase64(record["body_b64"], problem)
+    body = record["body"]
     try:
-        if "body_b64" in record:
-            return from_base64(record["body_b64"])
-        body = record["body"]
         return body.encode() if isinstance(body, str) else orjson.dumps(body)
-    except (binascii.Error, ValueError, TypeError):
-        msg = "an envelope's body is a string or JSON, and body_b64 is base64"
-        raise SampleError(msg) from None
+    except (ValueError, TypeError):
+        raise SampleError(problem) from None

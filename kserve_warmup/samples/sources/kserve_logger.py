@@ -7,7 +7,6 @@ lists them (``metadataHeaders``).
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,11 +14,14 @@ from typing import Any
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sources import lines
+from kserve_warmup.protocols.json_body import unbase64
+from kserve_warmup.samples.sources import documents
+from kserve_warmup.samples.sources.documents import split
 from kserve_warmup.samples.sources.long_text import long_record, long_records
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, from_base64
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened
-from kserve_warmup.samples.sources.times import seconds
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, parsed, seconds
+from kserve_warmup.samples.sources.storage import opened
+
+__all__ = ["is_record", "read", "recorded_headers", "request", "sniff", "split"]
 
 _FIRST_KEY = re.compile(
     rb'\s*\[?\s*\{\s*"(?:url|bytes|contenttype|reqtype|id|sourceuri|inferenceservice|namespace)"\s*:', re.IGNORECASE
@@ -33,68 +35,26 @@ def sniff(head: bytes) -> bool:
     return bool(_FIRST_KEY.match(head) and _OWN_KEY.search(head))
 
 
+@noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests of a blob; responses are passed over."""
-    try:
-        yield from _requests(part, options.max_line)
-    except UNREADABLE as error:
-        yield BadRecord(part.file, f"cannot be read: {error}")
+    yield from documents.requests(part, request, options.max_line, _parsed, _array)
 
 
-def _requests(part: Part, most: int) -> Iterator[Record | BadRecord]:
-    for number, unit, record in _records(part, most):
-        try:
-            if isinstance(record, SampleError):
-                raise record
-            if not is_record(record):
-                msg = "not a record of KServe's logger: it has no bytes and reqType"
-                raise SampleError(msg)  # noqa: TRY301  (told apart from the others only here)
-            yield from requests(record, part.file, number, unit)
-        except SampleError as error:  # noqa: PERF203  (one bad record must not hide the others)
-            yield BadRecord(part.file, str(error), number, unit)
-
-
-def split(file: str, target: int) -> Iterator[Part]:
-    """Yield parts of a blob that has a record on each line; others are read whole."""
-    return lines.split(file, target) if lines.delimited(file) else iter([Part.whole(file)])
-
-
-def _records(part: Part, most: int) -> Iterator[tuple[int, str, Any]]:
-    """Yield each record, parsed, or why it could not be read, with its number and what that counts."""
-    if part.start or part.stop or lines.delimited(part.file):
-        for item in lines.read(part, most):
-            if isinstance(item, BadRecord):
-                yield item.number, item.unit, SampleError(item.reason)
-            else:
-                number, unit, line = item
-                long = long_record(line, stop=len(line))
-                yield number, unit, long.fields if long else _loaded(line)
-        return
-    for number, record in enumerate(_array(part.file), 1):
-        yield number, "record", record
+def _parsed(line: bytes) -> Any:
+    long = long_record(line, stop=len(line))
+    return long.fields if long else parsed(line)
 
 
 def _array(file: str) -> Iterator[Any]:
     """Yield the records of an array, one after the other; what is no record of the usual form is parsed whole."""
     rest: Any = b""
-    try:
-        with opened(file) as stream:
-            for rest in long_records(stream):
-                if not isinstance(rest, bytes):
-                    yield rest
-    except SampleError as error:
-        yield error
-        return
-    content = _loaded(rest)
+    with opened(file) as stream:
+        for rest in long_records(stream):
+            if not isinstance(rest, bytes):
+                yield rest
+    content = parsed(rest)
     yield from content if isinstance(content, list) else [content]
-
-
-def _loaded(text: bytes) -> Any:
-    """Return what a JSON text holds, or the error that says why it is none."""
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return SampleError(f"not JSON: {error}")
 
 
 def is_record(value: Any) -> bool:
@@ -104,25 +64,23 @@ def is_record(value: Any) -> bool:
     return ("bytes" in value and "reqType" in value) or {"bytes", "reqtype"} <= {key.lower() for key in value}
 
 
-def requests(record: dict[str, Any], file: str, number: int, unit: str = "record") -> Iterator[Record]:
-    """Yield the request of a record, or nothing for a response.
+def request(record: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
+    """Return the request of a record, None for a response.
 
     Raises:
-        SampleError: the record is damaged.
+        SampleError: the record is none, or damaged.
     """
+    if not is_record(record):
+        raise SampleError("not a record of KServe's logger: it has no bytes and reqType")
     fields = record if "reqType" in record else {_CAMEL.get(key.lower(), key): v for key, v in record.items()}
     if str(fields["reqType"]).lower().endswith("response"):
-        return
-    try:
-        body = from_base64(fields["bytes"] or "")
-    except (binascii.Error, ValueError, TypeError):
-        msg = "the record's bytes are not base64"
-        raise SampleError(msg) from None
+        return None
+    body = unbase64(fields["bytes"] or "", "the record's bytes are not base64")
     headers = recorded_headers(fields.get("metadata"))
     content_type = fields.get("contentType")
     if isinstance(content_type, str) and content_type:
         headers.setdefault("content-type", content_type)
-    yield Record(file, number, body, headers, time=seconds(fields.get("occurrenceTime")), unit=unit)
+    return Record(file, number, body, headers, time=seconds(fields.get("occurrenceTime")), unit=unit)
 
 
 def recorded_headers(metadata: Any) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import BinaryIO
 from kserve_warmup.samples.sources.record import UNFINISHED, BadRecord, Part
 from kserve_warmup.samples.sources.storage import UNREADABLE, compressed, opened, size
 
-_FIRST = 2**24
 _CHUNK = 2**20
 
 
@@ -87,15 +86,3 @@ def _rest_of_line(stream: BinaryIO) -> int:
         if part.endswith(b"\n"):
             break
     return passed
-
-
-def delimited(file: str) -> bool:
-    """Return whether a file has a JSON object on its first line, rather than one over several lines or an array.
-
-    A line that is too long to look for its end holds one.
-    """
-    with opened(file) as stream:
-        if stream.read(1) != b"{":
-            return False
-        first = stream.readline(_FIRST)
-        return len(first) == _FIRST or first.rstrip().endswith(b"}")

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import elements
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.protocols.tensors import elements
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, recorded
 from kserve_warmup.samples.sources.rows import batches
 from kserve_warmup.samples.sources.storage import MOST_WHOLE, UNREADABLE, opened
 
@@ -19,24 +19,18 @@ def sniff(head: bytes) -> bool:
     return head.startswith(b"PK\x03\x04") and b".npy" in head[:300]
 
 
+@noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each batch of rows; pickled arrays are refused."""
     try:
         with opened(part.file) as stream, np.load(stream, allow_pickle=False) as archive:
             _check_claims(archive.zip)
             columns = {name: archive[name] for name in archive.files}
-    except SampleError as error:
-        yield BadRecord(part.file, str(error))
-        return
     except (*UNREADABLE, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
-        yield BadRecord(part.file, f"not a readable numpy archive: {error}")
-        return
-    try:
-        datatypes = {n: spec.datatype for n, spec in options.inputs.items()}
-        for number, sample in enumerate(batches(columns, options.batch_sizes, datatypes), 1):
-            yield recorded(sample, part.file, number, "request")
-    except SampleError as error:
-        yield BadRecord(part.file, str(error))
+        raise SampleError(f"not a readable numpy archive: {error}") from None
+    datatypes = {n: spec.datatype for n, spec in options.inputs.items()}
+    for number, sample in enumerate(batches(columns, options.batch_sizes, datatypes), 1):
+        yield recorded(sample, part.file, number, "request")
 
 
 def _check_claims(archive: zipfile.ZipFile) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.extras import optional
-from kserve_warmup.samples.sources import columns, kserve_logger
+from kserve_warmup.samples.sources import columns
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.samples.sources.storage import UNREADABLE, opened
 
@@ -63,11 +63,8 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             size = _LOGGED_ROWS if logged else columns.CHUNK
             for batch in table.iter_batches(size, groups, names, use_threads=False):
                 if logged:
-                    cells = {
-                        name: _cells(name, column)
-                        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-                    }
-                    yield from _logged(cells, part.file, number + 1)
+                    cells = map(_cells, batch.schema.names, batch.columns)
+                    yield from columns.logged(zip(*cells, strict=True), batch.schema.names, part.file, number + 1)
                 else:
                     yield from columns.requests(batch.to_pydict(), options, part.file, number + 1)
                 number += batch.num_rows
@@ -85,11 +82,3 @@ def _cells(name: str, column: Any) -> list[Any]:
     view = memoryview(data or b"")
     bounds = memoryview(offsets).cast("i")[column.offset : column.offset + len(column) + 1].tolist()
     return [view[start:stop] for start, stop in pairwise(bounds)]
-
-
-def _logged(cells: dict[str, list[Any]], file: str, first: int) -> Iterator[Record | BadRecord]:
-    for number, row in enumerate(zip(*cells.values(), strict=True), first):
-        try:
-            yield from kserve_logger.requests(dict(zip(cells, row, strict=True)), file, number, "row")
-        except SampleError as error:  # noqa: PERF203  (one bad row must not hide the others)
-            yield BadRecord(file, str(error), number, "row")

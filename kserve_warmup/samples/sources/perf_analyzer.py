@@ -7,8 +7,6 @@ given in the options are taken from the values (INT64, FP32, BOOL, BYTES).
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -17,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw, reshape
+from kserve_warmup.protocols.json_body import unbase64
+from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw, reshape
 from kserve_warmup.samples.sample import Sample, TensorSpec
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json, recorded
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json, noted, recorded
 from kserve_warmup.samples.sources.rows import as_request, typed
 
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(?:data|validation_data)"\s*:\s*\[')
@@ -31,17 +30,13 @@ def sniff(head: bytes) -> bool:
     return bool(_FIRST_KEY.match(head))
 
 
+@noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each entry, or for each batch of consecutive entries of equal shapes."""
-    try:
-        content = load_json(part.file)
-    except SampleError as error:
-        yield BadRecord(part.file, str(error))
-        return
+    content = load_json(part.file)
     data = content.get("data") if isinstance(content, dict) else None
     if not isinstance(data, list):
-        yield BadRecord(part.file, 'no list "data", as perf_analyzer\'s input data has')
-        return
+        raise SampleError('no list "data", as perf_analyzer\'s input data has')
     entries: list[list[Tensor]] = []
     for number, entry in enumerate(_flat(data), 1):
         try:
@@ -92,7 +87,8 @@ def _tensor(name: str, value: Any, spec: TensorSpec | None) -> Tensor:
     if isinstance(content, dict):
         if spec is None or shape is None:
             raise SampleError(f"input {name!r} is raw: tell its type with --input '{name}:FP32[2,3]' (type and shape)")
-        return from_raw(name, spec.datatype, shape, _raw(name, content))
+        problem = f"input {name!r} has neither a list of values nor b64"
+        return from_raw(name, spec.datatype, shape, unbase64(content.get("b64"), problem))
     values, nested = _values(name, content)
     kinds = {_KINDS.get(type(v)) for v in values}
     datatype = spec.datatype if spec else (kinds.pop() if len(kinds) == 1 else "FP32")
@@ -104,13 +100,6 @@ def _tensor(name: str, value: Any, spec: TensorSpec | None) -> Tensor:
     except SampleError as error:
         raise SampleError(f"input {name!r}: {error}") from None
     return typed(name, shaped, datatype)
-
-
-def _raw(name: str, content: dict[str, Any]) -> bytes:
-    try:
-        return base64.b64decode(content["b64"], validate=True)
-    except (KeyError, TypeError, binascii.Error, ValueError):
-        raise SampleError(f"input {name!r} has neither a list of values nor b64") from None
 
 
 def _values(name: str, content: Any) -> tuple[list[Any], list[int]]:

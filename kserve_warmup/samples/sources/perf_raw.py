@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, from_raw
+from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, recorded
 from kserve_warmup.samples.sources.rows import as_request
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened, whole
+from kserve_warmup.samples.sources.storage import opened, whole
 
 
 def sniff(_: bytes) -> bool:
@@ -21,6 +21,7 @@ def sniff(_: bytes) -> bool:
     return False
 
 
+@noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of the folder that the file lies in, when the file is that of the first input.
 
@@ -28,21 +29,16 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """
     folder, _, name = part.file.rpartition("/")
     if not options.inputs:
-        yield BadRecord(part.file, "raw inputs tell no types: declare each with --input, such as x:FP32[2,3]")
-    elif name not in options.inputs:
-        yield BadRecord(part.file, f"there is no input {name!r}: declare it with --input '{name}:FP32[2,3]'")
-    elif name == min(options.inputs):
-        try:
-            row = [
-                _tensor(f"{folder}/{spec.name}" if folder else spec.name, spec, options.max_body)
-                for spec in options.inputs.values()
-            ]
-            for size in options.batch_sizes:
-                yield recorded(as_request([_repeated(tensor, size) for tensor in row]), part.file, 0)
-        except SampleError as error:
-            yield BadRecord(part.file, str(error))
-        except UNREADABLE as error:
-            yield BadRecord(part.file, f"cannot be read: {error}")
+        raise SampleError("raw inputs tell no types: declare each with --input, such as x:FP32[2,3]")
+    if name not in options.inputs:
+        raise SampleError(f"there is no input {name!r}: declare it with --input '{name}:FP32[2,3]'")
+    if name == min(options.inputs):
+        row = [
+            _tensor(f"{folder}/{spec.name}" if folder else spec.name, spec, options.max_body)
+            for spec in options.inputs.values()
+        ]
+        for size in options.batch_sizes:
+            yield recorded(as_request([_repeated(tensor, size) for tensor in row]), part.file, 0)
 
 
 def _tensor(file: str, spec: TensorSpec, most: int) -> Tensor:

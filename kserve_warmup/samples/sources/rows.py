@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Array, Tensor, bytes_array, datatype_of, to_dtype
+from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.tensors import BYTES, Array, Tensor, bytes_array, datatype_of, to_dtype
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.wire import encode, request
 
 
 def as_request(tensors: list[Tensor]) -> Sample:

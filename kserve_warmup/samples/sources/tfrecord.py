@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.extras import optional
 from kserve_warmup.samples.sources import _prediction_log
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, converted, recorded
 from kserve_warmup.samples.sources.rows import as_request
 from kserve_warmup.samples.sources.storage import UNREADABLE, exactly, opened
 
@@ -39,18 +39,17 @@ def sniff(head: bytes) -> bool:
 
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the Predict requests of a file; what follows a damaged length cannot be found again."""
+
+    def made(data: bytes | SampleError, *at: Any) -> Record:
+        if isinstance(data, SampleError):
+            raise data
+        return recorded(as_request(_prediction_log.tensors(data, options)), *at)
+
     number = 0
     try:
         with opened(part.file) as stream:
             for number, data in enumerate(_records(stream, options.max_line), 1):
-                if isinstance(data, SampleError):
-                    yield BadRecord(part.file, str(data), number)
-                    continue
-                try:
-                    tensors = _prediction_log.tensors(data, options)
-                    yield recorded(as_request(tensors), part.file, number)
-                except SampleError as error:
-                    yield BadRecord(part.file, str(error), number)
+                yield from converted([(number, "record", data)], made, part.file)
     except SampleError as error:
         yield BadRecord(part.file, str(error), number + 1)
     except UNREADABLE as error:

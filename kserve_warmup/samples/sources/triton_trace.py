@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array, elements, reshape, to_dtype
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, recorded
+from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, elements, reshape, to_dtype
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, converted, noted, recorded
 from kserve_warmup.samples.sources.rows import as_request
-from kserve_warmup.samples.sources.storage import UNREADABLE, opened, whole
+from kserve_warmup.samples.sources.storage import opened, whole
 
 NOTE = (
     "Triton's traces tell shapes, not values: numbers have six digits, FP16 is zero and text may be cut; "
@@ -54,33 +54,26 @@ def sniff(head: bytes) -> bool:
     return bool(_KIND.match(head))
 
 
+@noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each that was traced with its tensors; those that an ensemble makes are left out.
 
     In a trace of several models only those to ``options.model`` are meant.
     """
-    try:
-        with opened(part.file) as stream:
-            traced = _traced(whole(stream))
-    except SampleError as error:
-        yield BadRecord(part.file, str(error))
-        return
-    except UNREADABLE as error:
-        yield BadRecord(part.file, f"cannot be read: {error}")
-        return
+    with opened(part.file) as stream:
+        traced = _traced(whole(stream))
     asked = {number: t for number, t in traced.items() if t.inputs and not t.inner}
     models = {t.model for t in asked.values()} - {None}
     if len(models) > 1:
         asked = {number: t for number, t in asked.items() if t.model == options.model}
     if not asked:
         names = f" of {options.model}, only of {', '.join(sorted(map(str, models)))}" if models else ""
-        yield BadRecord(part.file, f"there are no input tensors{names}: trace with level=TENSORS")
-        return
-    for number, one in asked.items():
-        try:
-            yield recorded(as_request([_tensor(entry, options) for entry in one.inputs]), part.file, number, "trace")
-        except SampleError as error:  # noqa: PERF203  (one bad trace must not hide the others)
-            yield BadRecord(part.file, str(error), number, "trace")
+        raise SampleError(f"there are no input tensors{names}: trace with level=TENSORS")
+
+    def made(one: _Traced, *at: Any) -> Record:
+        return recorded(as_request([_tensor(entry, options) for entry in one.inputs]), *at)
+
+    yield from converted(((number, "trace", one) for number, one in asked.items()), made, part.file)
 
 
 def _traced(text: bytes) -> dict[int, _Traced]:

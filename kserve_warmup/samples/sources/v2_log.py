@@ -14,9 +14,12 @@ from typing import Any
 import orjson
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.v2 import V2Body
 from kserve_warmup.samples.sources import documents
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
-from kserve_warmup.samples.sources.times import seconds
+from kserve_warmup.samples.sources.documents import split
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, seconds
+
+__all__ = ["read", "sniff", "split"]
 
 _PLACES = (
     ("_source", "request", "payload"),
@@ -40,30 +43,21 @@ def sniff(head: bytes) -> bool:
     return head.lstrip()[:1] in (b"{", b"[") and bool(_NESTED.search(head) and _TENSOR.search(head))
 
 
-def split(file: str, target: int) -> Iterator[Part]:
-    """Yield parts of a file that has a record on each line; others are read whole."""
-    return documents.split(file, target)
-
-
+@noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests; responses are passed over."""
     yield from documents.requests(part, _request, options.max_line)
 
 
-def _request(document: dict[str, Any]) -> Record | None:
+def _request(document: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
     for place in _PLACES:
         found = _at(document, place)
-        if isinstance(found, dict) and _is_request(found):
-            return Record("", 0, orjson.dumps(found), protocol="v2", time=_time(document))
+        if isinstance(found, dict) and V2Body.claims(found):
+            return Record(file, number, orjson.dumps(found), protocol="v2", time=_time(document), unit=unit)
     inner = document.get("_source", document)
     if isinstance(inner, dict) and any(key in inner for key in _RESPONSES):
         return None
     raise SampleError("there is no v2 request in the document: no inputs with datatypes")
-
-
-def _is_request(value: dict[str, Any]) -> bool:
-    inputs = value.get("inputs")
-    return isinstance(inputs, list) and bool(inputs) and all(isinstance(i, dict) and "datatype" in i for i in inputs)
 
 
 def _at(document: Any, place: tuple[str, ...]) -> Any:

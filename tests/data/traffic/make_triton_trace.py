@@ -12,8 +12,8 @@ sys.path[:0] = [str(HERE.parents[1] / "integration"), str(HERE.parents[2])]
 
 from triton_repository import OUTPUT, Repository  # noqa: E402
 
-from kserve_warmup.samples.datatypes import Tensor, bytes_array  # noqa: E402
-from kserve_warmup.samples.wire import encode  # noqa: E402
+from kserve_warmup.protocols.bodies import encode  # noqa: E402
+from kserve_warmup.protocols.tensors import Tensor, bytes_array  # noqa: E402
 from kserve_warmup.triton.server import TritonServer  # noqa: E402
 
 CONFIG = """

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -12,56 +10,77 @@ import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._json import json_object, json_values, text
-from kserve_warmup.samples.datatypes import BYTES, Tensor, bytes_array
+from kserve_warmup.protocols.codec import JSON, declared_signature
+from kserve_warmup.protocols.edits import Edit, Parts, Place
+from kserve_warmup.protocols.json_body import JSONBody, base64_text, json_values, text, unbase64
+from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
+from kserve_warmup.protocols.variant import Variant, v1_variant
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
-_KINDS: dict[frozenset[type], str] = {
-    frozenset([bool]): "BOOL",
-    frozenset([int]): "INT64",
-    frozenset([float]): "FP64",
-    frozenset([int, float]): "FP64",
-    frozenset([str]): BYTES,
-    frozenset([bytes]): BYTES,
-    frozenset([str, bytes]): BYTES,
-    frozenset(): "FP64",
-}
-_NUMPY = {"BOOL": np.bool_, "INT64": np.int64, "FP64": np.float64}
+_NUMBERS = [((bool,), "BOOL"), ((int,), "INT64"), ((float,), "FP64"), ((int, float), "FP64"), ((), "FP64")]
+_TEXTS = [((str,), BYTES), ((bytes,), BYTES), ((str, bytes), BYTES)]
+_KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
+"""The datatype of an input whose leaves have these types."""
 
 
-def decode(body: bytes) -> tuple[Tensor, ...]:
-    """Return the tensors of a v1 body: one an instance key, or one named after the list when instances are not objects.
+class V1Body(JSONBody):
+    """Instances, each a row, or named inputs."""
 
-    Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
-    """
-    return tuple(_tensor(name, value) for name, value in _columns(*_payload(json_object(body, "v1"))).items())
+    protocol = "v1"
+
+    @classmethod
+    def claims(cls, document: dict[str, Any]) -> bool:
+        return "instances" in document or "inputs" in document
+
+    @classmethod
+    def encode(cls, tensors: Sequence[Tensor], request_id: str | None) -> tuple[bytes, dict[str, str]]:  # noqa: ARG003
+        """Return a body; BYTES that are not UTF-8 are written as ``{"b64": …}``, and there is no place for an id.
+
+        JSON tells no widths: what was not INT64, FP64, BOOL or BYTES comes back as the wider of these.
+        """
+        return _encoded(tensors), {"content-type": JSON}
+
+    def variant(self) -> Variant:
+        return v1_variant(self.document)
+
+    def signature(self) -> tuple[Signature, int]:
+        """Return the signature and the number of instances; rows that no tensor can hold still get a signature.
+
+        Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
+        """
+        key, payload = _payload(self.document)
+        plain = _plain_shape(payload) if isinstance(payload, list) else None
+        try:
+            facts = {key: plain} if plain else {name: shape_of(value) for name, value in _columns(key, payload).items()}
+        except SampleError:
+            return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
+        return declared_signature((name, _KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return a tensor an instance key, or one named after the list when instances are not objects.
+
+        Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
+        """
+        return tuple(_tensor(name, value) for name, value in _columns(*_payload(self.document)).items())
+
+    def places(self, rule: Edit) -> Iterator[Place]:
+        key = "instances" if "instances" in self.document else "inputs"
+        payload = self.document.get(key)
+        rows = payload if isinstance(payload, list) else [payload]
+        keyed = [r for r in rows if isinstance(r, dict) and (r is payload or set(r) != {"b64"})]
+        for row in keyed:
+            if rule.input in row:
+                yield row, rule.input, None
+        if rule.input == key and isinstance(payload, list) and len(keyed) < len(payload):
+            if rule.drop:
+                raise rule.failed(SampleError("dropping it leaves no request: use noise or replace"))
+            yield self.document, key, None
+
+    def is_structural(self, parts: Parts) -> bool:
+        return parts == ("signature_name",)
 
 
-def signature(document: dict[str, Any]) -> tuple[Signature, int]:
-    """Return the signature and the number of instances; rows that no tensor can hold still get a signature.
-
-    Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
-    """
-    key, payload = _payload(document)
-    plain = _plain_shape(payload) if isinstance(payload, list) else None
-    try:
-        facts = {key: plain} if plain else {name: _shape(value) for name, value in _columns(key, payload).items()}
-    except SampleError:
-        return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
-    batches = {shape[0] if shape else 0 for shape, _ in facts.values()}
-    batched = len(batches) == 1 and min(batches) > 0
-    specs = [
-        TensorSpec(name, _KINDS.get(kinds, UNTYPED), shape[1:] if batched else shape)
-        for name, (shape, kinds) in sorted(facts.items())
-    ]
-    return Signature(tuple(specs), batched), batches.pop() if batched else 1
-
-
-def encode(tensors: Sequence[Tensor]) -> bytes:
-    """Return a v1 body; BYTES that are not UTF-8 are written as ``{"b64": …}``.
-
-    JSON tells no widths: what was not INT64, FP64, BOOL or BYTES comes back as the wider of these.
-    """
+def _encoded(tensors: Sequence[Tensor]) -> bytes:
     if any(t.data.ndim == 0 for t in tensors):
         msg = "v1 has no scalars: give every input a leading batch dimension"
         raise SampleError(msg)
@@ -105,15 +124,11 @@ def _unwrap(value: Any) -> Any:
         return value
     if value.keys() != {"b64"} or not isinstance(value["b64"], str):
         return {name: _unwrap(item) for name, item in value.items()}
-    try:
-        return base64.b64decode(value["b64"], validate=True)
-    except (binascii.Error, ValueError):
-        msg = 'a {"b64": ...} value is not base64'
-        raise SampleError(msg) from None
+    return unbase64(value["b64"], 'a {"b64": ...} value is not base64')
 
 
 def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | None:
-    """Return what :func:`_shape` returns, level by level and ten times as fast; None for all but nested lists."""
+    """Return what :func:`shape_of` returns, level by level and ten times as fast; None for all but nested lists."""
     shape: list[int] = [len(value)]
     while (kinds := set(map(type, value))) == {list}:
         sizes = set(map(len, value))
@@ -124,14 +139,14 @@ def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | 
     return None if kinds & {list, dict} else (tuple(shape), frozenset(kinds))
 
 
-def _shape(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
+def shape_of(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
     """Return the shape of nested lists, RAGGED where they are uneven, and the types of their leaves."""
     if not isinstance(value, list):
         return (), frozenset([type(value)])
     kinds = set(map(type, value))
     if list not in kinds:
         return (len(value),), frozenset(kinds)
-    children = [_shape(item) for item in value]
+    children = [shape_of(item) for item in value]
     depths = {len(shape) for shape, _ in children}
     leaves = frozenset().union(*(leaf for _, leaf in children))
     if len(depths) > 1:  # a number beside a list: not even the rank is one
@@ -141,32 +156,33 @@ def _shape(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
 
 
 def _tensor(name: str, value: Any) -> Tensor:
-    shape, kinds = _shape(value)
+    shape, kinds = shape_of(value)
     datatype = _KINDS.get(kinds)
     if datatype is None or RAGGED in shape:
         what = "rows of uneven length" if datatype else "values of mixed types"
         raise SampleError(f"input {name!r} has {what}: no tensor can hold them")
     if datatype == BYTES:
-        values = [v if isinstance(v, bytes) else text(v, name) for v in _leaves(value)]
-        return Tensor(name, datatype, bytes_array(values, shape))
+        values = [v if isinstance(v, bytes) else text(v, name) for v in leaves_of(value)]
+        return from_values(name, datatype, values, shape)
     try:
-        return Tensor(name, datatype, np.array(value, dtype=_NUMPY[datatype]))
+        return Tensor(name, datatype, np.array(value, dtype=to_dtype(datatype)))
     except OverflowError:
         raise SampleError(f"input {name!r} has an integer beyond 64 bits") from None
     except ValueError as error:
         raise SampleError(f"input {name!r}: {error}") from None
 
 
-def _leaves(value: Any) -> list[Any]:
+def leaves_of(value: Any) -> list[Any]:
+    """Return what nested lists hold, in row-major order."""
     if not isinstance(value, list):
         return [value]
     if list not in set(map(type, value)):
         return value
-    return [leaf for item in value for leaf in _leaves(item)]
+    return [leaf for item in value for leaf in leaves_of(item)]
 
 
 def _text_or_b64(value: bytes, _: str) -> Any:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return {"b64": base64.b64encode(value).decode()}
+        return {"b64": base64_text(value)}

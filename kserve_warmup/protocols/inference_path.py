@@ -8,7 +8,6 @@ other endpoints, such as the ones that load and unload models, have no form here
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -59,19 +58,28 @@ _PREFIX = re.compile(rf"(?:{_SEGMENT})*")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def _form(path: str, verbs: Iterable[str]) -> re.Pattern[str]:
-    """Return the pattern of an API's paths, from one with ``MODEL`` and ``VERB`` in their places."""
-    model = rf"(?P<model>[^/]+?)(?:/versions/(?P<version>{_VERSION.pattern}))?"
-    path = path.replace("MODEL", model).replace("VERB", f"(?P<verb>{'|'.join(sorted(verbs))})")
-    return re.compile(rf"(?P<prefix>{_PREFIX.pattern}){path}")
-
-
-_FORMS: dict[Api, re.Pattern[str]] = {
-    "v1": _form("/v1/models/MODEL:VERB", _PREDICT),
-    "v2": _form("/v2/models/MODEL/VERB", _INFER | _GENERATE),
-    "openai": _form("/VERB", _OPENAI),
-    "grpc": re.compile(re.escape(MODEL_INFER.removesuffix("ModelInfer")) + "(?P<verb>ModelInfer)"),
+_TEMPLATES: dict[Api, str] = {
+    "v1": "/v1/models/{model}{version}:{verb}",
+    "v2": "/v2/models/{model}{version}/{verb}",
+    "openai": "/{verb}",
+    "grpc": MODEL_INFER.replace("ModelInfer", "{verb}"),
 }
+
+
+def _form(api: Api, template: str) -> re.Pattern[str]:
+    """Return the pattern of an API's paths."""
+    parts = {
+        "{model}": "(?P<model>[^/]+?)",
+        "{version}": f"(?:/versions/(?P<version>{_VERSION.pattern}))?",
+        "{verb}": f"(?P<verb>{'|'.join(sorted(_VERBS[api]))})",
+    }
+    path = re.escape(template)
+    for name, part in parts.items():
+        path = path.replace(re.escape(name), part)
+    return re.compile(path if api == "grpc" else f"(?P<prefix>{_PREFIX.pattern}){path}")
+
+
+_FORMS = {api: _form(api, template) for api, template in _TEMPLATES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +134,7 @@ class InferencePath:
         Raises:
             SampleError: the name cannot stand in a path that has one.
         """
-        return self._built(url_name(model) if self.api in ("v1", "v2") else "")
+        return self._built(url_name(model) if MODEL_PLACEHOLDER in _TEMPLATES[self.api] else "")
 
     def ready_path(self, model: str) -> str:
         """Return where a server that has this endpoint says over HTTP whether ``model`` is ready.
@@ -140,11 +148,8 @@ class InferencePath:
 
     def _built(self, name: str) -> str:
         version = "" if self.version is None else f"/versions/{self.version}"
-        if self.api == "v1":
-            return f"{self.prefix}/v1/models/{name}{version}:{self.verb}"
-        if self.api == "v2":
-            return f"{self.prefix}/v2/models/{name}{version}/{self.verb}"
-        return f"{self.prefix}/{self.verb}" if self.api == "openai" else MODEL_INFER
+        path = _TEMPLATES[self.api].replace("{version}", version).replace("{verb}", self.verb)
+        return self.prefix + path.replace(MODEL_PLACEHOLDER, name)
 
 
 @lru_cache(maxsize=1024)  # traffic repeats its paths

@@ -11,49 +11,50 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-try:
-    from ml_dtypes import bfloat16
-except ImportError:
-    bfloat16 = "V2"  # two bytes that are passed on as they are, which is all that serving asks for
-
 from kserve_warmup.errors import SampleError
+from kserve_warmup.extras import optional
+from kserve_warmup.samples.sample import DATATYPES
 
 Array = npt.NDArray[Any]
 
 BYTES = "BYTES"
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype(np.uint8),
-    "UINT16": np.dtype(np.uint16),
-    "UINT32": np.dtype(np.uint32),
-    "UINT64": np.dtype(np.uint64),
-    "INT8": np.dtype(np.int8),
-    "INT16": np.dtype(np.int16),
-    "INT32": np.dtype(np.int32),
-    "INT64": np.dtype(np.int64),
-    "FP16": np.dtype(np.float16),
-    "BF16": np.dtype(bfloat16),
-    "FP32": np.dtype(np.float32),
-    "FP64": np.dtype(np.float64),
-    BYTES: np.dtype(np.object_),
-}
-"""Every Open Inference Protocol type and the numpy dtype that holds it; ``BYTES`` is an object array of ``bytes``."""
+_OTHERS = {"BOOL": "?", "FP16": "f2", "FP32": "f4", "FP64": "f8", BYTES: "O"}
+"""Types whose names in numpy are not the same in small letters."""
 
-_DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 _LENGTH = struct.Struct("<I")
 
 
-def to_dtype(datatype: str) -> np.dtype[Any]:
-    """Return the numpy dtype of an Open Inference Protocol type.
+def check_datatype(datatype: Any) -> None:
+    """Refuse what is no Open Inference Protocol type; nothing is imported for it.
 
     Raises:
         SampleError: the protocol has no such type.
     """
-    try:
-        return DTYPES[datatype]
-    except (KeyError, TypeError):
-        raise SampleError(f"unknown datatype {datatype!r}: use one of {', '.join(DTYPES)}") from None
+    if datatype not in DATATYPES:
+        raise SampleError(f"unknown datatype {datatype!r}: use one of {', '.join(DATATYPES)}")
+
+
+def element_size(datatype: str) -> int | None:
+    """Return the bytes that one element takes in raw form; None for ``BYTES``, whose elements differ in length."""
+    check_datatype(datatype)
+    bits = datatype.lstrip("BFINPTU")
+    return int(bits) // 8 if bits.isdigit() else {"BOOL": 1}.get(datatype)
+
+
+def to_dtype(datatype: str) -> np.dtype[Any]:
+    """Return the numpy dtype that holds an Open Inference Protocol type; ``BYTES`` are objects of type ``bytes``.
+
+    Raises:
+        SampleError: the protocol has no such type.
+        MissingPackageError: it is BF16, which is not numpy's own.
+    """
+    check_datatype(datatype)
+    if datatype != "BF16":
+        dtype: np.dtype[Any] = np.dtype(_OTHERS.get(datatype, datatype.lower()))
+        return dtype
+    bfloat16: np.dtype[Any] = np.dtype(optional("ml_dtypes", "BF16 tensors need").bfloat16)
+    return bfloat16
 
 
 def datatype_of(dtype: npt.DTypeLike) -> str:
@@ -63,27 +64,24 @@ def datatype_of(dtype: npt.DTypeLike) -> str:
         SampleError: no type of the protocol can hold it, such as complex numbers or dates.
     """
     native = np.dtype(dtype).newbyteorder("=")
-    if native.kind in "SU":
+    if native.kind in "SUO":
         return BYTES
-    if native not in _DATATYPES:
+    if native.name == "bfloat16":
+        return "BF16"
+    found = next((name for name in DATATYPES if name != "BF16" and to_dtype(name) == native), None)
+    if found is None:
         raise SampleError(
             f"numpy type {native} has no Open Inference Protocol type: convert it to a number or text first"
         )
-    return _DATATYPES[native]
-
-
-def element_size(datatype: str) -> int | None:
-    """Return the bytes that one element takes in raw form; None for ``BYTES``, whose elements differ in length."""
-    dtype = to_dtype(datatype)
-    return None if datatype == BYTES else dtype.itemsize
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
     """One input of a request.
 
-    ``datatype`` is an Open Inference Protocol type and ``data`` an array of :data:`DTYPES`' dtype for it, with the full
-    shape that is on the wire, batch included. A ``BYTES`` tensor is an object array whose elements are ``bytes``.
+    ``datatype`` is an Open Inference Protocol type and ``data`` an array of the dtype that :func:`to_dtype` tells, with
+    the full shape that is on the wire, batch included. The elements of a ``BYTES`` tensor are ``bytes``.
     """
 
     name: str
@@ -140,6 +138,26 @@ def reshape(array: Array, shape: Sequence[int]) -> Array:
         return array.reshape(tuple(shape))
     except (ValueError, OverflowError):
         raise SampleError(f"shape {list(shape)} is beyond what an array can have") from None
+
+
+def from_values(name: str, datatype: str, values: list[Any], shape: Sequence[int]) -> Tensor:
+    """Return the tensor of a shape with these elements in row-major order: ``bytes``, or numbers.
+
+    Raises:
+        SampleError: they are too many or too few, or an integer does not fit the type: numpy before 2.0 wraps it.
+    """
+    try:
+        if datatype == BYTES:
+            return Tensor(name, datatype, bytes_array(values, shape))
+        dtype = to_dtype(datatype)
+        if dtype.kind in "iu" and values:
+            limits = np.iinfo(dtype)
+            if min(values) < limits.min or max(values) > limits.max:
+                raise SampleError(f"an integer does not fit {dtype}")  # noqa: TRY301  (one place names the input)
+        with np.errstate(over="ignore"):  # a server makes it infinite as well
+            return Tensor(name, datatype, reshape(np.array(values, dtype=dtype), shape))
+    except (SampleError, OverflowError) as error:
+        raise SampleError(f"input {name!r}: {error}") from None
 
 
 def to_raw(tensor: Tensor) -> bytes:

@@ -1,4 +1,7 @@
-"""What a body may not do: name another model behind our back, or command more than an inference."""
+"""What a body may not do: name another model behind our back, or command more than an inference.
+
+A body without the word is read no further than a search goes, so that opening a large set stays cheap.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.protobuf_fields import fields
+from kserve_warmup.protocols.protobuf_fields import fields, infer_request
 
 _SHARED_MEMORY = "shared_memory"
 """Begins the parameters (``shared_memory_region`` …) by which Triton reads inputs from a region that somebody has
@@ -18,20 +21,17 @@ _ESCAPED = re.compile(rb"\\u00[2-7]")
 """An ASCII character that JSON spells otherwise."""
 
 
-def check_body(protocol: str, body: bytes, headers: Mapping[str, str]) -> None:
-    """Refuse a body that reaches beyond the model at hand; what is no request at all is left to who reads it.
+def check_message(body: bytes, _headers: Mapping[str, str]) -> None:
+    """Refuse a ``ModelInferRequest`` that names shared memory, is cut off or malformed."""
+    for _ in fields(body):
+        pass
+    if _SHARED_MEMORY.encode() in body:
+        _refuse(_message_parameters(body))
 
-    A body without the word is read no further than a search goes, so that opening a large set stays cheap.
 
-    Raises:
-        SampleError: it names shared memory, or is a gRPC message that is cut off or malformed.
-    """
-    if protocol == "grpc":
-        for _ in fields(body):
-            pass
-        if _SHARED_MEMORY.encode() in body:
-            _refuse(_grpc_parameters(body))
-    elif protocol in ("v2", "v2-binary") and (_SHARED_MEMORY.encode() in body or _ESCAPED.search(body)):
+def check_parameters(body: bytes, headers: Mapping[str, str]) -> None:
+    """Refuse v2 JSON, with or without raw tensors behind it, that names shared memory."""
+    if _SHARED_MEMORY.encode() in body or _ESCAPED.search(body):
         declared = headers.get("inference-header-content-length", "")
         length = int(declared) if declared.isascii() and declared.isdigit() else len(body)
         _refuse(_json_keys(body[:length]))
@@ -42,15 +42,8 @@ def _refuse(names: Iterable[str]) -> None:
         raise SampleError(f"parameter {found!r} reaches into shared memory of the server, which a warm-up must not")
 
 
-def _grpc_parameters(body: bytes) -> list[str]:
-    from google.protobuf.message import DecodeError
-
-    from kserve_warmup.samples._infer_proto import model_infer_request
-
-    try:
-        request = model_infer_request().FromString(body)
-    except DecodeError:
-        raise SampleError("the body is not a serialised ModelInferRequest") from None
+def _message_parameters(body: bytes) -> list[str]:
+    request = infer_request(body)
     return [name for part in (request, *request.inputs, *request.outputs) for name in part.parameters]
 
 

@@ -7,6 +7,7 @@ to it, such as a model's name, into that field; here it is refused, and with it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from kserve_warmup.errors import SampleError
 
@@ -44,6 +45,23 @@ def fields(body: bytes) -> Iterator[tuple[int, int, int]]:
         if position > len(body):
             raise SampleError(f"the message is cut off: its field {number} at byte {start} goes on behind the end")
         yield number, start, position
+
+
+def infer_request(body: bytes) -> Any:
+    """Return the ``ModelInferRequest`` of ``body``.
+
+    Raises:
+        SampleError: it is no such message.
+    """
+    from google.protobuf.message import DecodeError
+
+    from kserve_warmup.samples._infer_proto import model_infer_request
+
+    try:
+        return model_infer_request().FromString(body)
+    except DecodeError:
+        msg = "the body is not a serialised ModelInferRequest"
+        raise SampleError(msg) from None
 
 
 def without(body: bytes, number: int) -> bytes:
