@@ -16,6 +16,7 @@ from kserve_warmup.gate import pages
 from kserve_warmup.gate.gate import Gate
 from kserve_warmup.gate.server import HttpServer
 from kserve_warmup.printable import PrintableFilter
+from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.serving.signals import ends_at_once
 from kserve_warmup.settings import WarmupSettings
@@ -64,7 +65,7 @@ def build(options: Options) -> Gate:
     if http_url is None:
         from kserve_warmup.gate.grpc_server import GrpcServer
 
-        if mixed := [s.model for s in sets if any(sample.protocol != "grpc" for sample in s)]:
+        if mixed := [s.model for s in sets if not all(map(over_grpc, s))]:
             raise WarmupError(f"{mixed[0]} has REST samples: give the server's http:// address, and --grpc for gRPC")
 
         return Gate(GrpcServer(str(grpc_address), sets, settings.headers), sets, settings, None, grpc_address)

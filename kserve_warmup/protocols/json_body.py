@@ -25,11 +25,11 @@ class NotJSONError(SampleError):
     """A body is not JSON at all."""
 
 
-def json_value(body: bytes | memoryview) -> Any:
+def json_value(body: bytes | memoryview, what: str = "the body is ") -> Any:
     """Return the JSON value of ``body``; NaN and Infinity pass, as they do with KServe's v2 endpoint.
 
     Raises:
-        NotJSONError: it is not JSON.
+        NotJSONError: it (``what``, in words) is not JSON.
     """
     try:
         return orjson.loads(body)
@@ -37,7 +37,7 @@ def json_value(body: bytes | memoryview) -> Any:
         try:
             return json.loads(bytes(body))
         except (ValueError, RecursionError):
-            raise NotJSONError(f"the body is not JSON: {error}") from None
+            raise NotJSONError(f"{what}not JSON: {error}") from None
 
 
 def json_object(body: bytes | memoryview, protocol: str) -> dict[str, Any]:

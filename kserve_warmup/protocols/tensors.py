@@ -49,14 +49,14 @@ def to_dtype(datatype: str) -> np.dtype[Any]:
         MissingPackageError: it is BF16, which is not numpy's own.
     """
     check_datatype(datatype)
-    if datatype != "BF16":
-        dtype: np.dtype[Any] = np.dtype(_OTHERS.get(datatype, datatype.lower()))
-        return dtype
-    try:
-        from ml_dtypes import bfloat16
-    except ImportError:
-        raise MissingPackageError("BF16 tensors need the package ml_dtypes: pip install ml-dtypes") from None
-    return np.dtype(bfloat16)
+    kind: Any = _OTHERS.get(datatype, datatype.lower())
+    if datatype == "BF16":
+        try:
+            from ml_dtypes import bfloat16 as kind
+        except ImportError:
+            raise MissingPackageError("BF16 tensors need the package ml_dtypes: pip install ml-dtypes") from None
+    dtype: np.dtype[Any] = np.dtype(kind)
+    return dtype
 
 
 def datatype_of(dtype: npt.DTypeLike) -> str:
