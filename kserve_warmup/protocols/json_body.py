@@ -12,7 +12,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import Body
-from kserve_warmup.protocols.edits import dumps, refuse_text
+from kserve_warmup.protocols.edits import dumps
 from kserve_warmup.protocols.tensors import BYTES, Tensor
 
 try:
@@ -64,9 +64,6 @@ class JSONBody(Body):
     def claims(cls, document: dict[str, Any]) -> bool:  # noqa: ARG003
         """Return whether a JSON object of unknown protocol is one of this."""
         return False
-
-    def refuse_uncovered(self) -> None:
-        refuse_text(self.document, self.is_structural)
 
     def written(self) -> tuple[bytes, dict[str, str]]:
         return dumps(self.document), self.headers
