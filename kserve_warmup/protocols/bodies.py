@@ -79,13 +79,8 @@ def json_body(
 def decode(protocol: Protocol, body: bytes, headers: Mapping[str, str]) -> tuple[Tensor, ...]:
     """Return the tensors of a request body, each with its full shape on the wire.
 
-    Args:
-        protocol: how the body is encoded; ``openai`` bodies hold no tensors.
-        body: the request's body, byte for byte.
-        headers: the request's headers; a ``v2-binary`` body can do without them.
-
     Raises:
-        SampleError: the body is malformed, or its rows are too uneven for tensors.
+        SampleError: the body is malformed, holds no tensors, or its rows are too uneven for them.
     """
     return parse(protocol, body, headers).tensors()
 
@@ -95,8 +90,7 @@ def encode(
 ) -> tuple[bytes, dict[str, str]]:
     """Return the body and the headers of a request that carries ``tensors``; :func:`decode` gives them back exactly.
 
-    ``v1`` has neither ids nor declared types: INT64, FP64, BOOL and BYTES come back as they are, others widened. A
-    ``grpc`` body leaves ``model_name`` empty, and has no headers.
+    ``v1`` has neither ids nor declared types: INT64, FP64, BOOL and BYTES come back as they are, others widened.
 
     Raises:
         SampleError: the protocol cannot carry a tensor, such as BF16 or NaN in JSON.

@@ -41,6 +41,7 @@ class Body(ABC):
         raw: the body, byte for byte.
         headers: the request's, in lower case: those that it was recorded with, and what a server needs to read it.
         document: what it says, as JSON has it; of tensors in binary all but the data.
+        covered: names of such tensors that a rule has changed.
     """
 
     protocol: ClassVar[Protocol]
@@ -49,6 +50,7 @@ class Body(ABC):
     def __init__(self, raw: bytes, headers: Mapping[str, str]) -> None:
         """Take what was recorded."""
         self.raw, self.headers = raw, dict(headers)
+        self.covered: set[str] = set()
         if content_type := CODECS[self.protocol].content_type:
             self.headers.setdefault("content-type", content_type)
 
@@ -125,9 +127,16 @@ class Body(ABC):
             return True
         return len(parts) > 2 and parts[0] in ("inputs", "outputs") and parts[2:] in (("name",), ("datatype",))  # noqa: PLR2004
 
-    @abstractmethod
     def refuse_uncovered(self) -> None:
         """Refuse text that no rule has changed."""
+        from kserve_warmup.protocols.edits import refuse_tensors, refuse_text
+
+        refuse_text({k: v for k, v in self.document.items() if v}, self.is_structural)  # a message's empty id is none
+        refuse_tensors(self.loose(), self.covered)
+
+    def loose(self) -> Iterable[tuple[str, str]]:
+        """Yield names and datatypes of the tensors whose data is not in the document."""
+        return ()
 
     @abstractmethod
     def written(self) -> tuple[bytes, dict[str, str]]:

@@ -69,7 +69,7 @@ class Edit:
             raise self.failed(error) from None
 
 
-def refuse_tensors(tensors: Iterable[tuple[str, str]], covered: set[str | None]) -> None:
+def refuse_tensors(tensors: Iterable[tuple[str, str]], covered: set[str]) -> None:
     """Refuse text in tensors, told by name and datatype, that are not ``covered``."""
     for name, datatype in tensors:
         if datatype == BYTES and name not in covered:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import Body, declared_signature
-from kserve_warmup.protocols.edits import Edit, refuse_tensors, refuse_text
+from kserve_warmup.protocols.edits import Edit
 from kserve_warmup.protocols.protobuf_fields import infer_request
 from kserve_warmup.protocols.tensors import (
     BYTES,
@@ -52,7 +52,6 @@ class GrpcBody(Body):
         """
         super().__init__(raw, headers)
         self.message = message
-        self._covered: set[str | None] = set()
         self._names = names = [item.name for item in message.inputs]
         if not names or not all(names) or len(set(names)) != len(names):
             msg = "a ModelInferRequest needs inputs, each with a name of its own"
@@ -105,13 +104,12 @@ class GrpcBody(Body):
         for index, item in enumerate(self.message.inputs):
             if rule.find is None and item.name == rule.input:
                 self._change_input(index, item, rule)
-                self._covered.add(item.name)
+                self.covered.add(item.name)
                 return 1
         return places
 
-    def refuse_uncovered(self) -> None:
-        refuse_text({k: v for k, v in self.document.items() if v}, self.is_structural)  # an empty id is none
-        refuse_tensors([(item.name, item.datatype) for item in self.message.inputs], self._covered)
+    def loose(self) -> Iterator[tuple[str, str]]:
+        return ((item.name, item.datatype) for item in self.message.inputs)
 
     def _put_back(self, document: dict[str, Any]) -> None:
         """Put what was taken out of the message, to be changed, back into it."""

@@ -12,7 +12,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import Body
-from kserve_warmup.protocols.edits import dumps, refuse_text
+from kserve_warmup.protocols.edits import dumps
 from kserve_warmup.protocols.tensors import BYTES, Tensor
 
 try:
@@ -25,11 +25,11 @@ class NotJSONError(SampleError):
     """A body is not JSON at all."""
 
 
-def json_value(body: bytes | memoryview) -> Any:
+def json_value(body: bytes | memoryview, what: str = "the body is ") -> Any:
     """Return the JSON value of ``body``; NaN and Infinity pass, as they do with KServe's v2 endpoint.
 
     Raises:
-        NotJSONError: it is not JSON.
+        NotJSONError: it (``what``, in words) is not JSON.
     """
     try:
         return orjson.loads(body)
@@ -37,7 +37,7 @@ def json_value(body: bytes | memoryview) -> Any:
         try:
             return json.loads(bytes(body))
         except (ValueError, RecursionError):
-            raise NotJSONError(f"the body is not JSON: {error}") from None
+            raise NotJSONError(f"{what}not JSON: {error}") from None
 
 
 def json_object(body: bytes | memoryview, protocol: str) -> dict[str, Any]:
@@ -64,9 +64,6 @@ class JSONBody(Body):
     def claims(cls, document: dict[str, Any]) -> bool:  # noqa: ARG003
         """Return whether a JSON object of unknown protocol is one of this."""
         return False
-
-    def refuse_uncovered(self) -> None:
-        refuse_text(self.document, self.is_structural)
 
     def written(self) -> tuple[bytes, dict[str, str]]:
         return dumps(self.document), self.headers

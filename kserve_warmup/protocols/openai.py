@@ -11,15 +11,13 @@ from kserve_warmup.protocols.json_body import JSONBody
 from kserve_warmup.protocols.variant import Variant, openai_variant
 from kserve_warmup.samples.sample import Signature, TensorSpec
 
-PATHS = {
-    "chat": "/openai/v1/chat/completions",
-    "rerank": "/openai/v1/rerank",
-    "completion": "/openai/v1/completions",
-    "embedding": "/openai/v1/embeddings",
+_KINDS = {
+    "messages": ("chat", "/openai/v1/chat/completions"),
+    "documents": ("rerank", "/openai/v1/rerank"),
+    "prompt": ("completion", "/openai/v1/completions"),
+    "input": ("embedding", "/openai/v1/embeddings"),
 }
-"""Where KServe's OpenAI endpoints answer each kind of request."""
-
-_FIELDS = {"messages": "chat", "documents": "rerank", "prompt": "completion", "input": "embedding"}
+"""Fields that tell what is asked, what it is, and where KServe's OpenAI endpoints answer it."""
 
 
 class OpenAIBody(JSONBody):
@@ -29,24 +27,23 @@ class OpenAIBody(JSONBody):
 
     @classmethod
     def claims(cls, document: dict[str, Any]) -> bool:
-        return any(field in document for field in _FIELDS)
+        return any(field in document for field in _KINDS)
 
     @property
-    def kind(self) -> str:
-        """Return which of :data:`PATHS`' kinds the request is.
+    def field(self) -> str:
+        """Return the field that tells what is asked.
 
         Raises:
-            SampleError: it is none.
+            SampleError: there is none.
         """
-        found = next((kind for field, kind in _FIELDS.items() if field in self.document), None)
+        found = next((field for field in _KINDS if field in self.document), None)
         if found is None:
-            raise SampleError(f"an OpenAI body has one of {', '.join(_FIELDS)}: this one has none")
+            raise SampleError(f"an OpenAI body has one of {', '.join(_KINDS)}: this one has none")
         return found
 
     @property
     def path(self) -> str:
-        """Return where KServe answers this kind of request."""
-        return PATHS[self.kind]
+        return _KINDS[self.field][1]
 
     def variant(self) -> Variant:
         return openai_variant(self.document)
@@ -57,10 +54,15 @@ class OpenAIBody(JSONBody):
         The signature's one input is named after the kind of request; its shape is the longest prompt's length, in
         characters or tokens, rounded up to a power of two. Its rows are the prompts, of which a chat has one.
         """
-        kind = self.kind
-        prompts = _prompts(self.document, kind)
+        kind, _ = _KINDS[self.field]
+        prompts = self._prompts()
         spec = TensorSpec(kind, "BYTES", (_bucket(max(map(_length, prompts), default=0)),))
         return Signature((spec,)), max(1, len(prompts))
+
+    def _prompts(self) -> list[Any]:
+        value = self.document[self.field]
+        tokens = isinstance(value, list) and bool(value) and all(isinstance(item, int) for item in value)
+        return value if isinstance(value, list) and not tokens and self.field != "messages" else [value]
 
     def places(self, rule: Edit) -> Iterator[Place]:
         if rule.input in self.document:
@@ -68,14 +70,6 @@ class OpenAIBody(JSONBody):
 
     def is_structural(self, parts: Parts) -> bool:
         return parts == ("model",) or (parts[0] == "messages" and parts[-1] in ("role", "type"))
-
-
-def _prompts(document: dict[str, Any], kind: str) -> list[Any]:
-    value = document[next(field for field, of in _FIELDS.items() if of == kind)]
-    if kind == "chat" or not isinstance(value, list):
-        return [value]
-    tokens = bool(value) and all(isinstance(item, int) for item in value)
-    return [value] if tokens else value
 
 
 def _length(value: Any) -> int:

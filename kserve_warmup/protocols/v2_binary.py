@@ -8,7 +8,7 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import BINARY, JSON, LENGTH_HEADER
-from kserve_warmup.protocols.edits import Edit, dumps, refuse_tensors
+from kserve_warmup.protocols.edits import Edit, dumps
 from kserve_warmup.protocols.json_body import json_object
 from kserve_warmup.protocols.tensors import Tensor, from_raw, to_raw
 from kserve_warmup.protocols.v2 import V2Body, from_json, head, written
@@ -35,7 +35,6 @@ class BinaryBody(V2Body):
         super().__init__(document, raw, headers)
         self.headers.setdefault(LENGTH_HEADER, str(length))
         self._values = memoryview(raw)[length:]
-        self._covered: set[str | None] = set()
         if (total := sum(_binary_size(item) or 0 for item in self.inputs)) != len(self._values):
             msg = f"the inputs declare {total} bytes of binary data, but {len(self._values)} follow the JSON"
             raise SampleError(msg)
@@ -76,13 +75,12 @@ class BinaryBody(V2Body):
             if id(item) in self._data and rule.find is None and item["name"] == rule.input:
                 data = to_raw(rule.changed(self._tensor(item)))
                 self._data[id(item)], item["parameters"]["binary_data_size"] = data, len(data)
-                self._covered.add(item["name"])
+                self.covered.add(item["name"])
                 places += 1
         return places
 
-    def refuse_uncovered(self) -> None:
-        super().refuse_uncovered()
-        refuse_tensors([(item["name"], item["datatype"]) for item in self._kept()], self._covered)
+    def loose(self) -> Iterator[tuple[str, str]]:
+        return ((item["name"], item["datatype"]) for item in self._kept())
 
     def written(self) -> tuple[bytes, dict[str, str]]:
         start = dumps(self.document)

@@ -7,12 +7,11 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Protocol, cast
+from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.place import Placer, parsed
-from kserve_warmup.samples.sample import Protocol as BodyProtocol
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.samples.select import Limits
 from kserve_warmup.samples.sketch import Place, TrafficSketch
 from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
@@ -39,16 +38,6 @@ FORMATS = {
 _HEAD = 65536
 
 TOO_DEEP = "the body is nested too deep"
-
-
-class Source(Protocol):
-    """What a module in ``sources`` has."""
-
-    def sniff(self, head: bytes) -> bool:
-        """Return whether a file that begins with ``head`` is of this format."""
-
-    def read(self, part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
-        """Yield the requests of a part of a file, and a note of each record that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +177,7 @@ class Digest:
         self.sketch.add(stratum, record, place, decoded)
 
 
-def decoded(record: Record, protocol: BodyProtocol | None = None) -> Sample:
+def decoded(record: Record, protocol: Protocol | None = None) -> Sample:
     """Return the request that a record holds, checked whole.
 
     Args:
@@ -234,12 +223,12 @@ def sniffed(file: str) -> str:
 
 
 @cache
-def source(name: str) -> Source:
-    """Return the module that reads a format.
+def source(name: str) -> Any:
+    """Return the module that reads a format; ``sources.record`` says what is in it.
 
     Raises:
         SampleError: there is no such format.
     """
     if name not in FORMATS:
         raise SampleError(f"unknown format {name!r}: use one of {', '.join(FORMATS)}")
-    return cast("Source", importlib.import_module(f"kserve_warmup.samples.sources.{FORMATS[name]}"))
+    return importlib.import_module(f"kserve_warmup.samples.sources.{FORMATS[name]}")

@@ -39,6 +39,9 @@ _EMPTY = re.compile(rb"\[\s*\]")
 _REMEMBERED = 4096
 _SHORT = 1024
 _JSON = frozenset({None, *(codec.protocol for codec in CODECS.values() if codec.is_json)})
+_BARE: Protocol = "v1"
+"""Whose payload may be one list of numbers and nothing else."""
+
 _Head = tuple[Protocol | None, bytes]
 _T = TypeVar("_T")
 _FIXED = 8
@@ -96,7 +99,7 @@ class Placer:
             return None
         datatype = "FP64" if b"." in text or b"e" in text or b"E" in text else "INT64"
         signature = Signature((TensorSpec(key, datatype, shape[1:]),))
-        return self._known(Stratum("v1", "predict", signature, shape[0], variant))
+        return self._known(Stratum(_BARE, "predict", signature, shape[0], variant))
 
     def _declared(self, skeleton: bytes, protocol: Protocol | None, *, whole: bool) -> Stratum | None:
         """Return the stratum that a JSON body tells; only v2 tells it when the body is not ``whole``."""
@@ -104,7 +107,7 @@ class Placer:
         if document is None:
             return None
         body = json_body(document, protocol=protocol)
-        if body.protocol != "v2" and not whole:
+        if not whole and not CODECS[body.protocol].is_typed:
             return None
         return self._known(stratum_of(body))
 
@@ -218,7 +221,7 @@ def _remembered(memory: dict[_Head, _T], head: _Head, tell: Callable[[], _T]) ->
 def _bare_variant(skeleton: bytes, key: str, protocol: Protocol | None) -> Variant | None:
     """Return a v1 body's variant if the list that was cut out at ``key`` is all the data that it holds, else None."""
     document = _loads(skeleton)
-    if document is None or document.get(key) != [] or protocol not in (None, "v1"):
+    if document is None or document.get(key) != [] or protocol not in (None, _BARE):
         return None
     return v1_variant(document) if key == "instances" or "instances" not in document else None
 

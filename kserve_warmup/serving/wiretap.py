@@ -11,6 +11,7 @@ import grpc
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import LENGTH_HEADER
+from kserve_warmup.protocols.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving.capture import Capture
@@ -19,7 +20,7 @@ from kserve_warmup.transports.endpoints import WARMUP_HEADER
 if TYPE_CHECKING:
     from kserve_warmup.serving.recorder import Recorder
 
-_MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
+
 _MARK = (WARMUP_HEADER.encode(), b"true")
 _HTTP_OK = range(200, 300)
 _VERBS = {"/v1/models/": ":predict", "/v2/models/": "/infer"}
@@ -81,7 +82,7 @@ def _record(path: str, raw: Iterable[tuple[bytes, bytes]], chunks: list[bytes], 
 
 def tapped(handler: Any, details: Any, capture: Capture) -> Any:
     """Return a gRPC method's handler that records requests as they come off the wire, before protobuf reads them."""
-    if details.method != _MODEL_INFER or any(name == WARMUP_HEADER for name, _ in details.invocation_metadata or ()):
+    if details.method != MODEL_INFER or any(name == WARMUP_HEADER for name, _ in details.invocation_metadata or ()):
         return handler
     raw = b""
 

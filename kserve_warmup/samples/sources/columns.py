@@ -12,10 +12,9 @@ import numpy as np
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.tensors import Array, Tensor
-from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.sources import kserve_logger
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, Record, converted, recorded
-from kserve_warmup.samples.sources.rows import as_request, batches, typed
+from kserve_warmup.samples.sources.record import BadRecord, ReadOptions, Record, converted
+from kserve_warmup.samples.sources.rows import batches, made_of, typed
 
 CHUNK = 4096
 """Rows that are turned into requests together."""
@@ -78,8 +77,8 @@ def _requests(
     groups = options.columns or {name: (name,) for name in table}
     try:
         inputs = {name: _input(name, [table[c] for c in columns], options) for name, columns in groups.items()}
-        for number, sample in enumerate(_samples(inputs, rows, options), first):
-            yield recorded(sample, file, number, "row")
+        for number, tensors in enumerate(_tensors(inputs, rows, options), first):
+            yield made_of(tensors, file, number, "row")
     except SampleError as error:
         if rows == 1:
             yield BadRecord(file, str(error), first, "row")
@@ -90,12 +89,12 @@ def _requests(
             yield from _requests(cells, stop - start, options, file, first + start)
 
 
-def _samples(inputs: Mapping[str, Array], rows: int, options: ReadOptions) -> Iterator[Sample]:
+def _tensors(inputs: Mapping[str, Array], rows: int, options: ReadOptions) -> Iterator[list[Tensor]]:
     datatypes = {name: spec.datatype for name, spec in options.inputs.items()}
     if 0 in options.batch_sizes:
         tensors = [typed(name, array, datatypes.get(name)) for name, array in inputs.items()]
         for row in range(rows):
-            yield as_request([Tensor(t.name, t.datatype, np.asarray(t.data[row], t.data.dtype)) for t in tensors])
+            yield [Tensor(t.name, t.datatype, np.asarray(t.data[row], t.data.dtype)) for t in tensors]
     sizes = tuple(size for size in options.batch_sizes if 0 < size <= rows)
     yield from batches(inputs, sizes, datatypes)
 

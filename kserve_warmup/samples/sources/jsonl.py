@@ -15,7 +15,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.inference_path import recorded
-from kserve_warmup.protocols.json_body import base64_text, unbase64
+from kserve_warmup.protocols.json_body import base64_text, json_value, unbase64
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
 from kserve_warmup.samples.sources import cloudevents, kserve_logger, lines
 from kserve_warmup.samples.sources.lines import split
@@ -91,21 +91,11 @@ def _request(line: bytes, file: str, number: int, unit: str) -> Record | None:
     long = long_record(line, stop=len(line))
     if long is None and b'"body' not in line and line[:1] + line[-1:] == b"{}":
         return Record(file, number, line, unit=unit)  # nothing but a body: what it is will be told by others
-    record = long.fields if long else _loads(line)
+    record = long.fields if long else json_value(line, "")
     if kserve_logger.is_record(record):
         return kserve_logger.request(record, file, number, unit)
     made = _record(record, line, file, number, unit)
     return None if cloudevents.is_response(made.headers) else made
-
-
-def _loads(line: bytes) -> Any:
-    try:
-        try:
-            return orjson.loads(line)
-        except orjson.JSONDecodeError:
-            return json.loads(line)  # NaN, which servers accept as well
-    except (ValueError, RecursionError) as error:
-        raise SampleError(f"not JSON: {error}") from None
 
 
 def _record(record: Any, line: bytes, file: str, number: int, unit: str) -> Record:

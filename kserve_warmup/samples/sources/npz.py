@@ -9,8 +9,8 @@ import numpy as np
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.tensors import elements
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, recorded
-from kserve_warmup.samples.sources.rows import batches
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted
+from kserve_warmup.samples.sources.rows import batches, made_of
 from kserve_warmup.samples.sources.storage import MOST_WHOLE, UNREADABLE, opened
 
 
@@ -29,8 +29,8 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     except (*UNREADABLE, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError) as error:
         raise SampleError(f"not a readable numpy archive: {error}") from None
     datatypes = {n: spec.datatype for n, spec in options.inputs.items()}
-    for number, sample in enumerate(batches(columns, options.batch_sizes, datatypes), 1):
-        yield recorded(sample, part.file, number, "request")
+    for number, tensors in enumerate(batches(columns, options.batch_sizes, datatypes), 1):
+        yield made_of(tensors, part.file, number, "request")
 
 
 def _check_claims(archive: zipfile.ZipFile) -> None:

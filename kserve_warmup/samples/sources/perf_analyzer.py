@@ -17,9 +17,10 @@ import numpy as np
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.json_body import unbase64
 from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw, reshape
-from kserve_warmup.samples.sample import Sample, TensorSpec
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json, noted, recorded
-from kserve_warmup.samples.sources.rows import as_request, typed
+from kserve_warmup.protocols.v1 import leaves_of, shape_of
+from kserve_warmup.samples.sample import RAGGED, TensorSpec
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, load_json, noted
+from kserve_warmup.samples.sources.rows import made_of, typed
 
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(?:data|validation_data)"\s*:\s*\[')
 _KINDS = {bool: "BOOL", int: "INT64", float: "FP32", str: BYTES}
@@ -43,9 +44,9 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             entries.append(_entry(entry, options))
         except SampleError as error:  # noqa: PERF203  (one bad entry must not hide the others)
             yield BadRecord(part.file, str(error), number, "entry")
-    samples = chain.from_iterable(_batches(entries, size) for size in options.batch_sizes)
-    for number, sample in enumerate(samples, 1):
-        yield recorded(sample, part.file, number, "request")
+    requests = chain.from_iterable(_batches(entries, size) for size in options.batch_sizes)
+    for number, tensors in enumerate(requests, 1):
+        yield made_of(tensors, part.file, number, "request")
 
 
 def _flat(data: list[Any]) -> Iterator[Any]:
@@ -56,19 +57,19 @@ def _flat(data: list[Any]) -> Iterator[Any]:
             yield item
 
 
-def _batches(entries: list[list[Tensor]], size: int) -> Iterator[Sample]:
-    """Yield requests of ``size`` entries, of one each without a batch dimension when it is 0."""
+def _batches(entries: list[list[Tensor]], size: int) -> Iterator[list[Tensor]]:
+    """Yield the inputs of requests of ``size`` entries, of one each without a batch dimension when it is 0."""
     alike: dict[tuple[tuple[str, str, tuple[int, ...]], ...], list[list[Tensor]]] = {}
     for entry in entries:
         alike.setdefault(tuple((t.name, t.datatype, t.data.shape) for t in entry), []).append(entry)
     for group in alike.values():
         if size == 0:
-            yield from map(as_request, group)
+            yield from group
             continue
         rows = iter(group)
         while len(batch := list(islice(rows, size))) == size:
             columns = zip(*batch, strict=True)
-            yield as_request([Tensor(c[0].name, c[0].datatype, np.stack([t.data for t in c])) for c in columns])
+            yield [Tensor(c[0].name, c[0].datatype, np.stack([t.data for t in c])) for c in columns]
 
 
 def _entry(entry: Any, options: ReadOptions) -> list[Tensor]:
@@ -89,8 +90,12 @@ def _tensor(name: str, value: Any, spec: TensorSpec | None) -> Tensor:
             raise SampleError(f"input {name!r} is raw: tell its type with --input '{name}:FP32[2,3]' (type and shape)")
         problem = f"input {name!r} has neither a list of values nor b64"
         return from_raw(name, spec.datatype, shape, unbase64(content.get("b64"), problem))
-    values, nested = _values(name, content)
-    kinds = {_KINDS.get(type(v)) for v in values}
+    content = content if isinstance(content, list) else [content]
+    nested, types = shape_of(content)
+    if RAGGED in nested:
+        raise SampleError(f"input {name!r} has rows of uneven length")
+    values = leaves_of(content)
+    kinds = {_KINDS.get(kind) for kind in types}
     datatype = spec.datatype if spec else (kinds.pop() if len(kinds) == 1 else "FP32")
     if kinds - {"INT64", "FP32"} and not spec:
         raise SampleError(f"input {name!r} mixes types: give numbers, booleans or text")
@@ -100,16 +105,3 @@ def _tensor(name: str, value: Any, spec: TensorSpec | None) -> Tensor:
     except SampleError as error:
         raise SampleError(f"input {name!r}: {error}") from None
     return typed(name, shaped, datatype)
-
-
-def _values(name: str, content: Any) -> tuple[list[Any], list[int]]:
-    """Return the leaves of nested lists and the shape of the nesting."""
-    if not isinstance(content, list):
-        content = [content]
-    shape = [len(content)]
-    while content and all(isinstance(item, list) for item in content):
-        if len({len(item) for item in content}) != 1:
-            raise SampleError(f"input {name!r} has rows of uneven length")
-        shape.append(len(content[0]))
-        content = [leaf for item in content for leaf in item]
-    return content, shape

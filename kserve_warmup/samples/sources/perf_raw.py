@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw
+from kserve_warmup.protocols.tensors import BYTES, Tensor, from_raw, from_values
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, recorded
-from kserve_warmup.samples.sources.rows import as_request
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted
+from kserve_warmup.samples.sources.rows import made_of
 from kserve_warmup.samples.sources.storage import opened, whole
 
 
@@ -38,7 +38,7 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             for spec in options.inputs.values()
         ]
         for size in options.batch_sizes:
-            yield recorded(as_request([_repeated(tensor, size) for tensor in row]), part.file, 0)
+            yield made_of([_repeated(tensor, size) for tensor in row], part.file, 0)
 
 
 def _tensor(file: str, spec: TensorSpec, most: int) -> Tensor:
@@ -46,10 +46,7 @@ def _tensor(file: str, spec: TensorSpec, most: int) -> Tensor:
         content = whole(stream, most)
     if spec.datatype != BYTES:
         return from_raw(spec.name, spec.datatype, spec.shape, content)
-    try:
-        return Tensor(spec.name, BYTES, bytes_array(content.splitlines(), spec.shape))
-    except SampleError as error:
-        raise SampleError(f"input {spec.name!r}: {error}") from None
+    return from_values(spec.name, BYTES, content.splitlines(), spec.shape)
 
 
 def _repeated(tensor: Tensor, size: int) -> Tensor:

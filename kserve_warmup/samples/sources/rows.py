@@ -7,19 +7,22 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.bodies import encode, request
+from kserve_warmup.protocols.bodies import encode
+from kserve_warmup.protocols.codec import CODECS
 from kserve_warmup.protocols.tensors import BYTES, Array, Tensor, bytes_array, datatype_of, to_dtype
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.sources.record import Record
 
 
-def as_request(tensors: list[Tensor]) -> Sample:
-    """Return the v2 binary request that carries ``tensors``."""
+def made_of(tensors: list[Tensor], file: str, number: int, unit: str = "record", time: float | None = None) -> Record:
+    """Return the v2 binary request that carries ``tensors``, which a source has at this place."""
     body, headers = encode("v2-binary", tensors)
-    return request("v2-binary", body, headers=headers)
+    return Record(file, number, body, headers, CODECS["v2-binary"].path, "v2-binary", time=time, unit=unit)
 
 
-def batches(columns: Mapping[str, Array], sizes: tuple[int, ...], datatypes: Mapping[str, str]) -> Iterator[Sample]:
-    """Yield requests of each size from rows; rows left over at the end are used only by a size of 1.
+def batches(
+    columns: Mapping[str, Array], sizes: tuple[int, ...], datatypes: Mapping[str, str]
+) -> Iterator[list[Tensor]]:
+    """Yield the inputs of requests of each size from rows; rows left over at the end are used only by a size of 1.
 
     Args:
         columns: an array an input; all have the same number of rows as their leading dimension.
@@ -31,7 +34,7 @@ def batches(columns: Mapping[str, Array], sizes: tuple[int, ...], datatypes: Map
     """
     tensors = [typed(name, array, datatypes.get(name)) for name, array in columns.items()]
     if sizes == (0,):
-        yield as_request(tensors)
+        yield tensors
         return
     rows = {t.data.shape[0] if t.data.ndim else 0 for t in tensors}
     if len(rows) != 1:
@@ -41,7 +44,7 @@ def batches(columns: Mapping[str, Array], sizes: tuple[int, ...], datatypes: Map
         if not 0 < size <= count:
             raise SampleError(f"a batch of {size} cannot be made of {count} rows: choose other --batch-sizes")
         for start in range(0, count - size + 1, size):
-            yield as_request([Tensor(t.name, t.datatype, t.data[start : start + size]) for t in tensors])
+            yield [Tensor(t.name, t.datatype, t.data[start : start + size]) for t in tensors]
 
 
 def typed(name: str, array: Array, datatype: str | None) -> Tensor:

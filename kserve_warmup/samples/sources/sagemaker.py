@@ -17,18 +17,10 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.json_body import unbase64
-from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.sources import documents
 from kserve_warmup.samples.sources.documents import split
-from kserve_warmup.samples.sources.record import (
-    BadRecord,
-    Part,
-    ReadOptions,
-    Record,
-    noted,
-    seconds,
-)
-from kserve_warmup.samples.sources.rows import as_request, typed
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, noted, seconds
+from kserve_warmup.samples.sources.rows import made_of, typed
 
 __all__ = ["read", "sniff", "split"]
 
@@ -63,14 +55,12 @@ def _request(options: ReadOptions, line: dict[str, Any], file: str, number: int,
     if given.get("encoding") != "CSV" and content_type != "text/csv":
         headers = {"content-type": content_type} if content_type else {}
         return Record(file, number, body, headers, time=time, unit=unit)
-    made = _rows(body, options)
-    if isinstance(made, bytes):
-        return Record(file, number, made, protocol="v1", time=time, unit=unit)
-    return Record(file, number, made.body, made.headers, made.path, made.protocol, time=time, unit=unit)
+    return _rows(body, options, time, file, number, unit)
 
 
-def _rows(body: bytes, options: ReadOptions) -> Sample | bytes:
-    """Return the request that carries rows of CSV, or its v1 body: numbers as numbers, all else as text."""
+def _rows(body: bytes, options: ReadOptions, time: float | None, *at: Any) -> Record:
+    """Return the request that carries rows of CSV: numbers as numbers, all else as text."""
+    file, number, unit = at
     try:
         rows = [[_cell(cell) for cell in row] for row in csv.reader(io.StringIO(body.decode())) if row]
     except (UnicodeDecodeError, csv.Error) as error:
@@ -78,7 +68,7 @@ def _rows(body: bytes, options: ReadOptions) -> Sample | bytes:
     if not rows:
         raise SampleError("the input has no rows")
     if not options.inputs:
-        return orjson.dumps({"instances": rows})
+        return Record(file, number, orjson.dumps({"instances": rows}), protocol="v1", time=time, unit=unit)
     if len(options.inputs) > 1:
         raise SampleError("rows of CSV are one input: give one --input, or none for v1 requests")
     (spec,) = options.inputs.values()
@@ -86,7 +76,7 @@ def _rows(body: bytes, options: ReadOptions) -> Sample | bytes:
         array = np.array(rows).reshape(len(rows), *(spec.shape or (-1,)))
     except ValueError:
         raise SampleError(f"the rows do not have the shape {list(spec.shape)}, or differ in length") from None
-    return as_request([typed(spec.name, array, spec.datatype)])
+    return made_of([typed(spec.name, array, spec.datatype)], file, number, unit, time)
 
 
 def _cell(text: str) -> int | float | str:

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 from kserve_warmup.errors import SampleError
 from kserve_warmup.extras import optional
 from kserve_warmup.samples.sources import _prediction_log
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, converted, recorded
-from kserve_warmup.samples.sources.rows import as_request
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, converted
+from kserve_warmup.samples.sources.rows import made_of
 from kserve_warmup.samples.sources.storage import UNREADABLE, exactly, opened
 
 _HEADER = struct.Struct("<QI")  # length, masked CRC-32C of the length
@@ -43,7 +43,7 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     def made(data: bytes | SampleError, *at: Any) -> Record:
         if isinstance(data, SampleError):
             raise data
-        return recorded(as_request(_prediction_log.tensors(data, options)), *at)
+        return made_of(_prediction_log.tensors(data, options), *at)
 
     number = 0
     try:

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, elements, reshape, to_dtype
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, converted, noted, recorded
-from kserve_warmup.samples.sources.rows import as_request
+from kserve_warmup.protocols.tensors import BYTES, Tensor, elements, from_values, reshape, to_dtype
+from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record, converted, noted
+from kserve_warmup.samples.sources.rows import made_of
 from kserve_warmup.samples.sources.storage import opened, whole
 
 NOTE = (
@@ -71,7 +71,7 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
         raise SampleError(f"there are no input tensors{names}: trace with level=TENSORS")
 
     def made(one: _Traced, *at: Any) -> Record:
-        return recorded(as_request([_tensor(entry, options) for entry in one.inputs]), *at)
+        return made_of([_tensor(entry, options) for entry in one.inputs], *at)
 
     yield from converted(((number, "trace", one) for number, one in asked.items()), made, part.file)
 
@@ -113,7 +113,7 @@ def _tensor(entry: _Entry, options: ReadOptions) -> Tensor:
     options.check_claim(name, count * (4 if datatype == BYTES else dtype.itemsize))
     if datatype == BYTES:
         values = data.removeprefix(b'\\"').removesuffix(b'\\"').split(_BETWEEN_TEXTS)
-        return Tensor(name, BYTES, bytes_array(values if len(values) == count else [b""] * count, shape))
+        return from_values(name, BYTES, values if len(values) == count else [b""] * count, shape)
     try:
         numbers = [float(value) if dtype.kind == "f" else int(value) for value in data.split(b",") if value]
         array = np.array(numbers if len(numbers) == count else [0] * count).astype(dtype)
