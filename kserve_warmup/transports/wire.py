@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
+from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.rest import RestTransport
 
@@ -14,7 +15,7 @@ class WireTransport:
     """Calls ``model`` on a server that speaks one protocol or both.
 
     Of ``http_url`` and ``grpc_address`` those are needed that ``samples`` need. ``timeout`` is the seconds after which
-    a request counts as never answered; ``headers`` go with each one.
+    a request counts as never answered; ``headers`` go with each one. ``failed`` has the ids of the samples that did.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class WireTransport:
             from kserve_warmup.transports.grpc import GrpcTransport
 
             self._grpc = GrpcTransport(str(grpc_address), model, timeout, headers)
+        self.failed = set[str]()
         self.name = ", ".join(t.name for t in (self._rest, self._grpc) if t)
 
     async def open(self, timeout: float) -> None:
@@ -50,7 +52,11 @@ class WireTransport:
         """
         transport = self._grpc if sample.protocol == "grpc" else self._rest
         assert transport is not None, "it was made for these samples"
-        return await transport.send(sample)
+        try:
+            return await transport.send(sample)
+        except RequestFailedError:
+            self.failed.add(sample.id)
+            raise
 
     async def close(self) -> None:
         """Close what is open."""
