@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.samples.inference_path import InferencePath
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample, Signature
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name, model_ready_path
+from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.transports.rest import RestTransport, Sent
 
@@ -230,10 +231,8 @@ def _is_ready(target: Target, protocol: Protocol, path: str | None, seconds: flo
         from kserve_warmup.transports.grpc import GrpcClient
 
         client = GrpcClient(target.url, target.headers)
-        return client.ask_now(READY_PATHS["grpc"], grpc_name(target.model), seconds) == GRPC_READY
-    asked = path or model_ready_path(protocol, target.model)
-    if not asked:
-        raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
+        return client.ask_now(GRPC_MODEL_READY, grpc_name(target.model), seconds) == GRPC_READY
+    asked = path or InferencePath.parse(DEFAULT_PATHS[protocol], protocol).ready_path(target.model)
     answer = fetch_now(Address.parse(target.url), "GET", asked, target.headers, None, seconds=seconds)
     if answer.refused:
         raise WarmupFailedError(f"HTTP {answer.status}: {answer.text}")

@@ -22,7 +22,7 @@ from kserve_warmup.gate.plan import ModelSamples
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples.inference_path import url_name
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name, ready_path
+from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name, ready_path
 from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError
 
 T = TypeVar("T")
@@ -236,7 +236,7 @@ class GrpcServer(Server):
                 self.connections += 1
             self._connection.carry(headers)
             try:
-                answer = await self._connection.ask(READY_PATHS["grpc"], grpc_name(samples.model), HEALTH_TIMEOUT)
+                answer = await self._connection.ask(GRPC_MODEL_READY, grpc_name(samples.model), HEALTH_TIMEOUT)
             except RequestFailedError as error:
                 self.drop()
                 raise ServerGoneError(f"{samples.model} is not ready", f"{self.address}: {error}") from error
