@@ -11,9 +11,8 @@ from statistics import median
 from typing import Any
 
 from kserve_warmup.demo.servers import Server
-from kserve_warmup.latency import Target, measure
+from kserve_warmup.latency import Target, measure, time_to_ready
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.time_to_ready import time_to_ready
 
 VARIANTS = ("cold", "by_hand", "warmup_model")
 ALL_VARIANTS = (*VARIANTS, "off")

@@ -8,23 +8,26 @@ slower than in a tight loop, so only requests with the same pause before them ar
 from __future__ import annotations
 
 import contextlib
-import http.server
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from statistics import median
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
+from kserve_warmup.protocols.inference_path import InferencePath
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample, Signature
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name, model_ready_path
+from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.transports.rest import RestTransport, Sent
 
 PACE_SECONDS = 0.3
 """The pause before each request, and the least time between two looks at the ready endpoint."""
+
+KNOCK_SECONDS = 0.02
+"""Between two tries whether a port is open."""
 
 CLIENT_WARMUP_REQUESTS = 30
 
@@ -57,6 +60,14 @@ class Latencies:
     def ratio(self) -> float:
         """Return first divided by steady; about 1 when the server was warm."""
         return self.first_ms / self.steady_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Seconds from the process's start to ready, and how many seconds less it may have been."""
+
+    seconds: float
+    resolution: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,52 @@ def wait_ready(
     raise WarmupFailedError(f"{target.model} at {target.url} was not ready after {timeout:g} s: {answer}")
 
 
+def time_to_ready(
+    target: Target,
+    started: float,
+    *,
+    protocol: Protocol = "v2",
+    timeout: float = 120.0,
+    alive: Callable[[], None] = lambda: None,
+    path: str | None = None,
+) -> Readiness:
+    """Wait until a model is ready, and return how long that took.
+
+    To ask over HTTP warms a server, so that nothing is said until its port opens: only a connection is tried, and given
+    up at once. Then the model is asked, and a server that opens its port before it is ready is asked every 0.3 s.
+
+    Args:
+        target: the model; its URL is HTTP's.
+        started: when the process was started, on the clock of ``time.monotonic()``.
+        protocol: whose ready endpoint to ask.
+        timeout: seconds after which to give up.
+        alive: called again and again; it raises when the process has ended.
+        path: what to ask instead of the protocol's own endpoint.
+
+    Raises:
+        WarmupFailedError: the model was not ready in time.
+    """
+    where = Address.parse(target.url)
+    deadline = time.monotonic() + timeout
+    while not _opens(where):
+        alive()
+        if time.monotonic() > deadline:
+            raise WarmupFailedError(
+                f"{target.model} at {target.url} was not ready after {timeout:g} s: its port is shut"
+            )
+        time.sleep(KNOCK_SECONDS)
+    opened = time.monotonic()
+    wait_ready(target, protocol, max(1.0, deadline - opened), alive, path)
+    ready = time.monotonic()
+    return Readiness(ready - started, KNOCK_SECONDS if ready - opened < PACE_SECONDS else PACE_SECONDS)
+
+
+def _opens(where: Address) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((where.host, where.port), timeout=1):
+        return True
+    return False
+
+
 def send(sample: Sample, target: Target) -> bytes:
     """Send one request on a new connection and return the body of the answer, over HTTP its first MiB.
 
@@ -174,10 +231,8 @@ def _is_ready(target: Target, protocol: Protocol, path: str | None, seconds: flo
         from kserve_warmup.transports.grpc import GrpcClient
 
         client = GrpcClient(target.url, target.headers)
-        return client.ask_now(READY_PATHS["grpc"], grpc_name(target.model), seconds) == GRPC_READY
-    asked = path or model_ready_path(protocol, target.model)
-    if not asked:
-        raise WarmupError(f"{protocol} has no ready endpoint for a model: use v1, v2 or grpc")
+        return client.ask_now(GRPC_MODEL_READY, grpc_name(target.model), seconds) == GRPC_READY
+    asked = path or InferencePath.parse(DEFAULT_PATHS[protocol], protocol).ready_path(target.model)
     answer = fetch_now(Address.parse(target.url), "GET", asked, target.headers, None, seconds=seconds)
     if answer.refused:
         raise WarmupFailedError(f"HTTP {answer.status}: {answer.text}")
@@ -199,19 +254,15 @@ def _echo_server(protocol: Protocol) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
         server.stop(None)
         return
-    with http.server.HTTPServer(("127.0.0.1", 0), _Echo) as web:
-        thread = threading.Thread(target=web.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_port}"
-        web.shutdown()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_answer_all, args=(listener,), daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
 
 
-class _Echo(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        self.send_response(HTTPStatus.OK)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  (the base class's name)
-        """Say nothing."""
+def _answer_all(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it was shut
+        while True:
+            with listener.accept()[0] as stream:
+                stream.recv(1 << 16)
+                stream.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")

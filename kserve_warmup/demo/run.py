@@ -20,12 +20,11 @@ from kserve_warmup.demo.result import Server as ServerName
 from kserve_warmup.demo.servers import Server, kserve_server, triton_server
 from kserve_warmup.demo.traffic import ALL_MODELS, MODELS, TORCH_MODELS, Recording, record
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.latency import PACE_SECONDS, Target, measure, wait_ready
+from kserve_warmup.latency import PACE_SECONDS, Target, measure, time_to_ready, wait_ready
 from kserve_warmup.samples.sample import Protocol
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import by_stratum
 from kserve_warmup.samples.traffic import sample_traffic
-from kserve_warmup.time_to_ready import time_to_ready
 from kserve_warmup.triton.install import ENVIRONMENT, TritonInstall, find_tritonserver
 from kserve_warmup.triton.plan import Options as TritonOptions
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal

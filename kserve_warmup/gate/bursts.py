@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 
 from kserve_warmup.protocols.codec import codec_of
-from kserve_warmup.replay import RequestFailedError, Transport
+from kserve_warmup.replay import Transport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.strata import by_stratum
 
@@ -19,28 +19,6 @@ SIZES = (2, 4, 8)
 
 MOST_ROUNDS = 100
 """Bursts of one size: their latencies depend on chance, and may never be steady."""
-
-
-class Remembering:
-    """Sends samples one by one and remembers the ids of those that ``failed``: they are not sent in bursts."""
-
-    def __init__(self, transport: Transport) -> None:
-        """Take what sends a single sample."""
-        self._transport = transport
-        self.name = transport.name
-        self.failed: set[str] = set()
-
-    async def send(self, sample: Sample) -> float:
-        """Send ``sample`` and return the seconds that it took.
-
-        Raises:
-            RequestFailedError: the answer is not a success.
-        """
-        try:
-            return await self._transport.send(sample)
-        except RequestFailedError:
-            self.failed.add(sample.id)
-            raise
 
 
 class BurstTransport:

@@ -129,16 +129,15 @@ class Gate:
         end = begin + self.settings.max_seconds
         try:
             await transport.open(GRPC_SECONDS)
-            single = bursts.Remembering(transport)
             report = await replay(
                 samples,
-                single,
+                transport,
                 self.settings,
                 samples.model,
                 deadline=begin + SINGLE_SHARE * self.settings.max_seconds,
                 on_call=self._count,
             )
-            usable = [s for s in samples if s.id not in single.failed]
+            usable = [s for s in samples if s.id not in transport.failed]
             return replace(report, note=await self._bursts(usable, transport, samples.model, end))
         finally:
             await transport.close()

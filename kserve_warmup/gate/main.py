@@ -17,7 +17,7 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
 from kserve_warmup.gate.gate import Gate
 from kserve_warmup.gate.plan import Plan
-from kserve_warmup.gate.server import HttpServer, Server
+from kserve_warmup.gate.server import GrpcServer, HttpServer, Server
 from kserve_warmup.printable import PrintableFilter
 from kserve_warmup.transports.http import Address, reason
 
@@ -72,12 +72,11 @@ def main(plan: Plan) -> None:
 def build(plan: Plan) -> Gate:
     """Return the gate that was asked for; nothing is sent yet."""
     sets, settings = plan.sets, plan.settings
-    if plan.http_url is not None:
-        server: Server = HttpServer(Address.parse(plan.http_url), sets, settings.headers)
-    else:
-        from kserve_warmup.gate.grpc_server import GrpcServer
-
-        server = GrpcServer(plan.grpc_address, sets, settings.headers)
+    server: Server = (
+        GrpcServer(plan.grpc_address, sets, settings.headers)
+        if plan.http_url is None
+        else HttpServer(Address.parse(plan.http_url), sets, settings.headers)
+    )
     return Gate(server, sets, settings, plan.http_url, plan.grpc_address)
 
 

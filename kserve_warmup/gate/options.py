@@ -26,14 +26,7 @@ def checked(
 ) -> Plan:
     """Return what a gate has to do that is asked to guard ``url``; nothing is sent.
 
-    Args:
-        url: the server's address.
-        samples: a sample set, or a folder of them.
-        model: the model's name on the server, if not the set's.
-        grpc: where gRPC is spoken, ``host:port``, if not on the port after HTTP's.
-        host: where to answer; None: on every address.
-        port: and on which port; 0 takes a free one.
-        settings: what overrides the environment's.
+    ``settings`` override the environment's; all else is as ``kserve-warmup gate`` has it.
 
     Raises:
         WarmupError: the URL, the samples or a setting cannot be used.

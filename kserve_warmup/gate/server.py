@@ -20,8 +20,9 @@ import orjson
 from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.gate.plan import ModelSamples
 from kserve_warmup.protocols.inference_path import url_name
+from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
-from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name, ready_path
 from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError
 
 T = TypeVar("T")
@@ -219,6 +220,34 @@ class HttpServer(Server):
         names = _names(found) if found.ok else ""
         said = f"{self.address} has {names}" if names else answer.text
         return ServerGoneError(f"the server has no model {model!r}", said)
+
+
+class GrpcServer(Server):
+    """A server of gRPC alone; it tells nothing by which its starts could be told apart."""
+
+    async def check_ready(self) -> None:
+        """Ask each model's own readiness."""
+        for samples in self.sets:
+            headers = read_headers(self.headers)
+            if self._connection is None:
+                from kserve_warmup.transports.grpc import GrpcClient  # ten megabytes
+
+                self._connection = GrpcClient(self.address, headers)
+                self.connections += 1
+            self._connection.carry(headers)
+            try:
+                answer = await self._connection.ask(GRPC_MODEL_READY, grpc_name(samples.model), HEALTH_TIMEOUT)
+            except RequestFailedError as error:
+                self.drop()
+                raise ServerGoneError(f"{samples.model} is not ready", f"{self.address}: {error}") from error
+            if answer != GRPC_READY:
+                raise ServerGoneError(f"{samples.model} is not ready", f"{self.address} says so")
+
+    def drop(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._closing = asyncio.ensure_future(self._connection.close())
+            self._connection = None
 
 
 def _counts(answer: Answer | None) -> tuple[int, ...]:

@@ -4,35 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kserve_warmup.protocols.inference_path import MODEL_PLACEHOLDER, url_name
+from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.protocols.protobuf_fields import text_field, without
-from kserve_warmup.samples.sample import Protocol, Sample
+from kserve_warmup.samples.sample import Sample
 
 WARMUP_HEADER = "x-kserve-warmup"
 """Carried by every warm-up request, so that a model can skip side effects."""
 
-GRPC_SERVICE = "/inference.GRPCInferenceService"
-
-READY_PATHS: dict[Protocol, str] = {
-    "v1": "/v1/models/{model}",
-    "v2": "/v2/models/{model}/ready",
-    "v2-binary": "/v2/models/{model}/ready",
-    "grpc": f"{GRPC_SERVICE}/ModelReady",
-}
+GRPC_MODEL_READY = "/inference.GRPCInferenceService/ModelReady"
 """Where a model says whether it is ready. Never a server's own endpoint: KServe's is always true."""
 
 GRPC_READY = b"\x08\x01"
 """A serialised ``ModelReadyResponse`` whose field 1, ``ready``, is true."""
-
-
-def model_ready_path(protocol: Protocol, model: str) -> str | None:
-    """Return where ``model`` says over ``protocol`` whether it is ready; None: nowhere, it has no such endpoint.
-
-    Raises:
-        SampleError: the name cannot stand in a path.
-    """
-    path = READY_PATHS.get(protocol)
-    return path.replace(MODEL_PLACEHOLDER, url_name(model)) if path and MODEL_PLACEHOLDER in path else path
 
 
 def ready_path(samples: Iterable[Sample], model: str) -> str:

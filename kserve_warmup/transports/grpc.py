@@ -56,14 +56,12 @@ def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[str, str | bytes], ..
 
 
 class GrpcClient:
-    """The only gRPC client: sends bytes to the methods of the server at ``address``, over one connection.
+    """The only gRPC client: sends bytes to the methods of the server at ``address``, ``host:port``.
 
-    Args:
-        address: the server's, ``host:port``; ``grpc://`` before it is passed over.
-        headers: what each request carries as metadata.
+    ``headers`` go with each request as metadata.
 
     Raises:
-        WarmupError: a header has a name that gRPC cannot send.
+        WarmupError: one has a name that gRPC cannot send.
     """
 
     def __init__(self, address: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -121,21 +119,14 @@ class GrpcClient:
 
 
 class GrpcTransport:
-    """Calls ``model`` on the server at ``address`` (``host:port``)."""
+    """Calls ``model`` on the server at ``address`` (``host:port``); each request carries ``headers`` as metadata."""
 
     name = "grpc"
 
     def __init__(
         self, address: str, model: str, timeout: float, headers: Mapping[str, str] = MappingProxyType({})
     ) -> None:
-        """Take where to send; nothing is sent before the first sample.
-
-        Args:
-            address: the server's, ``host:port``.
-            model: its name.
-            timeout: seconds after which a request counts as never answered.
-            headers: what each request carries as metadata.
-        """
+        """Take where to send; a request counts as never answered after ``timeout`` seconds."""
         self._model, self._timeout = model, timeout
         self._plain = GrpcClient(address, headers)
         self._marked = GrpcClient(address, {**headers, WARMUP_HEADER: "true"})

@@ -35,22 +35,16 @@ class RestTransport:
     """Posts to ``model`` on the server at ``url``: v1, v2, v2 binary and OpenAI requests.
 
     The latency of a streamed answer is the time to its first byte: how long the rest takes depends on what the model
-    has to say. The stream is read to its end all the same.
+    has to say. The stream is read to its end all the same. ``headers`` go with each request beside the sample's own.
     """
 
     name = "rest"
 
     def __init__(self, url: str, model: str, timeout: float, headers: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Take where to send, and how long to wait.
-
-        Args:
-            url: the server's address, such as ``http://localhost:8000``.
-            model: its name, for the paths.
-            timeout: seconds after which a request counts as never answered.
-            headers: what each request carries beside the sample's own headers.
+        """Take where to send; a request counts as never answered after ``timeout`` seconds.
 
         Raises:
-            WarmupError: the address is none.
+            WarmupError: ``url`` is no HTTP address.
         """
         self._address = Address.parse(url)
         self._model, self._timeout, self._headers = model, timeout, headers

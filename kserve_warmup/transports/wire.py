@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from types import MappingProxyType
 
+from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.rest import RestTransport
 
@@ -14,13 +14,8 @@ from kserve_warmup.transports.rest import RestTransport
 class WireTransport:
     """Calls ``model`` on a server that speaks one protocol or both.
 
-    Args:
-        samples: what will be sent: only what they need is opened.
-        http_url: where HTTP is spoken, such as ``http://localhost:8000``; None if no sample needs it.
-        grpc_address: where gRPC is spoken, ``host:port``; None if no sample needs it.
-        model: the model's name on the server.
-        timeout: seconds after which a request counts as never answered.
-        headers: what each request carries beside the sample's own headers.
+    Of ``http_url`` and ``grpc_address`` those are needed that ``samples`` need. ``timeout`` is the seconds after which
+    a request counts as never answered; ``headers`` go with each one. ``failed`` has the ids of the samples that did.
     """
 
     def __init__(
@@ -31,19 +26,16 @@ class WireTransport:
         model: str,
         *,
         timeout: float,
-        headers: Mapping[str, str] = MappingProxyType({}),
+        headers: Mapping[str, str],
     ) -> None:
         protocols = {s.protocol for s in samples}
-        self._rest = self._grpc = None
-        if protocols - {"grpc"}:
-            assert http_url is not None, "REST samples need an HTTP address"
-            self._rest = RestTransport(http_url, model, timeout, headers)
-        if "grpc" in protocols:
-            assert grpc_address is not None, "gRPC samples need a gRPC address"
-            # imported where it is used: it takes ten megabytes, which a sidecar without gRPC samples need not spend
+        self._rest = RestTransport(str(http_url), model, timeout, headers) if protocols - {"grpc"} else None
+        self._grpc = None
+        if "grpc" in protocols:  # importing it takes ten megabytes, which a gate without such samples need not spend
             from kserve_warmup.transports.grpc import GrpcTransport
 
-            self._grpc = GrpcTransport(grpc_address, model, timeout, headers)
+            self._grpc = GrpcTransport(str(grpc_address), model, timeout, headers)
+        self.failed = set[str]()
         self.name = ", ".join(t.name for t in (self._rest, self._grpc) if t)
 
     async def open(self, timeout: float) -> None:
@@ -59,8 +51,12 @@ class WireTransport:
             RequestFailedError: the answer is not a success.
         """
         transport = self._grpc if sample.protocol == "grpc" else self._rest
-        assert transport is not None, "an address for each protocol was asked for"
-        return await transport.send(sample)
+        assert transport is not None, "it was made for these samples"
+        try:
+            return await transport.send(sample)
+        except RequestFailedError:
+            self.failed.add(sample.id)
+            raise
 
     async def close(self) -> None:
         """Close what is open."""

@@ -7,33 +7,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.transports.exchange import Answer
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 
 
-def asked(url: str, method: str, path: str, body: Mapping[str, Any] | None, seconds: float) -> Answer:
-    """Return what the server at ``url`` answers.
+def asked(url: str, method: str, path: str, body: Mapping[str, Any] | None, *, seconds: float, refused: str) -> Any:
+    """Return the JSON that the server at ``url`` answers with, None if it is nothing.
+
+    Args:
+        url: the server's address, with or without ``http://``.
+        method: HTTP's.
+        path: what to ask.
+        body: what to send with it.
+        seconds: until the whole answer is there.
+        refused: what to say of an answer that is no success; ``{why}`` stands for the server's words.
 
     Raises:
-        WarmupFailedError: it is not there, or gives no whole answer within ``seconds``.
+        WarmupFailedError: it is not there, gives no whole answer in time, refuses, or answers with something else.
     """
-    address = Address.parse(url if "://" in url else f"http://{url}")
     content = None if body is None else json.dumps(body).encode()
     headers = {} if content is None else {"content-type": "application/json"}
     try:
-        return fetch_now(address, method, path, headers, content, seconds=seconds)
+        where = Address.parse(url if "://" in url else f"http://{url}")
+        answer = fetch_now(where, method, path, headers, content, seconds=seconds)
+        if not answer.ok:
+            raise WarmupFailedError(refused.replace("{why}", answer.text))
+        return json.loads(answer.body) if answer.body else None
     except ConnectionLostError as error:
         raise WarmupFailedError(f"no answer from {url}: {error}") from None
-
-
-def document(answer: Answer, url: str, path: str) -> Any:
-    """Return the JSON in an answer.
-
-    Raises:
-        WarmupFailedError: it is none, or was too long to be kept.
-    """
-    try:
-        return json.loads(answer.body)
     except (ValueError, RecursionError):
         raise WarmupFailedError(
             f"{url} answers {path} with what is no JSON, or too long: is it a tritonserver?"

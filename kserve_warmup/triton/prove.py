@@ -13,7 +13,7 @@ from kserve_warmup.errors import TritonConfigError, WarmupFailedError
 from kserve_warmup.protocols.generated.model_config_pb2 import ModelConfig
 from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.triton import files, pbtxt
-from kserve_warmup.triton.asking import asked, document
+from kserve_warmup.triton.asking import asked
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.repository import model_folders
 from kserve_warmup.triton.rules import instances_of, is_ensemble
@@ -106,13 +106,11 @@ def _prove_model(url: str, name: str, config: ModelConfig) -> list[Proof]:
 
 def _get(url: str, model: str, what: str) -> dict[str, Any]:
     path = f"/v2/models/{url_name(model)}/{what}"
+    refused = f"the server has no {what} of it ({{why}}): load it first"
     try:
-        answer = asked(url, "GET", path, None, TIMEOUT)
+        found: dict[str, Any] = asked(url, "GET", path, None, seconds=TIMEOUT, refused=refused)
     except WarmupFailedError as error:
         raise WarmupFailedError(f"model {model}: {error}") from None
-    if not answer.ok:
-        raise WarmupFailedError(f"model {model}: the server has no {what} of it ({answer.text}): load it first")
-    found: dict[str, Any] = document(answer, url, path)
     return found
 
 

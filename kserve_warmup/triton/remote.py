@@ -20,7 +20,7 @@ from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.latency import Target, send
 from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.triton.asking import asked, document
+from kserve_warmup.triton.asking import asked
 from kserve_warmup.triton.calibrate import Bench, ModelResult, Tell, calibrate, measured
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.prove import prove
@@ -75,10 +75,8 @@ class Remote:
         return next((str(m.get("state", "")) for m in index if m["name"] == model), "")
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        answer = asked(self.http, method, path, body, LOAD_SECONDS)
-        if not answer.ok:
-            raise WarmupFailedError(f"{self.url} refuses {path}: {answer.text}; it has to run in explicit mode")
-        return document(answer, self.url, path) if answer.body else None
+        refused = f"{self.url} refuses {path}: {{why}}; it has to run in explicit mode"
+        return asked(self.http, method, path, body, seconds=LOAD_SECONDS, refused=refused)
 
 
 def calibrate_on(

@@ -9,7 +9,6 @@ import socket
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from typing_extensions import Self
@@ -35,7 +34,6 @@ class TritonServer(ServerProcess):
         repository: The model repository to serve.
         args: Further arguments for tritonserver, such as ``--model-control-mode=explicit``.
         env: Environment variables on top of the current ones.
-        install: The server to run; found when left out.
         stop_seconds: Seconds to wait after SIGTERM.
     """
 
@@ -45,21 +43,14 @@ class TritonServer(ServerProcess):
         args: Sequence[str] = (),
         *,
         env: Mapping[str, str] | None = None,
-        install: TritonInstall | None = None,
         stop_seconds: float = 20.0,
     ) -> None:
         """Remember how to start; nothing runs before the ``with`` block."""
         super().__init__(["tritonserver"], stop_seconds=stop_seconds)
         self.repository = Path(repository)
         self.args = tuple(args)
-        self._given_install = install
         self._extra_env = dict(env or {})
         self._stack = contextlib.ExitStack()
-
-    @cached_property
-    def install(self) -> TritonInstall:
-        """The server that is run."""
-        return self._given_install or find_tritonserver()
 
     def __enter__(self) -> Self:
         """Start the process; see :meth:`wait_ready` for when it serves."""
@@ -67,9 +58,10 @@ class TritonServer(ServerProcess):
             raise WarmupError(f"{self.repository} is not a folder: name a Triton model repository")
         with contextlib.ExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kserve-warmup-triton-")))
-            arguments, environment = self._backend()
+            install = find_tritonserver()
+            arguments, environment = self._backend(install)
             self._http, self._grpc = _hold_port(stack), _hold_port(stack)
-            self.command = [str(self.install.binary), *arguments, *self._ports(), *self.args]
+            self.command = [str(install.binary), *arguments, *self._ports(), *self.args]
             self.env = {**os.environ, **environment, **self._extra_env}
             super().__enter__()
             self._stack = stack.pop_all()
@@ -92,9 +84,9 @@ class TritonServer(ServerProcess):
             f"--model-repository={self.repository}",
         ]
 
-    def _backend(self) -> tuple[list[str], dict[str, str]]:
+    def _backend(self, install: TritonInstall) -> tuple[list[str], dict[str, str]]:
         """Return the arguments and environment of the wheel's server, after linking a private backend folder."""
-        wheel, python = self.install.wheel, self.install.python
+        wheel, python = install.wheel, install.python
         if wheel is None or python is None:
             return [], {}
         runtime = python_runtime(python)
@@ -111,7 +103,7 @@ class TritonServer(ServerProcess):
             # the stub takes its prefix, and so its packages, from the first python3 on PATH
             "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
-            "VIRTUAL_ENV": str(self.install.environment),
+            "VIRTUAL_ENV": str(install.environment),
         }
         return [f"--backend-directory={backend.parent}", f"--cache-directory={wheel / 'caches'}"], environment
 

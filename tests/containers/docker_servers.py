@@ -1,7 +1,5 @@
 """Both servers in containers, reached through published ports."""
 
-import contextlib
-import http.client
 import json
 import threading
 import time
@@ -9,12 +7,14 @@ import uuid
 from pathlib import Path
 
 import docker
-import grpc
 
 from kserve_warmup.demo.traffic import digit_requests
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.latency import Target, send
-from kserve_warmup.transports.endpoints import GRPC_READY, READY_PATHS, grpc_name
+from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
+from kserve_warmup.transports.grpc import GrpcClient
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 
 ROOT = Path(__file__).parents[2]
 KSERVE, TRITON, BASE = "kserve-warmup/digits-knn", "kserve-warmup/triton-digits", "kserve-warmup/kserve"
@@ -24,7 +24,6 @@ LABEL = {"kserve-warmup": "test", "kserve-warmup.run": uuid.uuid4().hex}
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 20
 PROBE = Path(__file__).with_name("probe.py")
-BROKEN = (OSError, http.client.HTTPException)
 
 
 class Container:
@@ -116,22 +115,19 @@ class Container:
 
 def rest_ready(address, headers=None):
     """Ask the model's REST ready endpoint; a port that nobody answers, or whose proxy resets, is not ready."""
-    host, port = address.split(":")
-    with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=5)) as connection:
-        try:
-            connection.request("GET", READY_PATHS["v2"].format(model=MODEL), headers=headers or {})
-            return connection.getresponse().status == http.client.OK
-        except BROKEN:
-            return False
+    try:
+        where, path = Address.parse(f"http://{address}"), f"/v2/models/{MODEL}/ready"
+        return fetch_now(where, "GET", path, headers or {}, None, seconds=5).status == 200
+    except ConnectionLostError:
+        return False
 
 
 def grpc_ready(address):
     """Ask the model's gRPC ready endpoint."""
-    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        try:
-            return channel.unary_unary(READY_PATHS["grpc"])(grpc_name(MODEL), timeout=5) == GRPC_READY
-        except grpc.RpcError:
-            return False
+    try:
+        return GrpcClient(address).ask_now(GRPC_MODEL_READY, grpc_name(MODEL), 5) == GRPC_READY
+    except RequestFailedError:
+        return False
 
 
 def first_ready(server, seconds=120, witness=lambda: None):

@@ -3,10 +3,9 @@
 import json
 import sys
 import time
-import urllib.error
-import urllib.request
 
 from kserve_warmup.processes import ServerProcess, free_ports
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 
 
 class GateProcess(ServerProcess):
@@ -30,12 +29,10 @@ class GateProcess(ServerProcess):
     def get(self, path):
         """Return status and body; None while nothing listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            answer = fetch_now(Address("127.0.0.1", self.port), "GET", path, {}, None, seconds=10)
+        except ConnectionLostError:
             return None
+        return answer.status, answer.body.decode()
 
     @property
     def state(self):

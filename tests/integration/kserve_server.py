@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from kserve_warmup.processes import ServerProcess, free_ports
+from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 
 HERE = Path(__file__).parent
 NOT_STARVED = pytest.mark.alone
@@ -52,12 +53,10 @@ class KServeServer(ServerProcess):
     def get(self, path):
         """Return status and body; None when nothing listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=10) as response:
-                return response.status, response.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            answer = fetch_now(Address("127.0.0.1", self.http), "GET", path, {}, None, seconds=10)
+        except ConnectionLostError:
             return None
+        return answer.status, answer.body
 
     def post(self, path, body, headers=None):
         headers = {"content-type": "application/json"} if headers is None else headers

@@ -14,7 +14,7 @@ from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
 
-LOADED = "import sys, kserve_warmup.gate.main, kserve_warmup.gate.grpc_server, kserve_warmup.transports.grpc"
+LOADED = "import sys, kserve_warmup.gate.main, kserve_warmup.transports.grpc"
 
 
 @pytest.fixture

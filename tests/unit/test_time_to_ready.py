@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.latency import PACE_SECONDS, Target
-from kserve_warmup.time_to_ready import KNOCK_SECONDS, time_to_ready
+from kserve_warmup.latency import KNOCK_SECONDS, PACE_SECONDS, Target, time_to_ready
 
 
 @contextmanager
