@@ -97,6 +97,11 @@ def _shown(name: str) -> str:
     return json.dumps(name, ensure_ascii=False) if "] " in name or name.startswith('"') else name
 
 
+def _quoted(value: str) -> str:
+    """Return a fact's value, quoted where it might be taken for several facts."""
+    return json.dumps(value, ensure_ascii=False) if " " in value or value.startswith('"') else value
+
+
 class Stratum(NamedTuple):
     """Requests that are alike for a server: they go the same way through it, and take about the same time.
 
@@ -122,7 +127,7 @@ class Stratum(NamedTuple):
     @property
     def words(self) -> str:
         """Return what protocol, signature and batch do not tell, such as ``explain stream model=tuned``; often ''."""
-        facts = (name if value == "true" else f"{name}={_shown(value)}" for name, value in self.variant)
+        facts = (name if value == "true" else f"{name}={_quoted(value)}" for name, value in self.variant)
         return " ".join((*(() if self.verb in USUAL_VERBS else (self.verb,)), *facts))
 
     def __str__(self) -> str:
