@@ -10,7 +10,7 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.datatypes import BYTES, Tensor, to_raw
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.sample import ANY_NAME, Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.wire import decode
 
@@ -34,14 +34,19 @@ def perf_analyzer_data(samples: SampleSet) -> PerfAnalyzerData:
     """
     shares: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for sample in samples:
-        if sample.protocol != "openai":
+        if _has_tensors(sample):
             shares[_names(sample)] += sample.weight
     if not shares:
         raise SampleError(f"the sample set of {samples.model} has no tensors that perf_analyzer could send")
     chosen = max(shares, key=lambda names: shares[names])
-    fitting = [s for s in samples if s.protocol != "openai" and _names(s) == chosen]
+    fitting = [s for s in samples if _has_tensors(s) and _names(s) == chosen]
     data = [entry for sample in fitting for entry in _entries(sample)]
     return PerfAnalyzerData({"data": data}, len(samples) - len(fitting))
+
+
+def _has_tensors(sample: Sample) -> bool:
+    """Return whether a request has tensors, with names that others have too."""
+    return sample.protocol != "openai" and ANY_NAME not in _names(sample)
 
 
 def _names(sample: Sample) -> tuple[str, ...]:

@@ -130,9 +130,14 @@ class Stratum(NamedTuple):
         facts = (name if value == "true" else f"{name}={_quoted(value)}" for name, value in self.variant)
         return " ".join((*(() if self.verb in USUAL_VERBS else (self.verb,)), *facts))
 
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Return what reports know it by: protocol, signature, words and batch size."""
+        return (self.protocol, str(self.signature), self.words, self.batch)
+
     def __str__(self) -> str:
         """Return a short form for tables and logs, such as ``v2 image:FP32[N,64] batch 8``."""
-        return " ".join(filter(None, (self.protocol, str(self.signature), self.words, f"batch {self.batch}")))
+        return " ".join(filter(None, (*self.key[:3], f"batch {self.batch}")))
 
 
 class StoredBody(NamedTuple):
