@@ -233,7 +233,7 @@ class Sample:
 
     def with_weight(self, weight: float) -> Sample:
         """Return the same request standing for another share of the traffic."""
-        return self._with(weight=weight)
+        return self.but(weight=weight)
 
     def of(self, stratum: Stratum) -> Sample:
         """Return the same request in the words of its stratum, which may leave out what differs in every request."""
@@ -242,12 +242,12 @@ class Sample:
             alike = signature.naming(()) == stratum.signature.naming(())  # unless its stratum's shapes are rounded
             signature = stratum.signature if alike else signature.naming(names)
         facts = {name for name, _ in stratum.variant}
-        return self._with(signature=signature, variant=tuple(fact for fact in self.variant if fact[0] in facts))
+        return self.but(signature=signature, variant=tuple(fact for fact in self.variant if fact[0] in facts))
 
-    def _with(self, **changed: Any) -> Sample:
-        """Return a copy; ``dataclasses.replace`` would read the body."""
+    def but(self, **fields: Any) -> Sample:
+        """Return the same request with other fields; ``dataclasses.replace`` would read its body."""
         made = copy.copy(self)
-        made.__dict__.update(changed)
+        made.__dict__.update(fields)
         return made
 
     def path_for(self, model: str) -> str:
