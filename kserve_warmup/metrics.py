@@ -30,7 +30,7 @@ def publish(report: WarmupReport) -> None:
     for name, seconds in report.step_seconds.items():
         STEP.labels(report.model, name).set(seconds)
     for stratum in report.strata:
-        labels = (report.model, stratum.protocol, stratum.signature, str(stratum.batch))
+        labels = (report.model, stratum.protocol, f"{stratum.signature} {stratum.variant}".rstrip(), str(stratum.batch))
         SECONDS.labels(*labels).set(stratum.seconds)
         CALLS.labels(*labels).inc(stratum.calls)
         CONVERGED.labels(*labels).set(stratum.converged)

@@ -102,10 +102,6 @@ class _Sent:
     refused: int = 0
     error: str | None = None
 
-    @property
-    def key(self) -> StratumKey:
-        return (self.stratum.protocol, str(self.stratum.signature), self.stratum.words, self.stratum.batch)
-
     async def call(self, transport: Transport) -> float | None:
         """Send the next sample, the samples taking turns; return its latency, None if it failed.
 
@@ -132,7 +128,7 @@ class _Sent:
         return latency
 
     def report(self, verdict: Verdict) -> StratumReport:
-        protocol, signature, variant, batch = self.key
+        protocol, signature, variant, batch = self.stratum.key
         return StratumReport(
             protocol=protocol,
             signature=signature,
@@ -186,7 +182,7 @@ async def replay(
     judge = SteadyStateJudge(
         list(sent),
         settings.tolerance,
-        known={stratum: earlier[one.key] for stratum, one in sent.items() if one.key in earlier},
+        known={stratum: earlier[stratum.key] for stratum in sent if stratum.key in earlier},
         max_calls=settings.max_calls,
     )
     while time.monotonic() < end and (stratum := judge.next()) is not None:

@@ -162,14 +162,14 @@ class Gate:
             (logger.info if report.converged else logger.warning)("%s: %s", report.model, report.summary())
             for s in report.strata:
                 if s.error:  # what the server said stands here alone: the port is open to anybody
-                    logger.warning("%s: %s %s batch %d: %s", report.model, s.protocol, s.signature, s.batch, s.error)
+                    logger.warning("%s: %s batch %d: %s", report.model, s.name, s.batch, s.error)
         self._write(reports)
         strata = sum(len(r.strata) for r in reports)
         failed = [(r.model, s) for r in reports for s in r.failed]
         if failed:
             model, first = failed[0]
             what = f"{len(failed)} of {strata} strata cannot be warmed"
-            why = f"first {model} {first.protocol} {first.signature} batch {first.batch}: {first.error}"
+            why = f"first {model} {first.name} batch {first.batch}: {first.error}"
             if self.settings.on_failure == "fail":
                 self._tell("failed", what, f"{why}; mend or remove the sample, or set --on-failure serve")
                 return False
@@ -178,7 +178,7 @@ class Gate:
         if refused:
             model, first = refused[0]
             what = f"the server refuses {len(refused)} of {strata} strata"
-            why = f"first {model} {first.protocol} {first.signature} batch {first.batch}: {first.error}"
+            why = f"first {model} {first.name} batch {first.batch}: {first.error}"
             if len(refused) == strata and self.settings.on_missing_samples == "fail":
                 self._tell("failed", f"{what}, nothing is left to warm with", why)
                 return False

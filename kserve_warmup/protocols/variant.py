@@ -6,7 +6,7 @@ Each function looks at a body that is parsed already, at its few fields that cho
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 Variant = tuple[tuple[str, str], ...]
@@ -37,38 +37,35 @@ def v1_variant(document: Mapping[str, Any]) -> Variant:
 def v2_variant(document: Mapping[str, Any]) -> Variant:
     """Return the sequence flags and the adapter that a v2 body's parameters have."""
     parameters = document.get("parameters")
-    return _parameters(parameters) if isinstance(parameters, dict) and parameters else ()
+    return _variant(_facts(parameters)) if isinstance(parameters, dict) and parameters else ()
 
 
 def grpc_variant(message: Any) -> Variant:
     """Return what :func:`v2_variant` does, and the version that a ``ModelInferRequest`` asks for."""
-    found = {name: _value(message.parameters[name]) for name in message.parameters}
-    return _parameters(found, version=message.model_version or None) if found or message.model_version else ()
+    if not (message.parameters or message.model_version):
+        return ()
+    which = {name: (value, value.WhichOneof("parameter_choice")) for name, value in message.parameters.items()}
+    parameters = {name: getattr(value, choice) for name, (value, choice) in which.items() if choice}
+    return _variant({**_facts(parameters), "version": message.model_version})
 
 
 def openai_variant(document: Mapping[str, Any]) -> Variant:
     """Return model or adapter, streaming, the format of the answer, tools, log probabilities and media in messages."""
-    facts: dict[str, Any] = {
+    media = {_KINDS.get(str(part.get("type")), "") for part in _parts(document)}
+    asked = {name: document.get(name) for name in ("logprobs", "prompt_logprobs")}  # 0: those of the chosen tokens
+    facts = {
         MODEL: document.get("model"),
         "lora": _adapter(document),
         "stream": document.get("stream") is True,
         "response_format": _response_format(document),
         "tools": _tools(document),
-        "media": "+".join(sorted(set(_media(document)))),
+        "media": "+".join(sorted(media - {""})),
     }
-    for name in ("logprobs", "prompt_logprobs"):  # 0 asks for those of the chosen tokens
-        facts[name] = document.get(name) is not None and document[name] is not False
-    return _variant(facts)
+    return _variant(facts | {name: value is not None and value is not False for name, value in asked.items()})
 
 
-def _parameters(parameters: Mapping[str, Any], version: str | None = None) -> Variant:
-    flags = {name: parameters.get(name) is True for name in _SEQUENCE}
-    return _variant({**flags, "lora": _adapter(parameters), "version": version})
-
-
-def _value(parameter: Any) -> Any:
-    which = parameter.WhichOneof("parameter_choice")
-    return None if which is None else getattr(parameter, which)
+def _facts(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: parameters.get(name) is True for name in _SEQUENCE} | {"lora": _adapter(parameters)}
 
 
 def _adapter(fields: Mapping[str, Any]) -> str | None:
@@ -88,32 +85,23 @@ def _tools(document: Mapping[str, Any]) -> str | None:
     if not (document.get("tools") or document.get("functions")):
         return None
     choice = document.get("tool_choice", document.get("function_call"))
-    if isinstance(choice, dict):
-        return "named"
-    return choice if isinstance(choice, str) else "auto"
+    return "named" if isinstance(choice, dict) else choice if isinstance(choice, str) else "auto"
 
 
-def _media(document: Mapping[str, Any]) -> Iterator[str]:
-    for messages in (document.get("messages"), document.get("input")):
-        for message in messages if isinstance(messages, list) else ():
-            content = message.get("content") if isinstance(message, dict) else None
-            for part in content if isinstance(content, list) else ():
-                kind = part.get("type") if isinstance(part, dict) else None
-                if isinstance(kind, str) and kind in _KINDS:
-                    yield _KINDS[kind]
+def _parts(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what messages consist of, where they are more than text."""
+    messages = _objects(document.get("messages")) + _objects(document.get("input"))
+    return [part for message in messages for part in _objects(message.get("content"))]
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _variant(facts: Mapping[str, Any]) -> Variant:
     """Return the facts that hold: texts as they are, true as ``true``; what no server takes for a fact is left out."""
-    return tuple(sorted(_held(facts.items())))
-
-
-def _held(facts: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
-    for name, value in facts:
-        if value is True:
-            yield name, "true"
-        elif isinstance(value, str) and value:
-            yield name, _short(value)
+    texts = {name: "true" if value is True else value for name, value in facts.items()}
+    return tuple(sorted((name, _short(text)) for name, text in texts.items() if text and isinstance(text, str)))
 
 
 def _short(value: str) -> str:

@@ -12,7 +12,7 @@ from kserve_warmup.protocols.bodies import decode
 from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.protocols.json_body import base64_text
 from kserve_warmup.protocols.tensors import BYTES, Tensor, to_raw
-from kserve_warmup.samples.sample import Sample
+from kserve_warmup.samples.sample import ANY_NAME, Sample
 from kserve_warmup.samples.store import SampleSet
 
 
@@ -35,14 +35,19 @@ def perf_analyzer_data(samples: SampleSet) -> PerfAnalyzerData:
     """
     shares: defaultdict[tuple[str, ...], float] = defaultdict(float)
     for sample in samples:
-        if codec_of(sample.protocol).has_tensors:
+        if _has_tensors(sample):
             shares[_names(sample)] += sample.weight
     if not shares:
         raise SampleError(f"the sample set of {samples.model} has no tensors that perf_analyzer could send")
     chosen = max(shares, key=lambda names: shares[names])
-    fitting = [s for s in samples if codec_of(s.protocol).has_tensors and _names(s) == chosen]
+    fitting = [s for s in samples if _has_tensors(s) and _names(s) == chosen]
     data = [entry for sample in fitting for entry in _entries(sample)]
     return PerfAnalyzerData({"data": data}, len(samples) - len(fitting))
+
+
+def _has_tensors(sample: Sample) -> bool:
+    """Return whether a request has tensors, with names that others have too."""
+    return codec_of(sample.protocol).has_tensors and ANY_NAME not in _names(sample)
 
 
 def _names(sample: Sample) -> tuple[str, ...]:

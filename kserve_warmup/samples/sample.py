@@ -97,6 +97,11 @@ def _shown(name: str) -> str:
     return json.dumps(name, ensure_ascii=False) if "] " in name or name.startswith('"') else name
 
 
+def _quoted(value: str) -> str:
+    """Return a fact's value, quoted where it might be taken for several facts."""
+    return json.dumps(value, ensure_ascii=False) if " " in value or value.startswith('"') else value
+
+
 class Stratum(NamedTuple):
     """Requests that are alike for a server: they go the same way through it, and take about the same time.
 
@@ -122,12 +127,17 @@ class Stratum(NamedTuple):
     @property
     def words(self) -> str:
         """Return what protocol, signature and batch do not tell, such as ``explain stream model=tuned``; often ''."""
-        facts = (name if value == "true" else f"{name}={_shown(value)}" for name, value in self.variant)
+        facts = (name if value == "true" else f"{name}={_quoted(value)}" for name, value in self.variant)
         return " ".join((*(() if self.verb in USUAL_VERBS else (self.verb,)), *facts))
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """Return what reports know it by: protocol, signature, words and batch size."""
+        return (self.protocol, str(self.signature), self.words, self.batch)
 
     def __str__(self) -> str:
         """Return a short form for tables and logs, such as ``v2 image:FP32[N,64] batch 8``."""
-        return " ".join(filter(None, (self.protocol, str(self.signature), self.words, f"batch {self.batch}")))
+        return " ".join(filter(None, (*self.key[:3], f"batch {self.batch}")))
 
 
 class StoredBody(NamedTuple):
@@ -223,7 +233,7 @@ class Sample:
 
     def with_weight(self, weight: float) -> Sample:
         """Return the same request standing for another share of the traffic."""
-        return self._with(weight=weight)
+        return self.but(weight=weight)
 
     def of(self, stratum: Stratum) -> Sample:
         """Return the same request in the words of its stratum, which may leave out what differs in every request."""
@@ -232,12 +242,12 @@ class Sample:
             alike = signature.naming(()) == stratum.signature.naming(())  # unless its stratum's shapes are rounded
             signature = stratum.signature if alike else signature.naming(names)
         facts = {name for name, _ in stratum.variant}
-        return self._with(signature=signature, variant=tuple(fact for fact in self.variant if fact[0] in facts))
+        return self.but(signature=signature, variant=tuple(fact for fact in self.variant if fact[0] in facts))
 
-    def _with(self, **changed: Any) -> Sample:
-        """Return a copy; ``dataclasses.replace`` would read the body."""
+    def but(self, **fields: Any) -> Sample:
+        """Return the same request with other fields; ``dataclasses.replace`` would read its body."""
         made = copy.copy(self)
-        made.__dict__.update(changed)
+        made.__dict__.update(fields)
         return made
 
     def path_for(self, model: str) -> str:

@@ -13,6 +13,7 @@ from kserve_warmup.samples.sample import Sample, Stratum
 from kserve_warmup.samples.sketch import Kept, Place, TrafficSketch
 from kserve_warmup.samples.sources.record import Part, recorded
 from kserve_warmup.samples.store import SampleSet
+from kserve_warmup.samples.strata import nameless
 
 _RARE = 5
 """One place in this many goes to rare strata, when there are too many for all."""
@@ -74,11 +75,12 @@ class Choice:
     facts: dict[str, Any]
 
 
-def choose(sketch: TrafficSketch, limits: Limits) -> Choice:
+def choose(sketch: TrafficSketch, limits: Limits, *, quote: bool = True) -> Choice:
     """Return the choice of what ``sketch`` has kept.
 
     Every stratum that is kept has one request at least; what room is left goes to second and third requests, by traffic
-    share. A stratum's share is split evenly over its requests.
+    share. A stratum's share is split evenly over its requests. With ``quote``, strata that are left out are named by
+    what their requests say; without, by their shapes alone.
 
     Raises:
         SampleError: there is no usable request, or not one fits into ``max_bytes``.
@@ -109,7 +111,8 @@ def choose(sketch: TrafficSketch, limits: Limits) -> Choice:
         "strata_kept": len(taken),
     }
     if left_out:
-        named = [{"stratum": str(s), "share": counts[s] / total} for s in left_out[:_NAMED]]
+        names = {s: str(s if quote else nameless(s)._replace(variant=())) for s in left_out[:_NAMED]}
+        named = [{"stratum": name, "share": counts[s] / total} for s, name in names.items()]
         facts["left_out"] = {"strata": len(left_out), "share": sum(counts[s] for s in left_out) / total, "first": named}
     return Choice(requests, sum(counts[s] for s in taken) / total, facts)
 

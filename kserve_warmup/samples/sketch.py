@@ -137,7 +137,6 @@ class TrafficSketch:
         self.seed = seed
         self.strata: dict[Stratum, BottomK] = {}
         self._names: dict[Stratum, Vocabulary] = {}
-        self._hash = hashlib.blake2b(digest_size=16, key=str(seed).encode())
         self._held = 0
 
     def add(self, stratum: Stratum, record: Record, place: Place, decode: Decode) -> None:
@@ -193,15 +192,6 @@ class TrafficSketch:
         for sketch in self.strata.values():
             yield from sketch.damaged
 
-    def __getstate__(self) -> dict[str, object]:
-        """Return what another process needs; a hash under way cannot be pickled."""
-        return {name: value for name, value in self.__dict__.items() if name != "_hash"}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        """Be what another process has sent."""
-        self.__dict__.update(state)
-        self._hash = hashlib.blake2b(digest_size=16, key=str(self.seed).encode())
-
     def _of(self, stratum: Stratum) -> BottomK:
         sketch = self.strata.get(stratum)
         if sketch is not None:
@@ -253,9 +243,7 @@ class TrafficSketch:
 
     def key(self, record: Record) -> bytes:
         """Return the hash that chooses: a seeded blake2b of the identity, which is all that is sent."""
-        seeded = self._hash.copy()
-        seeded.update(identity(record))
-        return seeded.digest()
+        return hashlib.blake2b(identity(record), digest_size=16, key=str(self.seed).encode()).digest()
 
 
 def identity(record: Record) -> bytes:

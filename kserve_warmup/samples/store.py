@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from kserve_warmup.errors import SampleError
 from kserve_warmup.files import write_own
 from kserve_warmup.protocols.codec import codec_of
+from kserve_warmup.samples.bodies import BodyFile, read_inside
 from kserve_warmup.samples.manifest import (
     BODY_NAME,
-    MOST_BODY_BYTES,
     MOST_BYTES,
     Entry,
     Manifest,
@@ -28,12 +28,10 @@ from kserve_warmup.samples.manifest import (
     first_problem,
 )
 from kserve_warmup.samples.sample import Sample, StoredBody
+from kserve_warmup.samples.strata import without_model
 
 MANIFEST = "manifest.json"
 BODIES = "bodies"
-
-_HELD = 64 << 10
-"""Bytes up to which a body that was read stays in memory: reading it at each use would take longer than it saves."""
 
 
 def _now() -> str:
@@ -72,7 +70,7 @@ class SampleSet:
             earlier = merged.get(sample.id)
             merged[sample.id] = sample if earlier is None else sample.with_weight(earlier.weight + sample.weight)
         ordered = sorted(merged.items(), key=lambda item: (-item[1].weight, item[0]))
-        object.__setattr__(self, "samples", tuple(sample for _, sample in ordered))
+        object.__setattr__(self, "samples", without_model(sample for _, sample in ordered))
 
     def __iter__(self) -> Iterator[Sample]:
         """Iterate the samples in descending weight."""
@@ -202,51 +200,13 @@ def _holds_set(manifest: Path) -> bool:
     return isinstance(found, dict) and {"schema", "model", "selection", "samples"} <= found.keys()
 
 
-class _BodyFile:
-    """A body file of a set that is open; samples that share one share what is held of it too."""
-
-    def __init__(self, folder: Path, entry: Entry) -> None:
-        self.sharing: list[Entry] = []
-        self._folder, self._entry, self._checked = folder, entry, False
-        self._held: bytes | None = None
-
-    def check(self) -> None:
-        """Look at the body for each sample that has it.
-
-        Raises:
-            SampleError: it is missing, lies outside the folder, was changed, or must not be sent.
-        """
-        body = _read_body(self._folder, self._entry)
-        for entry in self.sharing:
-            entry.check(body)
-        self._checked = True
-
-    def read(self) -> bytes:
-        """Return the body, as it was recorded.
-
-        Raises:
-            SampleError: as :meth:`check`.
-        """
-        if self._held is not None:
-            return self._held
-        try:
-            if not self._checked:
-                self.check()
-            body = _read_body(self._folder, self._entry)
-        except SampleError as error:
-            raise SampleError(f"{self._folder}: {error}") from None
-        if len(body) <= _HELD:
-            self._held = body
-        return body
-
-
 def _opened(folder: Path, manifest: Manifest, *, check: bool) -> list[Sample]:
     """Return a manifest's samples, with bodies that are read when they are used."""
-    files: dict[tuple[str, str, int], _BodyFile] = {}
+    files: dict[tuple[str, str, int], BodyFile] = {}
     samples = []
     for entry in manifest.samples:
         key = (entry.body, entry.sha256, entry.size)
-        file = files.setdefault(key, _BodyFile(folder, entry))
+        file = files.setdefault(key, BodyFile(folder, entry))
         file.sharing.append(entry)
         samples.append(entry.sample(StoredBody(entry.id, entry.size, file.read)))
     if check:
@@ -254,53 +214,3 @@ def _opened(folder: Path, manifest: Manifest, *, check: bool) -> list[Sample]:
         for file in files.values():
             file.check()
     return samples
-
-
-def _read_body(folder: Path, entry: Entry) -> bytes:
-    name = entry.body
-    if not _exists(folder / name):  # a ConfigMap has no folders: its files lie beside the manifest
-        name = PurePosixPath(name).name
-    body = read_inside(folder, name, entry.size)
-    if hashlib.sha256(body).hexdigest() != entry.sha256:
-        msg = f"{entry.body} is not what was recorded (sha256 differs): was it edited, or its line ends converted?"
-        raise SampleError(msg)
-    return body
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
-
-
-def read_inside(folder: Path, name: str, size: int | None = None, most: int = MOST_BODY_BYTES) -> bytes:
-    """Return the content of a file that lies inside ``folder``, symbolic links followed.
-
-    Args:
-        folder: where it has to lie.
-        name: its path in there.
-        size: its bytes; None: up to ``most``. Nothing is read of a file that has others.
-        most: the bytes that it may have at most.
-    """
-    try:
-        root = folder.resolve()
-        file = (root / name).resolve()
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or root not in file.parents:
-            raise SampleError(f"{name!r} leads out of the sample set's folder")
-        if not file.is_file():
-            raise SampleError(
-                f"{folder / name} is missing: is {folder} a sample set ('kserve-warmup sample' makes one)?"
-            )
-        found = file.stat().st_size
-        if size is not None and found != size:
-            raise SampleError(f"{name} has {found} bytes instead of {size}: copy the set again")
-        if found > most:
-            raise SampleError(f"{folder / name} has {found:,} bytes, more than {most:,}: it is no set of samples")
-        with file.open("rb") as stream:  # it may grow meanwhile, and some files claim to be empty
-            content = stream.read(found + 1)
-    except (OSError, ValueError, RuntimeError) as error:  # no permission, too long a name, a NUL, a loop of links
-        raise SampleError(f"cannot read {name!r} in {folder}: {error}") from None
-    if len(content) != found:
-        raise SampleError(f"{name} was changed while it was read: open the set again")
-    return content

@@ -33,6 +33,14 @@ def by_stratum(samples: Iterable[Sample]) -> dict[Stratum, list[Sample]]:
     return dict(sorted(groups.items(), key=lambda group: -share(group[1])))
 
 
+def without_model(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """Return the samples of a set; if all that name a model name the same one, it chooses no path and is left out."""
+    given = tuple(samples)
+    if len({value for sample in given for name, value in sample.variant if name == MODEL}) != 1:
+        return given
+    return tuple(sample.but(variant=tuple(f for f in sample.variant if f[0] != MODEL)) for sample in given)
+
+
 def share(samples: Iterable[Sample]) -> float:
     """Return the part of the traffic (0 to 1) that samples stand for."""
     return sum(sample.weight for sample in samples)
@@ -107,19 +115,13 @@ class Vocabulary:
 def told(vocabularies: Mapping[Stratum, Vocabulary], requests: Mapping[Stratum, int]) -> dict[Stratum, Stratum]:
     """Return for each stratum that was counted the one that it belongs to, called by what recurs.
 
-    A model's name is left out where all requests name the same one.
-
     Args:
         vocabularies: the names in each nameless stratum.
         requests: how many each stratum has; where names are not told apart, that is the nameless stratum.
     """
-    models = {value for stratum in requests for name, value in stratum.variant if name == MODEL}
     found = {}
     for form, names in vocabularies.items():
         apart = names.told_apart and names.recurs(requests)
         for stratum in names.strata if names.told_apart else (form,):
-            called = stratum if apart else names.called(form)
-            if len(models) == 1:
-                called = called._replace(variant=tuple(fact for fact in called.variant if fact[0] != MODEL))
-            found[stratum] = called
+            found[stratum] = stratum if apart else names.called(form)
     return found

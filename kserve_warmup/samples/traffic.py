@@ -137,7 +137,7 @@ def _scrubbed(
     run = Scrubbing(scrubber)
     done: dict[bytes, Scrubbed] = {}
     while True:
-        choice = choose(digest.sketch, digest.job.limits)
+        choice = choose(digest.sketch, digest.job.limits, quote=False)
         new = [request for request in choice.requests if request.kept.key not in done]
         failed: dict[bytes, BadRecord] = {}
         for (kept, *_), sample in _fetched(new, forms, digest):

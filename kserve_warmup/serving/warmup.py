@@ -226,8 +226,8 @@ class Warmup:
     @property
     def _sendable(self) -> tuple[Sample, ...]:
         """The samples without those whose every attempt failed on an earlier path."""
-        failed = {(s.protocol, s.signature, s.batch) for s in self.report.failed}
-        return tuple(s for s in self.samples if (s.protocol, str(s.signature), s.batch) not in failed)
+        failed = {s.key for s in self.report.failed}
+        return tuple(s for s in self.samples if s.stratum.key not in failed)
 
     def has_waited_long(self) -> bool:
         """Return whether the budget's time has gone by since this last said so."""

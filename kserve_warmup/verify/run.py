@@ -81,8 +81,8 @@ class _Asked:
     @property
     def name(self) -> str:
         """Return what a person calls it."""
-        protocol, signature, words = self.stratum.protocol, str(self.stratum.signature), self.stratum.words
-        return f"{self.model}: {' '.join(filter(None, (protocol, signature, words)))} {TIMES} {self.stratum.batch}"
+        *words, batch = self.stratum.key
+        return f"{self.model}: {' '.join(filter(None, words))} {TIMES} {batch}"
 
 
 def verify(

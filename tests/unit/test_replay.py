@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from kserve_warmup import WarmupReport, WarmupSettings
+from kserve_warmup import SampleSet, WarmupReport, WarmupSettings, figures
 from kserve_warmup.protocols.bodies import request
 from kserve_warmup.replay import (
     DependencyAwayError,
@@ -195,3 +195,26 @@ def test_two_reports_join_into_the_first_latency_of_one_and_the_steady_latency_o
     assert stratum.steady_ms == pytest.approx(3)
     assert joined.calls == cold.calls + wire.calls
     assert joined.coverage == 1.0
+
+
+def test_a_sample_whose_file_has_changed_fails_by_itself(tmp_path):
+    class Reading(Scripted):
+        async def send(self, sample):
+            assert sample.body
+            return await super().send(sample)
+
+    SampleSet("model", (sample(1, 0.6), sample(2, 0.4))).save(tmp_path / "set")
+    opened = SampleSet.open(tmp_path / "set")
+    (tmp_path / "set" / "bodies" / f"{opened.samples[0].id}.json").write_text("{}")
+    first, second = run(opened, Reading()).strata
+    assert (first.failures, first.warmed, second.converged) == (1, False, True)
+    assert "has 2 bytes instead of" in first.error
+
+
+def test_strata_that_differ_in_their_way_through_the_server_are_warmed_and_reported_each():
+    paths = ("/v1/models/m:predict", "/v1/models/m:explain")
+    signed = [request("v1", b'{"instances": [1], "signature_name": "decode"}', weight=0.1)]
+    report = run([request("v1", b'{"instances": [1]}', path=p, weight=0.4) for p in paths] + signed, Scripted())
+    assert [s.variant for s in report.strata] == ["", "explain", "signature_name=decode"]
+    assert len({s.key for s in report.strata}) == len(report.then(report).strata) == 3
+    assert [figures.stratum(s) for s in report.strata][2] == "v1 instances:INT64[N] signature_name=decode \u00d7 1"

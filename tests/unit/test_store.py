@@ -49,6 +49,12 @@ def edit(folder: Path, change) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
+def body_file(folder: Path, sample: Sample) -> Path:
+    """The file that holds a sample's body."""
+    (file,) = (folder / "bodies").glob(f"{sample.id}.*")
+    return file
+
+
 def test_a_set_opens_as_it_was_saved(folder):
     assert SampleSet.open(folder) == some_samples()
 
@@ -491,3 +497,52 @@ def test_what_is_no_file_in_place_of_one_does_not_hang(folder, target, kind, mon
         file.mkdir()
     with pytest.raises(SampleError, match=r"missing|leads out"):
         SampleSet.open(folder)
+
+
+def test_opening_a_set_holds_none_of_its_bodies(folder):
+    large = tuple(request("v1", b'{"instances": ["' + bytes([97 + i]) * 4_000_000 + b'"]}') for i in range(8))
+    SampleSet("m", large).save(folder)
+    tracemalloc.start()
+    try:
+        opened = SampleSet.open(folder)
+        held, peak = tracemalloc.get_traced_memory()
+        assert sum(s.size for s in opened) > 32_000_000
+        assert (held < 1_000_000, peak < 16_000_000) == (True, True)
+        assert {s.body for s in opened} == {s.body for s in large}
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_body_that_is_changed_after_the_set_was_opened_is_one_clear_line_when_it_is_read(folder):
+    made = some_samples()
+    first, second, third = opened = SampleSet.open(folder)
+    assert first.body == made.samples[0].body
+    for one in (first, second):
+        file = body_file(folder, one)
+        file.write_bytes(b"X" * one.size)
+    body_file(folder, third).unlink()
+    assert first.body == made.samples[0].body  # one that was used, and is small, is held
+    with pytest.raises(SampleError, match=rf"^{folder}: bodies/{second.id}.bin is not what was recorded \(sha256"):
+        _ = second.body
+    with pytest.raises(SampleError, match=f"{third.id}.pb is missing"):
+        _ = third.body
+    assert opened == made  # the manifest told what they are
+    assert second.with_weight(0.5).id == second.id
+
+
+def test_a_set_that_is_opened_unchecked_has_each_body_checked_when_it_is_read(folder):
+    made = some_samples()
+    body_file(folder, made.samples[0]).write_text("[]")
+    first, second, _ = SampleSet.open(folder, check=False)
+    assert second.body == made.samples[1].body
+    with pytest.raises(SampleError, match="has 2 bytes instead of"):
+        _ = first.body
+
+
+def test_a_set_of_before_says_nothing_of_variants_and_one_without_any_still_does_not(folder):
+    assert "variant" not in (folder / "manifest.json").read_text()
+    assert {s.variant for s in SampleSet.open(folder)} == {()}
+    signed = request("v1", b'{"instances": [1], "signature_name": "decode"}')
+    opened = SampleSet.open(SampleSet("m", (signed,)).save(folder))
+    assert [s.variant for s in opened] == [(("signature_name", "decode"),)]
+    assert [s.id for s in opened] == [signed.id]
