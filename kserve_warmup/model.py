@@ -15,7 +15,7 @@ from kserve_warmup.report import WarmupReport
 from kserve_warmup.serving import compat, server
 from kserve_warmup.serving.capture import CAPTURE
 from kserve_warmup.serving.context import attempt
-from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine
+from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine, stopping
 from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, lifecycle_of
 from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
 from kserve_warmup.serving.state import Phase
@@ -166,10 +166,8 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         if lifecycle.registered:
             await server.warm_parent(self)
 
-    def stop(self) -> None:
-        """Tear the model down."""
-        lifecycle_of(self).stopped = True
-        super().stop()
+    stop = stopping(kserve.Model.stop)
+    """Tear the model down."""
 
     def _load(self, load: Callable[[Any], Any]) -> bool:
         """Run ``load``, a subclass's own, and warm what it made."""

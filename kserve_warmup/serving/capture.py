@@ -110,7 +110,6 @@ class Capture:
     """The recorders of one process, by model name, and the thread that empties them."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._recorders: dict[str, Recorder] = {}
         self._stop = threading.Event()
         self._stop.set()

@@ -160,7 +160,12 @@ def _starting(model: Any) -> Iterator[None]:
 @contextmanager
 def _stopping(model: Any) -> Iterator[None]:
     lifecycle_of(model).stopped = True
+    PROCESS.models.pop(id(model), None)
     yield
+
+
+stopping = _within(_stopping)
+"""Wrap ``stop``: no server of this process is to warm the model."""
 
 
 @contextmanager
@@ -177,6 +182,6 @@ _WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "start": _within(_starting),
     "start_engine": starting_engine,
     "healthy": _being_healthy,
-    "stop": _within(_stopping),
+    "stop": stopping,
     "__setstate__": _within(_arriving),
 }

@@ -52,7 +52,6 @@ class MadeByLoad:
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._before: dict[str, Any] = {}
         self._recordings: list[dict[str, Any]] = []
 

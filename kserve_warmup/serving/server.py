@@ -67,7 +67,7 @@ async def _warm_application(app: Any) -> None:
     """Warm all models before the port opens, but for those that wait."""
     PROCESS.begin(app)
     _build_routes(app)
-    models = [model for model in PROCESS.models.values() if not lifecycle_of(model).stopped]
+    models = list(PROCESS.models.values())
     with ends_at_once():
         for model, task in [(model, PROCESS.spawn(_first_warm_up(model))) for model in models]:
             await lifecycle_of(model).settled_or_waits(task)

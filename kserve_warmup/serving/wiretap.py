@@ -30,7 +30,6 @@ class WiretapMiddleware:
     """ASGI: records the requests for predictions that were answered with success, but no warm-up requests."""
 
     def __init__(self, app: Any, capture: Capture) -> None:
-        """Take the application and who records what."""
         self._app = app
         self._capture = capture
 

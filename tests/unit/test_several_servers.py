@@ -4,6 +4,7 @@ import asyncio
 import logging
 import signal
 import socket
+from weakref import WeakValueDictionary
 
 import kserve
 import pytest
@@ -16,7 +17,13 @@ from kserve_warmup.protocols.bodies import request
 from kserve_warmup.samples.sources.record import Record
 from kserve_warmup.serving import compat
 from kserve_warmup.serving.capture import CAPTURE
+from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.serving.wiretap import WiretapMiddleware
+
+
+@pytest.fixture(autouse=True)
+def _no_model_of_other_tests(monkeypatch):
+    monkeypatch.setattr(PROCESS, "models", WeakValueDictionary())
 
 
 @pytest.fixture
@@ -109,18 +116,20 @@ async def test_a_model_that_the_applications_own_start_makes_keeps_no_other_from
         assert made[0].calls > 1
 
 
-async def test_a_model_that_has_stopped_with_its_server_is_left_alone_by_the_next(app, new_app, make):
+async def test_a_model_that_has_stopped_with_its_server_is_left_alone_by_the_next(app, new_app, make, tmp_path):
     first = make("m", Counting)
     create_application(first)
     await lifespan(app)
     first.stop()
     first.ready = True  # whatever it says itself
     calls, app = first.calls, new_app()
-    second = make("n", Counting)
+    report = tmp_path / "report.json"
+    second = make("n", Counting, report=report)
     create_application(second)
     await lifespan(app)
     assert await second.healthy()
     assert first.calls == calls
+    assert report.exists()  # under its own name: the process has one model
 
 
 @pytest.mark.parametrize("again", [lambda model: setattr(model, "ready", True), lambda model: model.load()])
