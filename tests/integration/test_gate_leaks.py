@@ -1,4 +1,4 @@
-"""A gate that lives for months must not grow: a thousand starts and stops leave nothing behind."""
+"""A gate that lives for months must not grow: hundreds of starts and stops leave nothing behind."""
 
 import asyncio
 import gc
@@ -40,15 +40,15 @@ async def start_and_stop(plan):
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize(("protocol", "cycles"), [("v2", 1000), ("grpc", 200)])
-def test_a_thousand_starts_and_stops_leave_nothing(start, tmp_path, protocol, cycles):
+@pytest.mark.parametrize(("protocol", "cycles"), [("v2", 250), ("grpc", 100)])
+def test_hundreds_of_starts_and_stops_leave_nothing(start, tmp_path, protocol, cycles):
     server = start("Plain", enabled="false")
     server.wait_ready()
     folder = save(tmp_path / "samples", samples(protocol, rows=(1,)))
     plan = checked(f"http://127.0.0.1:{server.http}", folder, grpc=f"127.0.0.1:{server.grpc}", max_calls=1)
 
     async def run():
-        for _ in range(cycles // 10):
+        for _ in range(cycles // 5):
             await start_and_stop(plan)
         await asyncio.sleep(0.5)
         before = held()
@@ -61,4 +61,4 @@ def test_a_thousand_starts_and_stops_leave_nothing(start, tmp_path, protocol, cy
 
     assert after[0] <= before[0]
     assert after[1:3] == before[1:3]
-    assert after[3] < before[3] + 5
+    assert after[3] < before[3] + 1.5

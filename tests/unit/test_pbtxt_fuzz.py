@@ -100,7 +100,7 @@ def configs(draw):
     return text + ending
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(configs())
 def test_every_lexical_style_is_kept(text):
     before = parse(text)
@@ -115,7 +115,7 @@ def test_every_lexical_style_is_kept(text):
     assert merge(longer, BLOCK, "ab") == merged
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(configs(), st.data())
 def test_a_broken_file_is_refused_or_kept_but_never_damaged(text, data):
     at = data.draw(st.integers(0, len(text)))
