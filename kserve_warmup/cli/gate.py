@@ -19,10 +19,15 @@ def run(
     header: Headers = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "0.0.0.0",  # noqa: S104  (probes come in)
-    max_seconds: Annotated[float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
+    ] = None,
     on_failure: Annotated[
         str | None,
-        typer.Option(help="When every sample of a stratum fails: fail (not ready, try again) or serve. Default: fail."),
+        typer.Option(
+            help="When every sample of a stratum fails: fail (not ready, try again) or serve. Default: fail.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Send real requests to a server until it is steady, and only then answer 200 on /ready.

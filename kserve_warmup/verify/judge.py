@@ -19,8 +19,6 @@ from random import Random
 from statistics import median
 from typing import Literal
 
-from kserve_warmup.measure import Latencies
-
 Verdict = Literal["pass", "fail", "noisy"]
 
 CONFIDENCE = 0.95
@@ -29,14 +27,31 @@ CONFIDENCE = 0.95
 _DRAWS = 4000  # medians drawn: the rarest of interest, one in 400, is still seen ten times
 
 
-@dataclass(frozen=True)
-class Series(Latencies):
+@dataclass(frozen=True, slots=True)
+class Series:
     """The requests of one stratum to one fresh start, in milliseconds and in the order sent; at least four."""
+
+    latencies_ms: tuple[float, ...]
+
+    @property
+    def first_ms(self) -> float:
+        """Return the first request's latency."""
+        return self.latencies_ms[0]
 
     @property
     def later_ms(self) -> tuple[float, ...]:
         """Return the later half."""
         return self.latencies_ms[len(self.latencies_ms) // 2 :]
+
+    @property
+    def steady_ms(self) -> float:
+        """Return the median of the later half."""
+        return median(self.later_ms)
+
+    @property
+    def ratio(self) -> float:
+        """Return first divided by steady."""
+        return self.first_ms / self.steady_ms
 
     @property
     def own_figures(self) -> tuple[float, ...]:

@@ -13,11 +13,11 @@ from kserve_server import free_ports
 class GateProcess:
     """``kserve-warmup gate`` before a server, on a port that the kernel chose."""
 
-    def __init__(self, url, samples, *options, prefix=(), python=sys.executable, env=None):
+    def __init__(self, url, samples, *options, prefix=()):
         (self.port,) = free_ports(1)
         arguments = [url, "--samples", samples, "--port", self.port, "--host", "127.0.0.1", *options]
-        command = [*prefix, python, "-m", "kserve_warmup", "gate", *map(str, arguments)]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
+        command = [*prefix, sys.executable, "-m", "kserve_warmup", "gate", *map(str, arguments)]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.log = ""
 
     def __enter__(self):
