@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -93,7 +94,9 @@ def test_what_needs_no_extra_works(python, folder, elsewhere, arguments):
 
 
 def test_a_gate_warms_it_over_the_wire(python, folder, server, elsewhere):
-    (port,) = free_ports(1)
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
     servers = [f"http://127.0.0.1:{server.http}", "--grpc", f"127.0.0.1:{server.grpc}", "--samples", folder / "set"]
     command = [python, "-m", "kserve_warmup", "gate", *servers, "--port", str(port), "--max-seconds=10"]
     deadline, ready = time.monotonic() + 90, False
