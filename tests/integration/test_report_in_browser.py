@@ -77,6 +77,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
     options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=Service(tool("chromedriver")))
+    driver.set_script_timeout(300)  # axe reads every element, which takes long beside other work
     yield driver
     driver.quit()
 
