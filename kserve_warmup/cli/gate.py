@@ -18,11 +18,18 @@ def run(
     grpc: GrpcAddress = None,
     header: Headers = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
-    host: Annotated[str | None, typer.Option(help="The address to listen on. Default: all, of IPv4 and IPv6.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on. Default: all, of IPv4 and IPv6.", show_default=False)
+    ] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
+    ] = None,
     on_failure: Annotated[
         str | None,
-        typer.Option(help="When every sample of a stratum fails: fail (not ready, try again) or serve. Default: fail."),
+        typer.Option(
+            help="When every sample of a stratum fails: fail (not ready, try again) or serve. Default: fail.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Send real requests to a server until it is steady, and only then answer 200 on /ready.

@@ -30,18 +30,8 @@ class Cell:
     problem: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A stratum, or what else is compared, with what each result says of it; None where it has no such row."""
-
-    name: str
-    cells: tuple[Cell | None, ...]
-
-    @property
-    def change(self) -> float | None:
-        """Return the last result's steady latency as a ratio to the first's, or None when either is missing."""
-        before, after = (c.steady_ms if c else None for c in (self.cells[0], self.cells[-1]))
-        return after / before if before and after else None
+Row = tuple[str, tuple[Cell | None, ...]]
+"""A stratum, or what else is compared, with what each result says of it; None where it has no such row."""
 
 
 def compare(title: str, results: Sequence[Labelled]) -> dict[str, Any]:
@@ -56,7 +46,7 @@ def compare(title: str, results: Sequence[Labelled]) -> dict[str, Any]:
         )
     names = tuple(name for name, _ in results)
     found = [_cells(result) for _, result in results]
-    rows = tuple(Row(name, tuple(f.get(name) for f in found)) for name in dict.fromkeys(n for f in found for n in f))
+    rows = [(name, tuple(f.get(name) for f in found)) for name in dict.fromkeys(n for f in found for n in f)]
     warmups = tuple((name, result) for name, result in results if isinstance(result, WarmupReport))
     overviews: tuple[Chart | None, ...]
     if warmups:
@@ -72,9 +62,9 @@ def compare(title: str, results: Sequence[Labelled]) -> dict[str, Any]:
         "kinds": KINDS[: len(results)],
         "warmups": warmups,
         "steps": list(dict.fromkeys(step for _, report in warmups for step in report.step_seconds)),
-        "rows": rows,
+        "rows": [{"name": name, "cells": cells, "change": _change(cells)} for name, cells in rows],
         "overviews": [chart for chart in overviews if chart],
-        "charts": [chart for chart in (_overlay(row, names) for row in rows) if chart],
+        "charts": [chart for chart in (_overlay(*row, names) for row in rows) if chart],
     }
 
 
@@ -104,6 +94,12 @@ def _cells(result: Result) -> dict[str, Cell]:
     }
 
 
+def _change(cells: Sequence[Cell | None]) -> float | None:
+    """Return the last result's steady latency as a ratio to the first's, or None when either is missing."""
+    before, after = (cell.steady_ms if cell else None for cell in (cells[0], cells[-1]))
+    return after / before if before and after else None
+
+
 def _overview(
     title: str,
     rows: Sequence[Row],
@@ -112,21 +108,21 @@ def _overview(
     text: Callable[[float], str],
 ) -> Chart | None:
     drawn = []
-    for row in rows:
-        picked = [(k, n, pick(c)) for k, n, c in zip(KINDS, names, row.cells, strict=False) if c]
+    for label, cells in rows:
+        picked = [(k, n, pick(c)) for k, n, c in zip(KINDS, names, cells, strict=False) if c]
         values = [Value(kind, name, figure, text(figure)) for kind, name, figure in picked if figure]
         if len(values) > 1:
-            drawn.append((row.name, values))
+            drawn.append((label, values))
     if not drawn:
         return None
     words = "; ".join(f"{name}: {', '.join(f'{v.name} {v.text}' for v in values)}" for name, values in drawn)
     return row_chart(f"{title}, report by report", words + ".", drawn, ratios=None if text is duration else text)
 
 
-def _overlay(row: Row, names: Sequence[str]) -> Chart | None:
+def _overlay(label: str, cells: Sequence[Cell | None], names: Sequence[str]) -> Chart | None:
     curves = [
         Curve(kind, cell.latencies_ms, dotted=True, name=name)
-        for kind, name, cell in zip(KINDS, names, row.cells, strict=False)
+        for kind, name, cell in zip(KINDS, names, cells, strict=False)
         if cell and cell.latencies_ms
     ]
     if len(curves) < 2:  # noqa: PLR2004  nothing to compare
@@ -137,4 +133,4 @@ def _overlay(row: Row, names: Sequence[str]) -> Chart | None:
         for c in curves
     )
     scale = LogScale.around([v for c in curves for v in c.latencies_ms])
-    return latency_chart(row.name, words + ".", curves, scale=scale)
+    return latency_chart(label, words + ".", curves, scale=scale)

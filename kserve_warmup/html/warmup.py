@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from kserve_warmup.figures import count, duration, share, state, steps, stratum, times, why
 from kserve_warmup.html.chart import Chart, Curve, Value, coverage_chart, latency_chart, row_chart, timeline_chart
@@ -24,22 +25,6 @@ _SAFE = re.compile(
 """What transports put before a server's or a model's own words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One report on the page; a chart is None where there is nothing to draw.
-
-    ``problems`` are names and reasons: what is not steady, what failed and what was refused.
-    """
-
-    report: WarmupReport
-    label: str
-    coverage: Chart | None
-    timeline: Chart | None
-    first: Chart | None
-    charts: tuple[Chart, ...]
-    problems: tuple[tuple[str, str], ...]
-
-
 def warmups_part(labelled: Sequence[tuple[str, WarmupReport]], *, several: bool) -> str:
     """Return the part of a page about warm-ups, those of one model compared; ``several`` have their labels shown."""
     models: dict[str, list[tuple[str, WarmupReport]]] = {}
@@ -54,13 +39,19 @@ def warmups_part(labelled: Sequence[tuple[str, WarmupReport]], *, several: bool)
     )
 
 
-def section(report: WarmupReport, label: str = "") -> Section:
-    """Return what a page shows of ``report``; the demo's page shows it too."""
+def section(report: WarmupReport, label: str = "") -> dict[str, Any]:
+    """Return what ``strata.html.j2`` shows of a report; a chart is None where there is nothing to draw."""
     shown = _without_payload(report)
     band = BAND if report.tolerance is None else report.tolerance
-    charts = tuple(_chart(s, band) for s in shown.strata if s.latencies_ms)
-    problems = tuple((stratum(s), why(s)) for s in shown.strata if not s.converged or s.failures or s.refused)
-    return Section(shown, label, _coverage(shown), _timeline(shown), _first(shown), charts, problems)
+    return {
+        "report": shown,
+        "label": label,
+        "coverage": _coverage(shown),
+        "timeline": _timeline(shown),
+        "first": _first(shown),
+        "charts": [_chart(s, band) for s in shown.strata if s.latencies_ms],
+        "problems": [(stratum(s), why(s)) for s in shown.strata if not s.converged or s.failures or s.refused],
+    }
 
 
 def _without_payload(report: WarmupReport) -> WarmupReport:

@@ -11,11 +11,11 @@ from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_no
 class GateProcess(ServerProcess):
     """``kserve-warmup gate`` before a server, on a port that the kernel chose, started at once."""
 
-    def __init__(self, url, samples, *options, prefix=(), python=sys.executable, env=None):
+    def __init__(self, url, samples, *options, prefix=()):
         (self.port,) = free_ports(1)
         arguments = [url, "--samples", samples, "--port", self.port, "--host", "127.0.0.1", *options]
-        command = [*prefix, python, "-m", "kserve_warmup", "gate", *map(str, arguments)]
-        super().__init__(command, stop_seconds=20, env=env)
+        command = [*prefix, sys.executable, "-m", "kserve_warmup", "gate", *map(str, arguments)]
+        super().__init__(command, stop_seconds=20)
         super().__enter__()
 
     def __enter__(self):

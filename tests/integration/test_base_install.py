@@ -1,12 +1,15 @@
 """The built wheel with its nine requirements and no extra: what serves works, and the rest says what it lacks."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
-from gate_process import GateProcess
 from kserve_server import HERE, KServeServer, v1_body
 from sample_sets import samples, save
 
@@ -91,11 +94,21 @@ def test_what_needs_no_extra_works(python, folder, elsewhere, arguments):
 
 
 def test_a_gate_warms_it_over_the_wire(python, folder, server, elsewhere):
-    url = f"http://127.0.0.1:{server.http}"
-    with GateProcess(
-        url, folder / "set", "--grpc", f"127.0.0.1:{server.grpc}", "--max-seconds=10", python=python, env=elsewhere
-    ) as gate:
-        assert gate.wait_phase("ready")["ready"]
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        port = holder.getsockname()[1]
+    servers = [f"http://127.0.0.1:{server.http}", "--grpc", f"127.0.0.1:{server.grpc}", "--samples", folder / "set"]
+    command = [python, "-m", "kserve_warmup", "gate", *servers, "--port", str(port), "--max-seconds=10"]
+    deadline, ready = time.monotonic() + 90, False
+    gate = subprocess.Popen(command, env=elsewhere, stderr=subprocess.PIPE, text=True)
+    try:
+        while not ready and time.monotonic() < deadline and gate.poll() is None:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready") as answer:
+                ready = answer.status == 200
+            time.sleep(0.1)
+    finally:
+        gate.terminate()
+    assert ready, gate.communicate()[1]
 
 
 def test_a_server_warms_up_and_records_what_the_next_start_warms_with(python, server, tmp_path):

@@ -4,13 +4,11 @@ import asyncio
 import pickle
 import threading
 
-import numpy as np
 import pytest
 from kserve.errors import ModelNotReady
 
 from kserve_warmup import SampleSet, WarmupError, WarmupModel, WarmupSettings
-from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.protocols.bodies import Tensor, encode, request
+from kserve_warmup.protocols.bodies import request
 from kserve_warmup.serving.lifecycle import lifecycle_of
 
 
@@ -273,20 +271,3 @@ def test_what_fails_in_load_is_left_to_the_loop_that_serves_and_the_model_is_not
     assert model.load()
     assert model.warmup_report.strata == ()
     assert not asyncio.run(model.healthy())
-
-
-def test_the_error_of_a_failed_warm_up_carries_its_report(tmp_path):
-    class Broken(Doubler):
-        def predict(self, payload, headers=None):
-            raise KeyError("weights")
-
-    body, _ = encode("grpc", [Tensor("x", "FP32", np.ones((1, 2), np.float32))])
-    SampleSet(model="m", source="test", samples=(request("grpc", body),)).save(tmp_path)
-    model = Broken("m", WarmupSettings(samples=tmp_path))
-    assert model.load()
-
-    with pytest.raises(WarmupFailedError, match="cannot be warmed over grpc") as caught:
-        asyncio.run(lifecycle_of(model).warmup.over_grpc())
-
-    (stratum,) = caught.value.report.failed
-    assert (caught.value.report.model, stratum.protocol, stratum.failures) == ("m", "grpc", 1)
