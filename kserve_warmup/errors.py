@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from kserve_warmup.printable import printable
-
-if TYPE_CHECKING:
-    from kserve_warmup.report import WarmupReport
 
 
 class WarmupError(Exception):
@@ -43,7 +40,7 @@ class WarmupFailedError(WarmupError):
 
     exit_code = 1
 
-    def __init__(self, message: str = "", log: Sequence[str] = (), report: WarmupReport | None = None) -> None:
-        """Take what every error takes, and the report."""
+    def __init__(self, message: str = "", log: Sequence[str] = (), report: Any = None) -> None:
+        """Take what every error takes, and a :class:`kserve_warmup.WarmupReport`, whose module stands above this."""
         super().__init__(message, log)
         self.report = report
