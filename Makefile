@@ -14,7 +14,7 @@ export KSERVE_WARMUP_TRITON_ENV ?= $(CURDIR)/$(TRITON_VENV)
 # are marked "alone", and run one by one afterwards.
 TOGETHER := -n 3 --dist loadfile --no-loadscope-reorder -m 'not torch and not alone'
 # Hundreds of processes start in the tests: what one has compiled the next one need not.
-export PYTHONDONTWRITEBYTECODE :=
+test test-unit test-containers: export PYTHONDONTWRITEBYTECODE :=
 
 # What this machine lacks is left out of "make test", and said loudly; in CI (CI set) everything runs, or fails.
 LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \

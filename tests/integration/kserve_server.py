@@ -96,18 +96,21 @@ class KServeServer(ServerProcess):
             time.sleep(0.05)
 
 
-def ended_at_once(process, pid=None):
+IMPORT = "import kserve"
+IMPORT_TWICE = f"{IMPORT}, os, sys; os.execv(sys.executable, [sys.executable, '-c', {IMPORT!r}])"
+
+
+def ended_at_once(process, pid=None, within=IMPORT_TWICE):
     """Send SIGTERM and return the exit code: nothing was waited for.
 
-    What takes longer than it takes Python to import KServe two times, begun at that moment, has waited for something:
-    for a request, a grace period, a budget. However busy the machine is, it is so for both.
+    What takes longer than what Python runs ``within`` that time, begun at that moment, has waited for something: for a
+    request, a grace period, a budget. However busy the machine is, it is so for both.
     """
-    import_twice = "import kserve, subprocess, sys; subprocess.run([sys.executable, '-c', 'import kserve'])"
-    with subprocess.Popen([sys.executable, "-c", import_twice]) as meanwhile:
+    with subprocess.Popen([sys.executable, "-c", within]) as meanwhile:
         os.kill(pid or process.pid, signal.SIGTERM)
         code = process.wait(120)
         assert meanwhile.poll() is None, "it took its time"
-        meanwhile.wait()
+        meanwhile.kill()
     return code
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from gate_process import GateProcess
 from guarded import HOST, TOKEN, guarded
-from kserve_server import ended_at_once, free_ports
+from kserve_server import IMPORT, ended_at_once, free_ports
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
@@ -200,7 +200,7 @@ def test_sigterm_ends_it_at_once_whatever_it_is_at(start, ports, url, v1_set, ph
         if phase != "waiting":
             start("SlowAsyncPredict" if phase == "warming" else "Plain", ports=ports, enabled="false")
         gate.wait_phase(phase)
-        assert ended_at_once(gate.process) == 0
+        assert ended_at_once(gate.process, within=IMPORT) == 0
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6, 0.8, 1.0, 1.3])
@@ -217,7 +217,7 @@ def test_a_container_s_first_process_ends_on_sigterm_too_and_at_once(url, v1_set
     with GateProcess(url, v1_set, prefix=unshare) as gate:
         gate.wait_phase("waiting")
         pid = int(subprocess.check_output(["pgrep", "-P", str(gate.process.pid)]))
-        assert ended_at_once(gate.process, pid) == 0
+        assert ended_at_once(gate.process, pid, within=IMPORT) == 0
 
 
 def test_it_stays_under_46_megabytes_with_every_protocol(start, ports, url, every_protocol, tmp_path):

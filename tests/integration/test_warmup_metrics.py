@@ -20,7 +20,7 @@ def series(text):
 OF_A_STRATUM = {
     "calls_total": lambda stratum: stratum.calls,
     "seconds": lambda stratum: stratum.seconds,
-    "converged": lambda stratum: stratum.converged,
+    "converged": lambda stratum: float(stratum.converged),
     "first_latency_seconds": lambda stratum: stratum.first_ms / 1000,
     "steady_latency_seconds": lambda stratum: stratum.steady_ms / 1000,
 }
