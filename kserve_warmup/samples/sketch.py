@@ -137,6 +137,7 @@ class TrafficSketch:
         self.seed = seed
         self.strata: dict[Stratum, BottomK] = {}
         self._names: dict[Stratum, Vocabulary] = {}
+        self._key = str(seed).encode()
         self._held = 0
 
     def add(self, stratum: Stratum, record: Record, place: Place, decode: Decode) -> None:
@@ -243,7 +244,7 @@ class TrafficSketch:
 
     def key(self, record: Record) -> bytes:
         """Return the hash that chooses: a seeded blake2b of the identity, which is all that is sent."""
-        return hashlib.blake2b(identity(record), digest_size=16, key=str(self.seed).encode()).digest()
+        return hashlib.blake2b(identity(record), digest_size=16, key=self._key).digest()
 
 
 def identity(record: Record) -> bytes:
