@@ -15,8 +15,6 @@ from statistics import median_low
 from kserve_warmup.settling import Settling, common_noise, learned_depth, settle, shared_fall
 from kserve_warmup.steady import is_flat, newest_calls
 
-__all__ = ["KNOWN", "NEW", "Findings", "Limits", "StratumCalls", "choose", "find"]
-
 _FREE = 0.03  # seconds of evidence that are bought in any case: nobody notices, and quick code is compiled late
 _CHEAP = 0.4  # seconds of evidence that are bought in any case while there are
 _FEW = 160  # calls or fewer

@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, median, median_low
 
-__all__ = ["Settling", "common_noise", "learned_depth", "settle", "shared_fall"]
-
 _LEAST_SLACK = 0.5  # a call counts as one-off cost from this share above all later ones
 _MOST_SLACK = 2.0  # compiling is dearer than that, however noisy the calls are
 _NOISY = 4.0  # spreads: less above all later calls may be noise

@@ -23,8 +23,6 @@ import math
 from itertools import pairwise
 from statistics import fmean, median
 
-__all__ = ["RECOMMENDED_MAX_CALLS", "SteadyStateDetector", "is_flat", "newest_calls"]
-
 RECOMMENDED_MAX_CALLS = 1000
 """Callers give up here: a series without a verdict by then drifts, or is noisier than the tolerance."""
 

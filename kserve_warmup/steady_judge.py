@@ -19,8 +19,6 @@ from typing import Any, Generic, TypeVar
 from kserve_warmup.evidence import KNOWN, NEW, Findings, StratumCalls, choose, find
 from kserve_warmup.steady import RECOMMENDED_MAX_CALLS
 
-__all__ = ["SteadyStateJudge", "Verdict"]
-
 StratumT = TypeVar("StratumT", bound=Hashable)
 
 _LITTLE = 0.5  # share of the tolerance: what is still to come of a fall that is no larger stays within the tolerance

@@ -207,8 +207,6 @@ class Lifecycle:
     async def settled_or_waits(self, task: asyncio.Task[None]) -> None:
         """Wait until the warm-up ``task`` is through, or waits for something itself."""
         self._waits = asyncio.Event()  # each server of this process has a loop of its own
-        if self.state.phase is Phase.WAITING:
-            self._waits.set()
         waits = asyncio.ensure_future(self._waits.wait())
         await asyncio.wait({task, waits}, return_when=asyncio.FIRST_COMPLETED)
         waits.cancel()
