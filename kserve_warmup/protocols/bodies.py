@@ -14,6 +14,8 @@ from kserve_warmup.samples.sample import Protocol, Sample, keep_headers
 
 __all__ = ["Tensor", "decode", "encode", "identify", "json_body", "parse", "request"]
 
+_BINARY = [codec for codec in CODECS.values() if not codec.is_json]
+
 _CLAIMING = ("v2", "v1", "openai")
 """JSON protocols in the order in which they are asked whether a document is theirs; v1 would take v2's too."""
 
@@ -39,15 +41,14 @@ def identify(body: bytes, headers: Mapping[str, str] | None = None) -> Body:
         SampleError: it is none that a warm-up can send.
     """
     kept = keep_headers(headers or {})
-    binary = [codec for codec in CODECS.values() if not codec.is_json]
-    for codec in binary:
+    for codec in _BINARY:
         if codec.looks(body, kept):  # which spares parsing it as JSON first
             with contextlib.suppress(SampleError):
                 return codec.body.parse(body, kept)
     try:
         return json_body(json_object(body, "request"), body, kept)
     except NotJSONError:
-        for codec in binary:
+        for codec in _BINARY:
             with contextlib.suppress(SampleError):
                 return codec.body.parse(body, kept)
         msg = f"the body ({len(body)} bytes) is neither JSON, v2 binary nor a gRPC ModelInferRequest"

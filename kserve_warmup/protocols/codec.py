@@ -39,20 +39,26 @@ class Body(ABC):
     Attributes:
         protocol: how it is written.
         raw: the body, byte for byte.
-        headers: the request's, in lower case: those that it was recorded with, and what a server needs to read it.
         document: what it says, as JSON has it; of tensors in binary all but the data.
-        covered: names of such tensors that a rule has changed.
     """
 
     protocol: ClassVar[Protocol]
     document: dict[str, Any]
 
-    def __init__(self, raw: bytes, headers: Mapping[str, str]) -> None:
-        """Take what was recorded."""
-        self.raw, self.headers = raw, dict(headers)
-        self.covered: set[str] = set()
-        if content_type := CODECS[self.protocol].content_type:
-            self.headers.setdefault("content-type", content_type)
+    def __init__(self, raw: bytes, recorded: Mapping[str, str]) -> None:
+        """Take the body and the headers that it was recorded with, allow-listed ones in lower case."""
+        self.raw, self.recorded = raw, recorded
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Return the request's headers: the recorded ones, and what a server needs to read the body."""
+        content_type = CODECS[self.protocol].content_type
+        return {**({"content-type": content_type} if content_type else {}), **self.recorded}
+
+    @cached_property
+    def covered(self) -> set[str]:
+        """Return the names of tensors beside the document that a rule has changed; they are added as it does."""
+        return set()
 
     @classmethod
     @abstractmethod

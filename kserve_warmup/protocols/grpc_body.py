@@ -44,13 +44,13 @@ class GrpcBody(Body):
 
     protocol = "grpc"
 
-    def __init__(self, message: Any, raw: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(self, message: Any, raw: bytes, recorded: Mapping[str, str]) -> None:
         """Take the body and the message that it is, checked for what every use needs.
 
         Raises:
             SampleError: it has no inputs, or an input has no name, an unknown type or a bad shape.
         """
-        super().__init__(raw, headers)
+        super().__init__(raw, recorded)
         self.message = message
         self._names = names = [item.name for item in message.inputs]
         if not names or not all(names) or len(set(names)) != len(names):

@@ -51,9 +51,9 @@ def json_object(body: bytes | memoryview, protocol: str) -> dict[str, Any]:
 class JSONBody(Body):
     """A body that is a JSON object."""
 
-    def __init__(self, document: dict[str, Any], raw: bytes, headers: Mapping[str, str]) -> None:
+    def __init__(self, document: dict[str, Any], raw: bytes, recorded: Mapping[str, str]) -> None:
         """Take the body, and what it says."""
-        super().__init__(raw, headers)
+        super().__init__(raw, recorded)
         self.document = document
 
     @classmethod

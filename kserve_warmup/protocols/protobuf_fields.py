@@ -7,6 +7,7 @@ to it, such as a model's name, into that field; here it is refused, and with it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from kserve_warmup.errors import SampleError
@@ -53,15 +54,21 @@ def infer_request(body: bytes) -> Any:
     Raises:
         SampleError: it is no such message.
     """
+    message, refused = _infer_message()
+    try:
+        return message.FromString(body)
+    except refused:
+        msg = "the body is not a serialised ModelInferRequest"
+        raise SampleError(msg) from None
+
+
+@cache
+def _infer_message() -> tuple[Any, type[Exception]]:
     from google.protobuf.message import DecodeError
 
     from kserve_warmup.samples._infer_proto import model_infer_request
 
-    try:
-        return model_infer_request().FromString(body)
-    except DecodeError:
-        msg = "the body is not a serialised ModelInferRequest"
-        raise SampleError(msg) from None
+    return model_infer_request(), DecodeError
 
 
 def without(body: bytes, number: int) -> bytes:

@@ -22,6 +22,7 @@ BYTES = "BYTES"
 _OTHERS = {"BOOL": "?", "FP16": "f2", "FP32": "f4", "FP64": "f8", BYTES: "O"}
 """Types whose names in numpy are not the same in small letters."""
 
+_KNOWN = frozenset(DATATYPES)
 _LENGTH = struct.Struct("<I")
 
 
@@ -31,7 +32,7 @@ def check_datatype(datatype: Any) -> None:
     Raises:
         SampleError: the protocol has no such type.
     """
-    if datatype not in DATATYPES:
+    if not isinstance(datatype, str) or datatype not in _KNOWN:
         raise SampleError(f"unknown datatype {datatype!r}: use one of {', '.join(DATATYPES)}")
 
 

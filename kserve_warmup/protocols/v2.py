@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import orjson
@@ -41,10 +40,10 @@ class V2Body(JSONBody):
         items = [head(t) | {"data": json_values(f, _text)} for t, f in zip(tensors, flat, strict=True)]
         return written(items, request_id), {"content-type": JSON}
 
-    @cached_property
-    def inputs(self) -> list[dict[str, Any]]:
-        """Return the inputs, checked for name, shape and datatype."""
-        found = self.document.get("inputs")
+    def __init__(self, document: dict[str, Any], raw: bytes, recorded: Mapping[str, str]) -> None:
+        """Take the body, and what it says; ``inputs`` are checked for name, shape and datatype."""
+        super().__init__(document, raw, recorded)
+        found = document.get("inputs")
         if not isinstance(found, list) or not found:
             msg = 'a v2 body has a non-empty list "inputs": this one has none'
             raise SampleError(msg)
@@ -61,7 +60,7 @@ class V2Body(JSONBody):
             ):
                 raise SampleError(f"input {name!r}: the shape is a list of sizes, not {str(shape)[:200]}")
             check_datatype(item.get("datatype"))
-        return list(found)  # which a rule may take some out of
+        self.inputs: list[dict[str, Any]] = list(found)  # a rule may take some out of the document
 
     def variant(self) -> Variant:
         return v2_variant(self.document)

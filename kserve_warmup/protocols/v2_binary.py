@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from kserve_warmup.errors import SampleError
@@ -23,22 +24,34 @@ class BinaryBody(V2Body):
 
     protocol = "v2-binary"
 
-    def __init__(self, document: dict[str, Any], raw: bytes, headers: Mapping[str, str], length: int) -> None:
+    def __init__(self, document: dict[str, Any], raw: bytes, recorded: Mapping[str, str], length: int) -> None:
         """Take the body, what its JSON says, and how many bytes that takes.
 
         Raises:
             SampleError: the JSON declares more or less binary data than there is.
         """
-        if headers.get("content-type", "").startswith(JSON):
-            # KServe answers a binary body of this type with 400, so it was not sent like this: the logger's default.
-            headers = {name: value for name, value in headers.items() if name != "content-type"}
-        super().__init__(document, raw, headers)
-        self.headers.setdefault(LENGTH_HEADER, str(length))
-        self._values = memoryview(raw)[length:]
-        if (total := sum(_binary_size(item) or 0 for item in self.inputs)) != len(self._values):
-            msg = f"the inputs declare {total} bytes of binary data, but {len(self._values)} follow the JSON"
-            raise SampleError(msg)
-        self._data = dict(self._parts())
+        super().__init__(document, raw, recorded)
+        self._length = length
+        if (total := sum(_binary_size(item) or 0 for item in self.inputs)) != (rest := len(raw) - length):
+            raise SampleError(f"the inputs declare {total} bytes of binary data, but {rest} follow the JSON")
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        kept = dict(self.recorded)
+        if kept.get("content-type", "").startswith(JSON):
+            del kept["content-type"]  # KServe answers it with 400, so it was not sent like this: the logger's default
+        return {"content-type": BINARY, LENGTH_HEADER: str(self._length), **kept}
+
+    @cached_property
+    def _data(self) -> dict[int, bytes | memoryview]:
+        """Return the raw data of each input that has some, by the input's identity: a rule may drop one."""
+        found: dict[int, bytes | memoryview] = {}
+        position = self._length
+        for item in self.inputs:
+            if (size := _binary_size(item)) is not None:
+                found[id(item)] = memoryview(self.raw)[position : position + size]
+                position += size
+        return found
 
     @classmethod
     def parse(cls, raw: bytes, headers: Mapping[str, str]) -> BinaryBody:
@@ -86,14 +99,6 @@ class BinaryBody(V2Body):
         start = dumps(self.document)
         body = b"".join([start, *(self._data[id(item)] for item in self._kept())])
         return body, self.headers | {LENGTH_HEADER: str(len(start))}
-
-    def _parts(self) -> Iterator[tuple[int, bytes | memoryview]]:
-        """Yield the raw data of each input that has some, by the input's identity: a rule may drop one."""
-        position = 0
-        for item in self.inputs:
-            if (size := _binary_size(item)) is not None:
-                yield id(item), self._values[position : position + size]
-                position += size
 
     def _tensor(self, item: dict[str, Any]) -> Tensor:
         raw = self._data.get(id(item))
