@@ -196,3 +196,13 @@ def test_counts_are_the_same_whatever_reads_the_traffic(tmp_path, monkeypatch, h
     assert other == tally
     assert tally.bad == 1
     assert [done["requests"] for done in alone.selection["scrub"]] == [3, 3, 0]
+
+
+def test_the_names_of_strata_that_are_left_out_quote_nothing_that_a_rule_takes_out(tmp_path):
+    bodies = [{"instances": [[1.5]], "signature_name": f"customer-{i % 3}"} for i in range(30)]
+    rule = {"path": "$.signature_name", "action": "replace", "value": "tuned"}
+    made, _ = scrubbed(day(tmp_path / "day", bodies), rule, job=_job(max_samples=1))
+    text = (made.save(tmp_path / "set") / "manifest.json").read_text()
+    assert made.selection["left_out"]["strata"] == 2
+    assert "customer" not in text
+    assert [s.variant for s in made] == [(("signature_name", "tuned"),)]

@@ -11,9 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc.grpc_predict_v2_pb2 import ModelInferRequest
 
+from kserve_warmup.errors import SampleError, TritonConfigError
+from kserve_warmup.gate.bursts import for_bursts
 from kserve_warmup.protocols.bodies import request
 from kserve_warmup.samples import strata
 from kserve_warmup.samples.digest import Digest, Job
+from kserve_warmup.samples.export import perf_analyzer_data
 from kserve_warmup.samples.sample import Sample, Stratum
 from kserve_warmup.samples.select import Limits, choose, select
 from kserve_warmup.samples.sources import lines
@@ -21,6 +24,8 @@ from kserve_warmup.samples.sources.record import Part
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.samples.traffic import sample_traffic
+from kserve_warmup.triton.create import minimal_config
+from kserve_warmup.triton.render import Templates
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 X = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.5, 1.5]}
@@ -220,3 +225,20 @@ def test_grouping_is_the_same_in_any_order_in_any_pieces_and_by_hand(tmp_path_fa
         for (stratum, _), weight in told[0].items():
             shares[stratum] += weight
         assert {stratum: share(group) for stratum, group in by_stratum(by_hand).items()} == pytest.approx(shares)
+
+
+def test_such_traffic_is_no_input_data_for_a_load_test_and_makes_no_configuration(tmp_path):
+    made = select([v2({}, f"input-{i:08x}") for i in range(50)], "m")
+    with pytest.raises(SampleError, match="no tensors that perf_analyzer could send"):
+        perf_analyzer_data(made)
+    with pytest.raises(TritonConfigError, match="--create needs recorded"):
+        minimal_config("m", tmp_path, made, Templates())
+
+
+def test_a_burst_is_of_one_stratum_of_each_way_through_the_server():
+    signed = [
+        request("v1", json.dumps({"instances": [[1.5]] * rows, "signature_name": name}).encode())
+        for rows in (2, 1)
+        for name in ("encode", "decode")
+    ]
+    assert {s.id for s in for_bursts(signed)} == {s.id for s in signed[2:]}
