@@ -398,3 +398,18 @@ def test_a_verification_s_names_are_text_whatever_they_contain(verification: Ver
     page = render_report(hostile)
     assert "<script>alert" not in own(page)
     assert not list(parsed(page).iter("img"))
+
+
+def test_no_two_places_of_a_page_have_one_name(
+    reports: list[WarmupReport], demo: DemoResult, verification: Verification
+) -> None:
+    root = parsed(render_report(*reports * 2, *[verification] * 2, *[demo] * 2))
+    by_id = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
+    named = {e.attrib["id"]: text(e) for e in root.iter() if "id" in e.attrib}
+    places = [
+        named[e.attrib["aria-labelledby"]]
+        for e in root.iter()
+        if e.tag == "section" or e.attrib.get("role") == "region"
+    ]
+    assert len(by_id) == len(set(by_id))
+    assert len(places) == len(set(places)) > 20
