@@ -8,6 +8,7 @@ from typing import Any
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate.plan import GateSettings, ModelSamples, Plan
+from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.settings import WarmupSettings
 from kserve_warmup.transports.endpoints import ready_path
@@ -35,7 +36,7 @@ def checked(
     given.headers.read()  # a file that is missing shows at once
     sets = tuple(ModelSamples(s.model, s.samples) for s in open_sets(samples, model))
     http_url, grpc_address = addresses(url, grpc)
-    mixed = [s.model for s in sets if any(sample.protocol != "grpc" for sample in s)]
+    mixed = [s.model for s in sets if not all(map(over_grpc, s))]
     if http_url is None and mixed:
         raise WarmupError(f"{mixed[0]} has REST samples: give the server's http:// address, and --grpc for gRPC")
     for of_model in sets:

@@ -113,7 +113,7 @@ def test_protocols_need_no_more_than_a_serving_image_has_until_a_tensors_type_as
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True)
     signature, text, error = done.stdout.splitlines()
     assert (signature, text) == ("x:BF16[N,2]", "instances:BYTES[N]")
-    assert error == "MissingPackageError BF16 tensors need the package ml_dtypes: pip install ml-dtypes"
+    assert error == "MissingPackageError BF16 tensors need ml-dtypes: pip install 'kserve-warmup[sample]'"
 
 
 def test_numbers_are_read_without_the_package_that_only_one_type_needs():

@@ -9,8 +9,7 @@ from strategies import v1_sample
 
 from kserve_warmup.gate import main
 from kserve_warmup.gate.gate import Gate
-from kserve_warmup.samples import SampleSet
-from kserve_warmup.settings import WarmupSettings
+from kserve_warmup.gate.plan import GateSettings, ModelSamples, Plan
 
 
 class Answers:
@@ -28,13 +27,13 @@ class Answers:
         self.dropped = True
 
 
-def test_a_server_that_answers_at_the_moment_of_sigterm_does_not_keep_the_gate(tmp_path):
-    sets = [SampleSet("digits", (v1_sample(1, 1, 1),))]
+def test_a_server_that_answers_at_the_moment_of_sigterm_does_not_keep_the_gate():
+    sets = (ModelSamples("digits", (v1_sample(1, 1, 1),)),)
     server = Answers()
-    gate = Gate(server, sets, WarmupSettings(), None, None)
-    options = main.Options("http://127.0.0.1:9", tmp_path, host="127.0.0.1")
+    gate = Gate(server, sets, GateSettings(), None, None)
+    plan = Plan("http://127.0.0.1:9", None, None, "127.0.0.1", 0, GateSettings(), sets)
 
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(asyncio.wait_for(main._run(gate, options), 20))
+        asyncio.run(asyncio.wait_for(main._run(gate, plan), 20))
 
     assert server.dropped
