@@ -23,9 +23,9 @@ from kserve.protocol.rest.server import RESTServer
 
 from benchmarks.results import save
 from kserve_warmup import WarmupModel, WarmupSettings
+from kserve_warmup.capture.capturing import Capture
+from kserve_warmup.capture.wiretap import WiretapMiddleware
 from kserve_warmup.protocols.bodies import Tensor, encode
-from kserve_warmup.serving.capture import Capture
-from kserve_warmup.serving.wiretap import WiretapMiddleware
 
 PAIRS, WARM_PAIRS = 50, 5
 RATES = (WarmupSettings().capture_rate, 1.0)

@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import save
+from kserve_warmup.demo.demo_servers import Server, kserve_server
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.inputs import speech
 from kserve_warmup.demo.needs import check_needs
 from kserve_warmup.demo.predictors import load_core
-from kserve_warmup.demo.servers import Server, kserve_server
-from kserve_warmup.demo.traffic import ALL_MODELS, digit_requests, request
+from kserve_warmup.demo.recordings import ALL_MODELS, digit_requests, request
 from kserve_warmup.latency import Target, measure, wait_ready
 from kserve_warmup.samples.sample import Protocol, Sample
-from kserve_warmup.samples.select import select
+from kserve_warmup.sampling.select import select
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = ROOT / "model_repository"

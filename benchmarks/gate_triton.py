@@ -24,12 +24,12 @@ from statistics import median
 from typing import Any
 
 from benchmarks.results import save
-from kserve_warmup.demo.servers import triton_server
-from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.demo.demo_servers import triton_server
+from kserve_warmup.demo.recordings import digit_requests
 from kserve_warmup.latency import Target, latency_ms, measure, wait_ready
 from kserve_warmup.processes import ServerProcess, free_ports
 from kserve_warmup.samples.sample import Protocol, Sample
-from kserve_warmup.samples.select import select
+from kserve_warmup.sampling.select import select
 from kserve_warmup.transports.http import Address, fetch_now
 from kserve_warmup.triton.repository import apply_all, plan_repository_removal
 

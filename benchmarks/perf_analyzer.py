@@ -18,11 +18,11 @@ from typing import Any
 
 from benchmarks.gate_triton import ENSEMBLE, MODEL, TRAFFIC, gate, repository
 from benchmarks.results import save
-from kserve_warmup.demo.servers import triton_server
-from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.demo.demo_servers import triton_server
+from kserve_warmup.demo.recordings import digit_requests
 from kserve_warmup.latency import Target, wait_ready
-from kserve_warmup.samples.export import perf_analyzer_data
-from kserve_warmup.samples.select import select
+from kserve_warmup.sampling.export import perf_analyzer_data
+from kserve_warmup.sampling.select import select
 
 BINARY = Path(__file__).parents[1] / ".venv-perf-analyzer" / "perf_analyzer"
 KINDS = ("cold", "model_warmup", "model_warmup+gate")

@@ -25,7 +25,7 @@ from typing import Any
 from typing_extensions import Self
 
 from benchmarks.results import save
-from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.demo.recordings import digit_requests
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.latency import Target, send, warm_client
 from kserve_warmup.processes import ServerProcess, free_ports

@@ -25,9 +25,9 @@ from typing import Any
 
 from benchmarks.results import save
 from benchmarks.samples_readers import READERS, Strata
-from kserve_warmup.samples.digest import Digest, Job
-from kserve_warmup.samples.engines import Engine, Work, local
-from kserve_warmup.samples.traffic import sample_traffic
+from kserve_warmup.sampling.digest import Digest, Job
+from kserve_warmup.sampling.engines import Engine, Work, local
+from kserve_warmup.sampling.reader import sample_traffic
 
 OURS = {"ours, 1 process": 1, "ours, 2 processes": 2}
 RAY = {"ours, Ray on 1 CPU": 1, "ours, Ray on 2 CPUs": 2}
@@ -74,7 +74,7 @@ def child(name: str, folder: str) -> None:
 def _engine(name: str) -> Engine:
     if name in OURS:
         return local.engine(OURS[name])
-    from kserve_warmup.samples.engines import ray
+    from kserve_warmup.sampling.engines import ray
 
     return ray.engine(jobs=RAY[name])
 

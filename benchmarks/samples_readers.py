@@ -16,8 +16,8 @@ import pybase64
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import identify, json_body
-from kserve_warmup.samples.place import stratum_of
 from kserve_warmup.samples.sample import Signature, Stratum, TensorSpec
+from kserve_warmup.sampling.place import stratum_of
 
 Strata = Counter[Stratum]
 PER_STRATUM = 3

@@ -31,7 +31,7 @@ from benchmarks.results import FOLDER, save
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.inputs import speech
 from kserve_warmup.demo.predictors import Predictor
-from kserve_warmup.demo.traffic import MODELS, digit_requests, request
+from kserve_warmup.demo.recordings import MODELS, digit_requests, request
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.steady import RECOMMENDED_MAX_CALLS, SteadyStateDetector
 from kserve_warmup.steady_judge import SteadyStateJudge

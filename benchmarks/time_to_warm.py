@@ -30,11 +30,11 @@ import numpy as np
 from benchmarks.results import save
 from benchmarks.time_to_warm_models import KINDS, ORACLE_CALLS, Kind, expand, oracle
 from benchmarks.time_to_warm_starts import ALL_VARIANTS, HEAD, READY_TIMEOUT, VARIANTS, Subject, lines, run, summary
-from kserve_warmup.demo.servers import Server, kserve_server
-from kserve_warmup.demo.traffic import MODELS, request
+from kserve_warmup.demo.demo_servers import Server, kserve_server
+from kserve_warmup.demo.recordings import MODELS, request
 from kserve_warmup.latency import Target, latency_ms, send, wait_ready
 from kserve_warmup.samples.sample import Protocol, Sample
-from kserve_warmup.samples.select import select
+from kserve_warmup.sampling.select import select
 
 MODEL = "m"
 PROTOCOLS: tuple[Protocol, ...] = ("v1", "v2", "v2-binary", "grpc")

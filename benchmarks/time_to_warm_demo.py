@@ -15,13 +15,13 @@ from statistics import fmean
 from benchmarks.plain_predictors import BY_HAND_CALLS
 from benchmarks.time_to_warm_models import ORACLE_CALLS
 from benchmarks.time_to_warm_starts import Subject
+from kserve_warmup.demo.demo_servers import Server, kserve_server
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.needs import check_needs
-from kserve_warmup.demo.servers import Server, kserve_server
-from kserve_warmup.demo.traffic import ALL_MODELS, record
+from kserve_warmup.demo.recordings import ALL_MODELS, record
 from kserve_warmup.latency import Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.samples.traffic import sample_traffic
+from kserve_warmup.sampling.reader import sample_traffic
 
 ROOT = Path(__file__).parents[1]
 PLAIN = str(ROOT / "benchmarks" / "plain_predictors.py")

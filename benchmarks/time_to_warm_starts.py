@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from kserve_warmup.demo.servers import Server
+from kserve_warmup.demo.demo_servers import Server
 from kserve_warmup.latency import Target, measure, time_to_ready
 from kserve_warmup.samples.sample import Sample
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.results import save
-from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.demo.recordings import digit_requests
 from kserve_warmup.latency import Target, latency_ms, measure
 from kserve_warmup.protocols.bodies import encode, request
 from kserve_warmup.protocols.tensors import Tensor
@@ -35,7 +35,7 @@ from kserve_warmup.triton.calibrate import calibrate
 from kserve_warmup.triton.disposable import caches, calls, durations, started
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 REPOSITORY = Path(__file__).parents[1] / "model_repository"
 KINDS = ("cold", "count 50", "default", "calibrated")

@@ -23,9 +23,9 @@ from benchmarks.results import save
 from kserve_warmup.latency import Target, send
 from kserve_warmup.protocols.bodies import request
 from kserve_warmup.samples import SampleSet
-from kserve_warmup.verify.result import Verification
-from kserve_warmup.verify.run import Options, verify
-from kserve_warmup.verify.servers import Running
+from kserve_warmup.verify.running import Running
+from kserve_warmup.verify.verification import Options, verify
+from kserve_warmup.verify.verify_result import Verification
 
 PENALTIES = (1.0, 1.2, 2.0, 10.0)
 BASE_SECONDS = 0.003

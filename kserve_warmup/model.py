@@ -10,10 +10,10 @@ from typing import Any
 
 import kserve
 
+from kserve_warmup.capture.capturing import CAPTURE
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.serving import compat, server
-from kserve_warmup.serving.capture import CAPTURE
 from kserve_warmup.serving.context import attempt
 from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine, stopping
 from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, lifecycle_of

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kserve_warmup.demo.result import DemoResult
+from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.saved import parsed
-from kserve_warmup.verify.result import Verification
+from kserve_warmup.verify.verify_result import Verification
 
 Result: TypeAlias = WarmupReport | Verification | DemoResult
 

@@ -35,11 +35,11 @@ def run(
 ) -> None:
     """Measure the first request against the steady ones: KServe and Triton, cold and warm, on real models."""
     from kserve_warmup.cli.report import write
-    from kserve_warmup.demo.run import Options, check, left_out
-    from kserve_warmup.demo.run import run as run_demo
-    from kserve_warmup.demo.traffic import MODELS
-    from kserve_warmup.html import render_report
-    from kserve_warmup.terminal import demo_table
+    from kserve_warmup.demo.demonstration import Options, check, left_out
+    from kserve_warmup.demo.demonstration import run as run_demo
+    from kserve_warmup.demo.recordings import MODELS
+    from kserve_warmup.views.html import render_report
+    from kserve_warmup.views.terminal import demo_table
 
     names = MODELS if models is None else map(str.strip, models.split(","))
     repository = (repository or shipped("model_repository")).resolve()

@@ -13,11 +13,11 @@ from rich import box
 from rich.table import Table
 
 from kserve_warmup.cli.console import output, warn
-from kserve_warmup.figures import count, share
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import by_stratum
 from kserve_warmup.samples.strata import share as part_of
-from kserve_warmup.terminal import shown
+from kserve_warmup.views.figures import count, share
+from kserve_warmup.views.terminal import shown
 
 
 def run(
@@ -40,7 +40,7 @@ def run(
 
 def _export(samples: SampleSet, file: Path) -> None:
     from kserve_warmup.cli.report import write
-    from kserve_warmup.samples.export import perf_analyzer_data
+    from kserve_warmup.sampling.export import perf_analyzer_data
 
     exported = perf_analyzer_data(samples)
     write(file, json.dumps(exported.document) + "\n")

@@ -24,9 +24,9 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Write one HTML page that opens offline.")] = None,
 ) -> None:
     """Show what a warm-up, verify or the demo found; several of a kind are compared, before and after."""
-    from kserve_warmup.html import render_report
     from kserve_warmup.results import read_results
-    from kserve_warmup.terminal import result_table
+    from kserve_warmup.views.html import render_report
+    from kserve_warmup.views.terminal import result_table
 
     found = [
         (label, result) for label, path in zip(_labels(reports), reports, strict=True) for result in read_results(path)

@@ -19,15 +19,15 @@ from kserve_warmup.cli.options import sizes
 from kserve_warmup.cli.progress import reading
 from kserve_warmup.errors import SampleError
 from kserve_warmup.extras import optional
-from kserve_warmup.figures import count, share
 from kserve_warmup.protocols.tensors import to_dtype
-from kserve_warmup.samples.engines import Engine, local
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.scrub import Scrubber
-from kserve_warmup.samples.select import Limits
-from kserve_warmup.samples.sources.record import ReadOptions
 from kserve_warmup.samples.store import SampleSet, check_target
-from kserve_warmup.samples.traffic import FORMATS, Job, Tally, sample_traffic
+from kserve_warmup.sampling.engines import Engine, local
+from kserve_warmup.sampling.formats.record import ReadOptions
+from kserve_warmup.sampling.reader import FORMATS, Job, Tally, sample_traffic
+from kserve_warmup.sampling.scrub.scrubber import Scrubber
+from kserve_warmup.sampling.select import Limits
+from kserve_warmup.views.figures import count, share
 
 _SIZE = re.compile(r"(?P<count>\d{1,15}) ?(?P<unit>|[KMG]i?B)", re.IGNORECASE)
 _UNITS = {"": 0, "KB": 10, "KIB": 10, "MB": 20, "MIB": 20, "GB": 30, "GIB": 30}
@@ -156,7 +156,7 @@ def run(
 
 def _engine(name: EngineName, jobs: int | None, address: str | None) -> Engine:
     if name is EngineName.RAY:
-        from kserve_warmup.samples.engines import ray
+        from kserve_warmup.sampling.engines import ray
 
         return ray.engine(address, jobs)
     if address:

@@ -11,18 +11,18 @@ from typing import Annotated
 
 import typer
 
-from kserve_warmup.cli._calibrate import calibrate_and_write
+from kserve_warmup.cli.calibration import calibrate_and_write
 from kserve_warmup.cli.console import output, warn
 from kserve_warmup.cli.options import sizes
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.blocks import MAX_BLOCKS
 from kserve_warmup.triton.counts import EACH, FURTHER
-from kserve_warmup.triton.files import WARMUP
 from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.render import Templates
 from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository, plan_repository_removal
+from kserve_warmup.triton.warmup_files import WARMUP
 
 
 def run(

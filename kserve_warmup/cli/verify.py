@@ -15,8 +15,8 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.extras import optional
 
 if TYPE_CHECKING:
-    from kserve_warmup.verify.result import Verification
-    from kserve_warmup.verify.servers import Command, Live
+    from kserve_warmup.verify.running import Command, Live
+    from kserve_warmup.verify.verify_result import Verification
 
 SCHEMES = ("http://", "https://", "grpc://")
 LIVE_STARTS, LIVE_REQUESTS = 1, 40
@@ -67,8 +67,8 @@ def run(
     """
     from kserve_warmup.request_headers import parse_header_options
     from kserve_warmup.samples.sets import open_sets
-    from kserve_warmup.terminal import verification_table
-    from kserve_warmup.verify.run import Options, verify
+    from kserve_warmup.verify.verification import Options, verify
+    from kserve_warmup.views.terminal import verification_table
 
     server = _server(target, grpc, ready)
     live = not _command(target)
@@ -95,7 +95,7 @@ def _command(target: list[str]) -> list[str]:
 
 
 def _server(target: list[str], grpc: str | None, ready: str | None) -> Command | Live:
-    from kserve_warmup.verify.servers import Command, Live
+    from kserve_warmup.verify.running import Command, Live
 
     url = target[0] if target[0].startswith(SCHEMES) else None
     command = _command(target)
@@ -119,7 +119,7 @@ def _form(out: Path | None) -> str:
 
 def _rendered(result: Verification, form: str, *, strict: bool) -> str:
     if form == ".html":
-        from kserve_warmup.html import render_report
+        from kserve_warmup.views.html import render_report
 
         return render_report(result)
     if form == ".xml":

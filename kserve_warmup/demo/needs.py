@@ -11,7 +11,7 @@ import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
-from kserve_warmup.demo.traffic import TORCH_MODELS
+from kserve_warmup.demo.recordings import TORCH_MODELS
 from kserve_warmup.errors import WarmupError
 
 PACKAGES = {

@@ -15,9 +15,9 @@ from contextlib import suppress
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
-from kserve_warmup.gate.gate import Gate
-from kserve_warmup.gate.plan import Plan
-from kserve_warmup.gate.server import GrpcServer, HttpServer, Server
+from kserve_warmup.gate.gate_plan import Plan
+from kserve_warmup.gate.guard import Gate
+from kserve_warmup.gate.guarded import GrpcServer, HttpServer, Server
 from kserve_warmup.printable import PrintableFilter
 from kserve_warmup.transports.http import Address, reason
 

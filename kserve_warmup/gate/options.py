@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.gate.plan import GateSettings, ModelSamples, Plan
+from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples, Plan
 from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.settings import WarmupSettings

@@ -19,7 +19,7 @@ from typing import Any
 import h11
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
-from kserve_warmup.gate.state import State, unquoted
+from kserve_warmup.gate.gate_state import State, unquoted
 
 logger = logging.getLogger("kserve_warmup.gate")
 

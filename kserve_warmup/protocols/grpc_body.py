@@ -9,6 +9,7 @@ from typing import Any
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import Body, declared_signature
 from kserve_warmup.protocols.edits import Edit
+from kserve_warmup.protocols.infer_message import model_infer_request
 from kserve_warmup.protocols.protobuf_fields import infer_request
 from kserve_warmup.protocols.tensors import (
     BYTES,
@@ -20,7 +21,6 @@ from kserve_warmup.protocols.tensors import (
     to_raw,
 )
 from kserve_warmup.protocols.variant import Variant, grpc_variant
-from kserve_warmup.samples._infer_proto import model_infer_request
 from kserve_warmup.samples.sample import Signature
 
 _CONTENTS = {

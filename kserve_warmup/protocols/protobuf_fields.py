@@ -66,7 +66,7 @@ def infer_request(body: bytes) -> Any:
 def _infer_message() -> tuple[Any, type[Exception]]:
     from google.protobuf.message import DecodeError
 
-    from kserve_warmup.samples._infer_proto import model_infer_request
+    from kserve_warmup.protocols.infer_message import model_infer_request
 
     return model_infer_request(), DecodeError
 

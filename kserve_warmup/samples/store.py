@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from kserve_warmup.errors import SampleError
 from kserve_warmup.files import write_own
 from kserve_warmup.protocols.codec import codec_of
-from kserve_warmup.samples.bodies import BodyFile, read_inside
+from kserve_warmup.samples.body_files import BodyFile, read_inside
 from kserve_warmup.samples.manifest import (
     BODY_NAME,
     MOST_BYTES,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from kserve import Model
 
+from kserve_warmup.capture.capturing import recorded_samples, scrubber_of
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.samples.synthesise import synthesise
-from kserve_warmup.serving.capture import recorded_samples, scrubber_of
+from kserve_warmup.sampling.synthesise import synthesise
 from kserve_warmup.settings import WarmupSettings
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures

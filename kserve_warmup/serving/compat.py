@@ -17,9 +17,9 @@ import kserve.model_server
 from kserve import metrics as kserve_metrics
 from kserve.protocol.grpc.interceptors import LoggingInterceptor
 
+from kserve_warmup.capture.capturing import CAPTURE
+from kserve_warmup.capture.wiretap import WiretapMiddleware, tapped
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.serving.capture import CAPTURE
-from kserve_warmup.serving.wiretap import WiretapMiddleware, tapped
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 REST_TASK, WORKERS_TASK, GRPC_TASK = "RESTServer.start", "RESTServerMultiProcess.start", "GRPCServer.start"

@@ -17,7 +17,7 @@ from kserve_warmup.latency import Latencies, Target, measure
 from kserve_warmup.protocols.bodies import encode, request
 from kserve_warmup.protocols.tensors import from_raw
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.triton import files
+from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.counts import Cost
 from kserve_warmup.triton.disposable import calls, copies, durations, started

@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 CACHES = ("NUMBA_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 """Where runtimes keep compiled code between processes; a cold start has none of it."""

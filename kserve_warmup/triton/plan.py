@@ -14,7 +14,8 @@ from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import share
-from kserve_warmup.triton import files, pbtxt
+from kserve_warmup.triton import pbtxt
+from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, give_counts
 from kserve_warmup.triton.counts import Cost
 from kserve_warmup.triton.encode import BoundInput, encode_row, file_name

@@ -12,7 +12,8 @@ from google.protobuf import json_format
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
 from kserve_warmup.protocols.generated.model_config_pb2 import ModelConfig
 from kserve_warmup.protocols.inference_path import url_name
-from kserve_warmup.triton import files, pbtxt
+from kserve_warmup.triton import pbtxt
+from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.asking import asked
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.repository import model_folders

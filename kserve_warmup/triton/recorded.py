@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.triton import files, pbtxt
+from kserve_warmup.triton import pbtxt
+from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.counts import ROW_SECONDS, Cost, total
 from kserve_warmup.triton.encode import OWN_FILE
 

@@ -24,7 +24,7 @@ from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.extras import optional
 from kserve_warmup.files import shipped
 from kserve_warmup.triton.blocks import Block
-from kserve_warmup.triton.files import read_regular
+from kserve_warmup.triton.warmup_files import read_regular
 
 WARMUP_TEMPLATE = "model_warmup.pbtxt.j2"
 CONFIG_TEMPLATE = "config.pbtxt.j2"

@@ -11,7 +11,7 @@ from pathlib import Path
 from kserve_warmup.errors import TritonConfigError, WarmupError
 from kserve_warmup.files import Access, write_own
 from kserve_warmup.samples.store import MANIFEST, SampleSet
-from kserve_warmup.triton import files
+from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.create import minimal_config
 from kserve_warmup.triton.encode import file_name
 from kserve_warmup.triton.model_config import parse

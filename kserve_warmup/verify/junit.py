@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from kserve_warmup.printable import printable
-from kserve_warmup.verify.result import Row, Verification
+from kserve_warmup.verify.verify_result import Row, Verification
 
 
 def junit(result: Verification, *, strict: bool) -> str:

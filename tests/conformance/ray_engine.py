@@ -15,7 +15,7 @@ from ray.cluster_utils import Cluster
 
 from kserve_warmup.protocols.bodies import encode, request
 from kserve_warmup.protocols.tensors import Tensor
-from kserve_warmup.samples.sources.jsonl import write_jsonl
+from kserve_warmup.sampling.formats.jsonl import write_jsonl
 
 
 @pytest.fixture(scope="module")

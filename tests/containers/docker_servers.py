@@ -8,7 +8,7 @@ from pathlib import Path
 
 import docker
 
-from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.demo.recordings import digit_requests
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.latency import Target, send
 from kserve_warmup.replay import RequestFailedError

@@ -5,7 +5,7 @@ import time
 import pytest
 from docker_servers import BASE, KSERVE, MODEL, TRITON, first_ready, grpc_ready, rest_ready
 
-from kserve_warmup.demo.traffic import digit_requests
+from kserve_warmup.demo.recordings import digit_requests
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.latency import measure
 from kserve_warmup.triton.prove import prove

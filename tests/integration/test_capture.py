@@ -11,8 +11,8 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from kserve_server import ONE_AND_TWO, v1_body
 
 from kserve_warmup.protocols.bodies import Tensor, encode
-from kserve_warmup.samples.sources.jsonl import read
-from kserve_warmup.samples.sources.record import Part, ReadOptions
+from kserve_warmup.sampling.formats.jsonl import read
+from kserve_warmup.sampling.formats.record import Part, ReadOptions
 
 INFER = "/v2/models/model/infer"
 OWN = "kserve-warmup-20260501T080000.000000-0123abcd.jsonl"

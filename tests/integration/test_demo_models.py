@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kserve_warmup.demo.demo_servers import kserve_server
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.inputs import digits, speech
 from kserve_warmup.demo.predictors import load_core
-from kserve_warmup.demo.servers import kserve_server
-from kserve_warmup.demo.traffic import MODELS, record, request
+from kserve_warmup.demo.recordings import MODELS, record, request
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.latency import Target, send, wait_ready
-from kserve_warmup.samples.traffic import read
+from kserve_warmup.sampling.reader import read
 from kserve_warmup.triton.disposable import caches
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 

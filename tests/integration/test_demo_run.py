@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kserve_warmup.demo.result import DemoResult
-from kserve_warmup.demo.run import Options, check
+from kserve_warmup.demo.demo_result import DemoResult
+from kserve_warmup.demo.demonstration import Options, check
 from kserve_warmup.errors import WarmupError
 
 ROOT = Path(__file__).parents[2]

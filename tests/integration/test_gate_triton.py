@@ -7,7 +7,7 @@ from gate_process import GateProcess
 from triton_repository import OUTPUT, Repository, X, load, sample, tensor
 
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 ENSEMBLE = """platform: "ensemble"
 max_batch_size: 8

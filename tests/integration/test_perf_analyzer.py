@@ -11,7 +11,7 @@ from triton_repository import OUTPUT, Repository, X, sample, tensor
 
 from kserve_warmup.protocols.tensors import Tensor, bytes_array
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 PERF_ANALYZER = Path(__file__).parents[2] / ".venv-perf-analyzer" / "perf_analyzer"
 TEXT = 'input [ { name: "TEXT" data_type: TYPE_STRING dims: [ 2 ] } ]\n'

@@ -14,7 +14,7 @@ from kserve_warmup.latency import Target, send
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.rest import RestTransport
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 BATCHES = "max_batch_size: 8\n"
 UNLOAD = "/v2/repository/models/neighbour/unload"

@@ -17,11 +17,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from kserve_warmup.demo.result import DemoResult
-from kserve_warmup.figures import TIMES
-from kserve_warmup.html import render_report
+from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.report import Step, WarmupReport
-from kserve_warmup.verify.result import Verification
+from kserve_warmup.verify.verify_result import Verification
+from kserve_warmup.views.figures import TIMES
+from kserve_warmup.views.html import render_report
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
 FLAGS = (

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kserve_warmup.demo.demo_result import DemoResult
+from kserve_warmup.demo.demonstration import Options, left_out
 from kserve_warmup.demo.fetch import fetch
 from kserve_warmup.demo.inputs import digits, speech
 from kserve_warmup.demo.predictors import load_core
-from kserve_warmup.demo.result import DemoResult
-from kserve_warmup.demo.run import Options, left_out
 from kserve_warmup.triton.disposable import caches
-from kserve_warmup.triton.server import find_tritonserver
+from kserve_warmup.triton.tritonserver import find_tritonserver
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository"

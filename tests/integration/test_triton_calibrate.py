@@ -11,7 +11,7 @@ from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.remote import Remote
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 pytestmark = pytest.mark.alone  # how slow a call is decides what is found
 

@@ -6,7 +6,7 @@ import pytest
 from triton_repository import OUTPUT, Repository, X, infer, load
 
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 BATCHING = OUTPUT + X + "max_batch_size: 8\n"
 DATA = struct.pack("<4f", 1, 2, 3, 4)

@@ -9,7 +9,7 @@ from triton_repository import OUTPUT, Repository, X, infer, sample, tensor
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
 from kserve_warmup.protocols.bodies import Tensor
 from kserve_warmup.triton.prove import prove
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 CONTROLS = """
 sequence_batching { control_input [

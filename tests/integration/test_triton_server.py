@@ -9,7 +9,7 @@ from triton_repository import OUTPUT, Repository, X, infer
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.triton.install import TritonInstall, find_tritonserver, python_runtime, stub_of
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
 
 CHECKOUT = Path(__file__).parents[2]
 

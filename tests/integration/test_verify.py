@@ -15,9 +15,9 @@ from kserve_server import HERE, free_ports
 from sample_sets import samples, save
 from triton_repository import OUTPUT, Repository, X, sample, tensor
 
-from kserve_warmup.figures import TIMES
 from kserve_warmup.samples.store import SampleSet
-from kserve_warmup.triton.server import TritonServer
+from kserve_warmup.triton.tritonserver import TritonServer
+from kserve_warmup.views.figures import TIMES
 
 SERVER = [sys.executable, str(HERE / "predictors.py")]
 PORTS = ["--http_port={http_port}", "--grpc_port={grpc_port}"]

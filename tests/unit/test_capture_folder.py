@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from users import NOBODY, as_root, run_as
 
+from kserve_warmup.capture.capturing import Capture, recorded_samples
+from kserve_warmup.capture.private_folder import open_private, own_files
+from kserve_warmup.capture.ring import Ring
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.private import open_private, own_files
-from kserve_warmup.samples.ring import Ring
-from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.serving.capture import Capture, recorded_samples
+from kserve_warmup.sampling.formats.record import Record
 from kserve_warmup.settings import WarmupSettings
 
 OWN = "kserve-warmup-20260501T080000.000000-0123abcd.jsonl"

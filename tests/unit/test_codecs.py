@@ -18,10 +18,10 @@ from kserve_warmup.protocols.bodies import encode, parse, request
 from kserve_warmup.protocols.codec import CODECS, codec_of
 from kserve_warmup.protocols.inference_path import InferencePath
 from kserve_warmup.protocols.tensors import Tensor, bytes_array
-from kserve_warmup.samples.place import parsed
 from kserve_warmup.samples.sample import PROTOCOLS
-from kserve_warmup.samples.scrub import Rule, Scrubber
-from kserve_warmup.samples.sources.record import Record
+from kserve_warmup.sampling.formats.record import Record
+from kserve_warmup.sampling.place import parsed
+from kserve_warmup.sampling.scrub.scrubber import Rule, Scrubber
 
 PACKAGE = Path(kserve_warmup.__file__).parent
 CHAT = json.dumps({"messages": [{"role": "user", "content": "hello"}], "model": "m"}).encode()
@@ -83,7 +83,7 @@ def chains(tree):
                 yield node.lineno
 
 
-@pytest.mark.parametrize("folder", ["samples", "triton", "serving", "gate", "verify", "cli"])
+@pytest.mark.parametrize("folder", ["samples", "sampling", "capture", "triton", "serving", "gate", "verify", "cli"])
 def test_who_handles_requests_asks_the_codec_and_not_which_protocol_it_is(folder):
     found = {str(f): list(chains(ast.parse(f.read_text()))) for f in (PACKAGE / folder).rglob("*.py")}
     found.pop(str(PACKAGE / "samples/sample.py"), None)  # below the codecs, which make samples

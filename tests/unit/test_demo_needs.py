@@ -6,7 +6,7 @@ import venv
 import pytest
 
 from kserve_warmup.demo import needs
-from kserve_warmup.demo.run import Options, _clear, _copy, left_out
+from kserve_warmup.demo.demonstration import Options, _clear, _copy, left_out
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.files import shipped
 

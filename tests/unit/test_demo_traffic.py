@@ -2,7 +2,7 @@
 
 import pytest
 
-from kserve_warmup.demo.traffic import ALL_MODELS, MEASURED_BATCHES
+from kserve_warmup.demo.recordings import ALL_MODELS, MEASURED_BATCHES
 
 
 @pytest.mark.parametrize("name", [name for name in ALL_MODELS if name.startswith("digits")])

@@ -10,8 +10,8 @@ import pytest
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import request
-from kserve_warmup.samples.digest import FORMATS
-from kserve_warmup.samples.scrub import KEY, Scrubber
+from kserve_warmup.sampling.digest import FORMATS
+from kserve_warmup.sampling.scrub.scrubber import KEY, Scrubber
 from kserve_warmup.settings import WarmupSettings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "traffic.md").read_text(encoding="utf-8")

@@ -23,15 +23,17 @@ from strategies import v1_sample
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import encode, request
 from kserve_warmup.protocols.tensors import Tensor
-from kserve_warmup.samples import SampleSet, sketch, traffic
-from kserve_warmup.samples.digest import Digest, Job
-from kserve_warmup.samples.engines import local
-from kserve_warmup.samples.select import Limits, choose
-from kserve_warmup.samples.sources import lines
-from kserve_warmup.samples.sources.jsonl import write_jsonl
-from kserve_warmup.samples.sources.record import Part
-from kserve_warmup.samples.sources.storage import compressed
-from kserve_warmup.samples.traffic import plan, sample_traffic
+from kserve_warmup.samples import SampleSet
+from kserve_warmup.sampling import reader as traffic
+from kserve_warmup.sampling import sketch
+from kserve_warmup.sampling.digest import Digest, Job
+from kserve_warmup.sampling.engines import local
+from kserve_warmup.sampling.formats import lines
+from kserve_warmup.sampling.formats.jsonl import write_jsonl
+from kserve_warmup.sampling.formats.record import Part
+from kserve_warmup.sampling.formats.storage import compressed
+from kserve_warmup.sampling.reader import plan, sample_traffic
+from kserve_warmup.sampling.select import Limits, choose
 
 CONTENTS = st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=20).map(b"\n".join)
 TRAFFIC = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(0, 5)), min_size=1, max_size=30)
@@ -223,8 +225,8 @@ def alive(session: int) -> list[str]:
 MEMORY = """
 import sys
 from pathlib import Path
-from kserve_warmup.samples.select import Limits
-from kserve_warmup.samples.traffic import Job, sample_traffic
+from kserve_warmup.sampling.select import Limits
+from kserve_warmup.sampling.reader import Job, sample_traffic
 samples, _ = sample_traffic([sys.argv[1]], "m", job=Job(Limits(max_samples=50)))
 status = Path("/proc/self/status").read_text()
 print(len(samples), next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])

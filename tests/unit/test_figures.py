@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from kserve_warmup import figures
 from kserve_warmup.report import StratumReport
+from kserve_warmup.views import figures
 
 STRATUM = StratumReport("v2", "image:FP32[N,64]", 8, 1.0, 40, 1.0, 50.0, 2.0, converged=True, failures=0, error=None)
 

@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from strategies import v1_sample
 
-from kserve_warmup.gate.gate import Gate
-from kserve_warmup.gate.plan import GateSettings, ModelSamples
-from kserve_warmup.gate.server import HttpServer, Marks
+from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
+from kserve_warmup.gate.guard import Gate
+from kserve_warmup.gate.guarded import HttpServer, Marks
 from kserve_warmup.transports.http import Address
 
 GOOD, BAD = v1_sample(1, 1, 1), v1_sample(1, 1, 2)

@@ -20,10 +20,10 @@ from strategies import v1_sample
 
 from kserve_warmup import metrics
 from kserve_warmup.gate import pages
-from kserve_warmup.gate.gate import Gate
-from kserve_warmup.gate.plan import GateSettings
-from kserve_warmup.gate.server import HttpServer
-from kserve_warmup.gate.state import State
+from kserve_warmup.gate.gate_plan import GateSettings
+from kserve_warmup.gate.gate_state import State
+from kserve_warmup.gate.guard import Gate
+from kserve_warmup.gate.guarded import HttpServer
 from kserve_warmup.replay import OUT_OF_BUDGET
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import SampleSet

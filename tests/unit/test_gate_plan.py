@@ -7,7 +7,7 @@ from pathlib import Path
 
 from strategies import v1_sample
 
-from kserve_warmup.gate.plan import GateSettings, ModelSamples, Plan
+from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples, Plan
 from kserve_warmup.request_headers import parse_headers
 
 HEADERS = parse_headers({"host": "a.example.com", "authorization": {"file": "/run/token"}})

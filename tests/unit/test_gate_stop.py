@@ -8,8 +8,8 @@ import pytest
 from strategies import v1_sample
 
 from kserve_warmup.gate import main
-from kserve_warmup.gate.gate import Gate
-from kserve_warmup.gate.plan import GateSettings, ModelSamples, Plan
+from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples, Plan
+from kserve_warmup.gate.guard import Gate
 
 
 class Answers:

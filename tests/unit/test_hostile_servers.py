@@ -18,8 +18,8 @@ import pytest
 
 from kserve_warmup import latency
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.gate import server as gate_server
-from kserve_warmup.gate.server import HttpServer, ServerGoneError
+from kserve_warmup.gate import guarded as gate_server
+from kserve_warmup.gate.guarded import HttpServer, ServerGoneError
 from kserve_warmup.latency import Target, wait_ready
 from kserve_warmup.samples.sample import Sample, Signature
 from kserve_warmup.samples.store import SampleSet

@@ -104,3 +104,12 @@ def test_names_lengths_and_underscores_are_seen(tmp_path):
     assert set(too_long(house)) == {"house.hall", "house.rooms.hall"}
     assert same_names(house) == {"hall": ["house.hall", "house.rooms.hall"]}
     assert underscored(house) == ["house._hidden"]
+
+
+def test_every_module_has_a_name_of_its_own_but_for_the_commands_which_are_called_what_they_do():
+    shared = {last: [name for name in names if ".cli." not in name] for last, names in same_names(ROOT).items()}
+    assert {last: names for last, names in shared.items() if len(names) > 1} == {}
+
+
+def test_no_module_is_underscored():
+    assert underscored(ROOT) == []

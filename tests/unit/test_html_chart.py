@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_warmup.figures import duration, times
-from kserve_warmup.html.chart import (
+from kserve_warmup.views.figures import duration, times
+from kserve_warmup.views.html.chart import (
     Curve,
     LogScale,
     Value,

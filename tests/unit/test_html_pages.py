@@ -12,14 +12,14 @@ import html5lib
 import pytest
 from jinja2 import UndefinedError
 
-from kserve_warmup import figures
-from kserve_warmup.demo.result import DemoResult
+from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.html import render_report
-from kserve_warmup.html.page import part
-from kserve_warmup.html.warmup import ELSEWHERE
 from kserve_warmup.report import Step, WarmupReport
-from kserve_warmup.verify.result import Verification
+from kserve_warmup.verify.verify_result import Verification
+from kserve_warmup.views import figures
+from kserve_warmup.views.html import render_report
+from kserve_warmup.views.html.page import part
+from kserve_warmup.views.html.warmup_page import ELSEWHERE
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
 HOSTILE = "<script>alert(1)</script>\"'><img src=https://evil.example/x onerror=alert(1)>{{ 7*7 }}&amp;"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kserve_warmup.samples.sources import long_text
-from kserve_warmup.samples.sources.long_text import long_record, long_records
+from kserve_warmup.sampling.formats import long_text
+from kserve_warmup.sampling.formats.long_text import long_record, long_records
 
 BODIES = st.binary(max_size=40).map(lambda body: base64.b64encode(body).decode())
 TEXT = st.text(max_size=6) | st.sampled_from(['"bytes": "', "}", '"}', "\\", '{"bytes":"AA=="}'])

@@ -12,8 +12,8 @@ from strategies import requests_of
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols import v1 as _v1
 from kserve_warmup.protocols.bodies import encode
-from kserve_warmup.samples.place import Placer, bucketed, exact, list_shape, without_numbers
-from kserve_warmup.samples.sources.record import Record
+from kserve_warmup.sampling.formats.record import Record
+from kserve_warmup.sampling.place import Placer, bucketed, exact, list_shape, without_numbers
 
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 NESTED = st.recursive(st.lists(NUMBERS, max_size=3), lambda inner: st.lists(inner, max_size=3), max_leaves=12)

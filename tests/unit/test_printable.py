@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kserve_warmup.cli.console import PlainConsole
-from kserve_warmup.demo.result import DemoResult
+from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import SampleError, WarmupFailedError
 from kserve_warmup.gate.options import checked
 from kserve_warmup.latency import Latencies
@@ -28,9 +28,9 @@ from kserve_warmup.protocols.bodies import encode, request
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import SampleSet
-from kserve_warmup.terminal import demo_table, report_table, verification_table
 from kserve_warmup.verify.junit import junit
-from kserve_warmup.verify.result import Start, Verification, judged
+from kserve_warmup.verify.verify_result import Start, Verification, judged
+from kserve_warmup.views.terminal import demo_table, report_table, verification_table
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
 NASTY = "a\x1b[31m\x1b]0;owned\x07\r\n\x9b2J\x7f\u202eb\u2066\u200b\u2028[red]c[/red][link=x]:bomb:"

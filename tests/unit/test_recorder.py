@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from kserve_warmup.samples.ring import FILES, Ring
-from kserve_warmup.samples.sources.record import Record
-from kserve_warmup.samples.traffic import read, sample_traffic
-from kserve_warmup.serving.capture import Capture, folder_of, recorded_samples, scrubber_of
-from kserve_warmup.serving.recorder import ENOUGH, QUEUE_BYTES, Recorder
+from kserve_warmup.capture.capturing import Capture, folder_of, recorded_samples, scrubber_of
+from kserve_warmup.capture.recorder import ENOUGH, QUEUE_BYTES, Recorder
+from kserve_warmup.capture.ring import FILES, Ring
+from kserve_warmup.sampling.formats.record import Record
+from kserve_warmup.sampling.reader import read, sample_traffic
 from kserve_warmup.settings import WarmupSettings
 
 V1 = b'{"instances": [[1, 2], [3, 4]]}'
@@ -92,7 +92,7 @@ def test_rings_that_share_a_folder_go_on_after_one_has_removed_the_others_file(t
 @pytest.mark.parametrize(("size", "limit"), [(5_000, 64_000), (500_000, 6_500_000), (500_000, 40_000_000)])
 def test_what_a_killed_process_has_recorded_can_be_read_and_takes_no_more_than_the_limit(tmp_path, size, limit):
     code = (
-        "import sys, pathlib; from kserve_warmup.samples.ring import Ring\n"
+        "import sys, pathlib; from kserve_warmup.capture.ring import Ring\n"
         f"ring = Ring(pathlib.Path(sys.argv[1]), {limit})\n"
         f"while True: ring.append([b'{{\"instances\": [\"' + b'y' * {size} + b'\"]}}\\n'] * 3); print(flush=True)"
     )
@@ -240,8 +240,8 @@ def test_the_thread_writes_by_itself(tmp_path):
 
 def test_what_waits_when_the_process_ends_is_written(tmp_path):
     code = (
-        "from kserve_warmup.serving.capture import CAPTURE; from kserve_warmup.settings import WarmupSettings\n"
-        "from kserve_warmup.samples.sources.record import Record\n"
+        "from kserve_warmup.capture.capturing import CAPTURE; from kserve_warmup.settings import WarmupSettings\n"
+        "from kserve_warmup.sampling.formats.record import Record\n"
         "CAPTURE.add('m', WarmupSettings()); CAPTURE.get('m').offer(Record('', 0, b'{}'))"
     )
     environment = os.environ | {"KSERVE_WARMUP_CAPTURE_DIR": str(tmp_path)}

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from kserve_warmup import SampleSet, WarmupReport, WarmupSettings, figures
+from kserve_warmup import SampleSet, WarmupReport, WarmupSettings
 from kserve_warmup.protocols.bodies import request
 from kserve_warmup.replay import (
     DependencyAwayError,
@@ -16,6 +16,7 @@ from kserve_warmup.replay import (
     RequestRefusedError,
     replay,
 )
+from kserve_warmup.views import figures
 
 
 def sample(rows, weight, value=0.0):

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kserve_warmup import WarmupModel, WarmupReport, WarmupSettings
-from kserve_warmup.gate.gate import Gate
+from kserve_warmup.gate.guard import Gate
 from kserve_warmup.serving.lifecycle import lifecycle_of
 from kserve_warmup.serving.process import PROCESS
 

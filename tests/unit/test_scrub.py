@@ -12,11 +12,11 @@ from strategies import requests_of
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode, encode, request
+from kserve_warmup.protocols.infer_message import model_infer_request
 from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array
 from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.samples._infer_proto import model_infer_request
-from kserve_warmup.samples.scrub import KEY, Rule, Scrubber
-from kserve_warmup.samples.scrubbing import Scrubbing, merged
+from kserve_warmup.sampling.scrub.scrubber import KEY, Rule, Scrubber
+from kserve_warmup.sampling.scrub.scrubbing import Scrubbing, merged
 
 PROTOCOLS = ("v1", "v2", "v2-binary", "grpc")
 INPUTS = [

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import SampleSet, sketch
-from kserve_warmup.samples.engines import local
-from kserve_warmup.samples.scrub import KEY, Rule, Scrubber
-from kserve_warmup.samples.traffic import sample_traffic
+from kserve_warmup.samples import SampleSet
+from kserve_warmup.sampling import sketch
+from kserve_warmup.sampling.engines import local
+from kserve_warmup.sampling.reader import sample_traffic
+from kserve_warmup.sampling.scrub.scrubber import KEY, Rule, Scrubber
 
 TEXT = {"input": "text", "action": "noise"}
 
@@ -164,8 +165,8 @@ def test_others_are_chosen_for_those_that_cannot_be_scrubbed(tmp_path):
 
 
 def _job(**limits):
-    from kserve_warmup.samples.select import Limits
-    from kserve_warmup.samples.traffic import Job
+    from kserve_warmup.sampling.reader import Job
+    from kserve_warmup.sampling.select import Limits
 
     return Job(Limits(**limits))
 

@@ -13,10 +13,10 @@ from strategies import tensors
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode, encode, request
 from kserve_warmup.protocols.tensors import Tensor, to_dtype
-from kserve_warmup.samples._permutation import SMALL, kind, stand_in
-from kserve_warmup.samples._pseudonyms import Pseudonyms
 from kserve_warmup.samples.sample import DATATYPES
-from kserve_warmup.samples.scrub import Rule, Scrubber
+from kserve_warmup.sampling.scrub.permutation import SMALL, kind, stand_in
+from kserve_warmup.sampling.scrub.pseudonyms import Pseudonyms
+from kserve_warmup.sampling.scrub.scrubber import Rule, Scrubber
 
 WHOLE = [name for name in DATATYPES if to_dtype(name).kind in "iu"]
 KEYS = st.binary(min_size=1, max_size=64)

@@ -8,8 +8,8 @@ import pytest
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import request
-from kserve_warmup.samples import _scrub_paths
-from kserve_warmup.samples.scrub import Rule, Scrubber
+from kserve_warmup.sampling.scrub import json_paths as _scrub_paths
+from kserve_warmup.sampling.scrub.scrubber import Rule, Scrubber
 
 
 def after(body: object, path: str, **more) -> dict:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples._scrub_rules import LARGEST
-from kserve_warmup.samples.scrub import Scrubber
+from kserve_warmup.sampling.scrub.scrub_rules import LARGEST
+from kserve_warmup.sampling.scrub.scrubber import Scrubber
 
 RULE = "rules: [{%s}]"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

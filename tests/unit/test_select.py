@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from strategies import traffic, v1_sample
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples import sketch as sketches
-from kserve_warmup.samples.select import Limits, choose, select
-from kserve_warmup.samples.sketch import Place, TrafficSketch
-from kserve_warmup.samples.sources.record import Part, Record
+from kserve_warmup.sampling import sketch as sketches
+from kserve_warmup.sampling.formats.record import Part, Record
+from kserve_warmup.sampling.select import Limits, choose, select
+from kserve_warmup.sampling.sketch import Place, TrafficSketch
 
 PART = Part("file")
 LIMITS = st.builds(Limits, st.integers(1, 4), st.integers(1, 12), st.none() | st.integers(60, 300), st.integers(-5, 5))

@@ -13,12 +13,12 @@ from kserve.model_server import FASTAPI_APP_IMPORT_STRING
 from kserve.protocol.rest.server import RESTServer
 
 from kserve_warmup import SampleSet, WarmupModel, WarmupSettings, signals
+from kserve_warmup.capture.capturing import CAPTURE
+from kserve_warmup.capture.wiretap import WiretapMiddleware
 from kserve_warmup.protocols.bodies import request
-from kserve_warmup.samples.sources.record import Record
+from kserve_warmup.sampling.formats.record import Record
 from kserve_warmup.serving import compat
-from kserve_warmup.serving.capture import CAPTURE
 from kserve_warmup.serving.process import PROCESS
-from kserve_warmup.serving.wiretap import WiretapMiddleware
 
 
 @pytest.fixture(autouse=True)

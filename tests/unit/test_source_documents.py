@@ -14,11 +14,11 @@ from cloudevents.http import CloudEvent
 
 from kserve_warmup.protocols.bodies import decode, encode
 from kserve_warmup.protocols.tensors import Tensor
-from kserve_warmup.samples.digest import FORMATS, source
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.sources import cloudevents, sagemaker, v2_log
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, seconds
-from kserve_warmup.samples.traffic import read
+from kserve_warmup.sampling.digest import FORMATS, source
+from kserve_warmup.sampling.formats import cloudevents, sagemaker, v2_log
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, seconds
+from kserve_warmup.sampling.reader import read
 
 GOLDEN = Path(__file__).parents[1] / "data" / "traffic" / "mlserver_v2.jsonl"
 V1 = b'{"instances":  [[1, 2], [3, 4]]}'

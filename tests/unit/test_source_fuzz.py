@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from kserve_warmup.samples.digest import FORMATS, source
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
-from kserve_warmup.samples.sources.storage import UNREADABLE
+from kserve_warmup.sampling.digest import FORMATS, source
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.sampling.formats.storage import UNREADABLE
 
 DATA = Path(__file__).parents[1] / "data" / "traffic"
 EVENT = {"specversion": "1.0", "type": "a.request", "id": "1", "source": "/", "data": {"instances": [[1]]}}

@@ -22,11 +22,11 @@ from kserve_warmup.cli.sample import _bytes
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode
 from kserve_warmup.protocols.generated.prediction_log_pb2 import PredictionLog
-from kserve_warmup.samples.digest import Digest, Job, records, source
-from kserve_warmup.samples.place import list_shape, without_numbers
-from kserve_warmup.samples.sources import lines, storage
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions, Record
-from kserve_warmup.samples.traffic import sample_traffic
+from kserve_warmup.sampling.digest import Digest, Job, records, source
+from kserve_warmup.sampling.formats import lines, storage
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.sampling.place import list_shape, without_numbers
+from kserve_warmup.sampling.reader import sample_traffic
 
 MIB = 1 << 20
 HUGE = 10**15

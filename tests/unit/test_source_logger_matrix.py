@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from kserve_warmup.protocols.bodies import encode
 from kserve_warmup.protocols.tensors import Tensor
-from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.sampling.reader import read, sample_traffic
 
 INPUTS = [Tensor("x", "FP32", np.array([[1.5, 2.5], [3.5, 4.5]], np.float32))]
 BODIES = {

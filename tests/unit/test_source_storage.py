@@ -16,9 +16,9 @@ import zstandard
 from pyarrow import parquet
 
 from kserve_warmup.errors import MissingPackageError, SampleError
-from kserve_warmup.samples.sources import jsonl, storage
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions
-from kserve_warmup.samples.traffic import find_files, plan, read, sample_traffic
+from kserve_warmup.sampling.formats import jsonl, storage
+from kserve_warmup.sampling.formats.record import BadRecord, ReadOptions
+from kserve_warmup.sampling.reader import find_files, plan, read, sample_traffic
 
 LINES = b"".join(b'{"instances": [%d]}\n' % number for number in range(50_000))
 V1 = b'{"instances": [[1, 2]]}'

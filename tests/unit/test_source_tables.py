@@ -16,9 +16,9 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode, encode
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.sources import parquet_table
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions
-from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.sampling.formats import parquet_table
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions
+from kserve_warmup.sampling.reader import read, sample_traffic
 
 V1 = b'{"instances": [[1, 2], [3, 4]]}'
 COLUMNS = (

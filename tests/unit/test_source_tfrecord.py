@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kserve_warmup.protocols.bodies import decode
-from kserve_warmup.samples.sources.record import BadRecord
-from kserve_warmup.samples.traffic import read
+from kserve_warmup.sampling.formats.record import BadRecord
+from kserve_warmup.sampling.reader import read
 
 GOLDEN = Path(__file__).parents[1] / "data" / "traffic" / "tf_serving_warmup_requests"
 

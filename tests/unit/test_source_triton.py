@@ -10,8 +10,8 @@ import pytest
 
 from kserve_warmup.protocols.bodies import decode
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.sources.record import BadRecord, ReadOptions
-from kserve_warmup.samples.traffic import read, sample_traffic
+from kserve_warmup.sampling.formats.record import BadRecord, ReadOptions
+from kserve_warmup.sampling.reader import read, sample_traffic
 
 TRACE = Path(__file__).parents[1] / "data" / "traffic" / "triton_trace.json"
 

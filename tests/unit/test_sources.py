@@ -18,10 +18,10 @@ from kserve_warmup.protocols.bodies import decode, encode, request
 from kserve_warmup.protocols.tensors import BYTES, Tensor
 from kserve_warmup.samples import Sample
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.samples.sources import kserve_logger
-from kserve_warmup.samples.sources.jsonl import write_jsonl
-from kserve_warmup.samples.sources.record import BadRecord, Part, ReadOptions
-from kserve_warmup.samples.traffic import Tally, find_files, read, sample_traffic
+from kserve_warmup.sampling.formats import kserve_logger
+from kserve_warmup.sampling.formats.jsonl import write_jsonl
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions
+from kserve_warmup.sampling.reader import Tally, find_files, read, sample_traffic
 
 V1 = b'{"instances": [[1, 2], [3, 4]]}'
 V2 = b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}'

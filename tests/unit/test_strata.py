@@ -15,15 +15,15 @@ from kserve_warmup.errors import SampleError, TritonConfigError
 from kserve_warmup.gate.bursts import for_bursts
 from kserve_warmup.protocols.bodies import request
 from kserve_warmup.samples import strata
-from kserve_warmup.samples.digest import Digest, Job
-from kserve_warmup.samples.export import perf_analyzer_data
 from kserve_warmup.samples.sample import Sample, Stratum
-from kserve_warmup.samples.select import Limits, choose, select
-from kserve_warmup.samples.sources import lines
-from kserve_warmup.samples.sources.record import Part
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import by_stratum, share
-from kserve_warmup.samples.traffic import sample_traffic
+from kserve_warmup.sampling.digest import Digest, Job
+from kserve_warmup.sampling.export import perf_analyzer_data
+from kserve_warmup.sampling.formats import lines
+from kserve_warmup.sampling.formats.record import Part
+from kserve_warmup.sampling.reader import sample_traffic
+from kserve_warmup.sampling.select import Limits, choose, select
 from kserve_warmup.triton.create import minimal_config
 from kserve_warmup.triton.render import Templates
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from kserve_warmup import figures
-from kserve_warmup.demo.result import DemoResult
+from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.report import WarmupReport
-from kserve_warmup.terminal import demo_table, report_table
+from kserve_warmup.views import figures
+from kserve_warmup.views.terminal import demo_table, report_table
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
 REPORT = WarmupReport.from_json((REPORTS / "warmup-silero-vad.json").read_text())

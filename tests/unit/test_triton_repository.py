@@ -15,10 +15,10 @@ from kserve_warmup.errors import TritonConfigError, WarmupError
 from kserve_warmup.protocols.bodies import Tensor
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.triton import pbtxt
-from kserve_warmup.triton.files import is_whole
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.recorded import Origin
+from kserve_warmup.triton.warmup_files import is_whole
 
 ENSEMBLE = "platform: 'ensemble' ensemble_scheduling { step [ { model_name: 'a' } ] }"
 

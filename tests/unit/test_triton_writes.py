@@ -19,11 +19,11 @@ from users import NOBODY, as_root, run_as
 from kserve_warmup.errors import TritonConfigError, WarmupError
 from kserve_warmup.protocols.bodies import Tensor
 from kserve_warmup.triton.disposable import copies
-from kserve_warmup.triton.files import is_whole
 from kserve_warmup.triton.lock import LOCK_FILE, locked
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
+from kserve_warmup.triton.warmup_files import is_whole
 
 CODE = "from kserve_warmup.cli import main; main()"
 

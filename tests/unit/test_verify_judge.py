@@ -9,14 +9,14 @@ import pytest
 from rich.console import Console
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.figures import TIMES
-from kserve_warmup.html import render_report
 from kserve_warmup.latency import Latencies
-from kserve_warmup.terminal import verification_table
 from kserve_warmup.verify.judge import judge, starts_needed
 from kserve_warmup.verify.junit import junit
-from kserve_warmup.verify.result import Start, Verification, judged
-from kserve_warmup.verify.run import Options
+from kserve_warmup.verify.verification import Options
+from kserve_warmup.verify.verify_result import Start, Verification, judged
+from kserve_warmup.views.figures import TIMES
+from kserve_warmup.views.html import render_report
+from kserve_warmup.views.terminal import verification_table
 
 
 def series(penalty=1.0, noise=0.02, starts=10, requests=10, seed=0):

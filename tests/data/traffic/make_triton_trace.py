@@ -14,7 +14,7 @@ from triton_repository import OUTPUT, Repository  # noqa: E402
 
 from kserve_warmup.protocols.bodies import encode  # noqa: E402
 from kserve_warmup.protocols.tensors import Tensor, bytes_array  # noqa: E402
-from kserve_warmup.triton.server import TritonServer  # noqa: E402
+from kserve_warmup.triton.tritonserver import TritonServer  # noqa: E402
 
 CONFIG = """
 max_batch_size: 8

@@ -1,0 +1,1 @@
+"""A model records its own traffic, for the next start."""

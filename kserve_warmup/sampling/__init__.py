@@ -1,0 +1,1 @@
+"""Recorded traffic to a sample set: formats, strata, sketches, selection, scrubbing."""

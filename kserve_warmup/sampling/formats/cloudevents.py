@@ -1,0 +1,121 @@
+"""CloudEvents as KServe's and Seldon's loggers send them: structured JSON, one or many, or HTTP messages as received.
+
+A message in binary mode has the event's attributes in ``ce-`` headers and the request as its body, byte for byte. Of a
+structured event's ``data`` the bytes are only known when it is ``data_base64``: JSON is written anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from email.parser import BytesHeaderParser
+from typing import Any, BinaryIO
+
+import orjson
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.json_body import unbase64
+from kserve_warmup.sampling.formats import documents
+from kserve_warmup.sampling.formats.kserve_logger import recorded_headers
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, noted, seconds
+from kserve_warmup.sampling.formats.storage import exactly, opened, whole
+
+_STRUCTURED = re.compile(rb"\s*[\[{]")
+_SPECVERSION = re.compile(rb'"specversion"\s*:\s*"')
+_REQUEST_LINE = re.compile(rb"(?:POST|PUT) \S+ HTTP/[\d.]+\r?\n")
+_MESSAGE = re.compile(rb"(?:(?:POST|PUT) \S+ HTTP/[\d.]+\r?\n)?(?:[\w-]+:[^\n]*\n)*?ce-specversion:", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_LONGEST_HEADER = 1 << 16
+_MOST_HEADERS = 1000
+
+
+def sniff(head: bytes) -> bool:
+    """Return whether a file begins like a structured event, or like a message with an event's headers."""
+    return bool(_MESSAGE.match(head) or (_STRUCTURED.match(head) and _SPECVERSION.search(head)))
+
+
+@noted
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    """Yield the requests; responses are passed over."""
+    with opened(part.file) as stream:
+        structured = _STRUCTURED.match(stream.read(256))
+    if structured:
+        yield from documents.requests(part, _structured_event, options.max_line)
+    else:
+        yield from _messages(part.file, options.max_body)
+
+
+def _structured_event(event: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
+    """Return the request of a structured event, None for a response."""
+    if "specversion" not in event or "type" not in event:
+        raise SampleError("not a CloudEvent: it has no specversion and type")
+    if _is_response(event["type"]):
+        return None
+    headers = _headers_of(event.get("metadata"), event.get("datacontenttype"))
+    return Record(file, number, _data(event), headers, time=seconds(event.get("time")), unit=unit)
+
+
+def _headers_of(metadata: Any, content_type: Any) -> dict[str, str]:
+    headers = recorded_headers(metadata)
+    if isinstance(content_type, str):
+        headers.setdefault("content-type", content_type)
+    return headers
+
+
+def is_response(headers: Mapping[str, str]) -> bool:
+    """Return whether the headers, in any case, are those of an event in binary mode that logs a response."""
+    return any(name.lower() == "ce-type" and _is_response(kind) for name, kind in headers.items())
+
+
+def _is_response(kind: Any) -> bool:
+    return str(kind).lower().endswith(("response", "feedback"))
+
+
+def _data(event: dict[str, Any]) -> bytes:
+    if "data_base64" in event:
+        return unbase64(event["data_base64"], "the event's data_base64 is not base64")
+    if "data" not in event:
+        raise SampleError("the event has no data")
+    data = event["data"]
+    return data.encode() if isinstance(data, str) else orjson.dumps(data)
+
+
+def _messages(file: str, most: int) -> Iterator[Record | BadRecord]:
+    """Yield the requests of HTTP messages, one after another where each tells its length."""
+    with opened(file) as stream:
+        number = 0
+        while (headers := _headers(stream)) is not None:
+            number += 1
+            if "ce-type" not in headers:
+                yield BadRecord(file, "not a CloudEvent: the message has no header ce-type", number)
+                return
+            length = _LENGTH.fullmatch(headers.get("content-length", ""))
+            if length and int(length[0]) > most:
+                reason = f"the message claims a body of {length[0]} bytes, more than --max-body {most}"
+                yield BadRecord(file, reason, number)
+                return
+            body = exactly(stream, int(length[0])) if length else whole(stream, most)
+            if length and len(body) < int(length[0]):
+                yield BadRecord(file, f"the message is cut off: {len(body)} of {length[0]} bytes are there", number)
+                return
+            if not _is_response(headers["ce-type"]):
+                kept = _headers_of(headers.get("ce-metadata"), headers.get("content-type"))
+                yield Record(file, number, body, kept, time=seconds(headers.get("ce-time")))
+
+
+def _headers(stream: BinaryIO) -> dict[str, str] | None:
+    """Return the next message's headers in lower case, None at the end."""
+    lines: list[bytes] = []
+    while line := stream.readline(_LONGEST_HEADER):
+        if line.strip():
+            lines.append(line)
+            if len(lines) > _MOST_HEADERS:
+                raise SampleError(f"a message has more than {_MOST_HEADERS} headers")
+        elif lines:
+            break
+    if not lines:
+        return None
+    if _REQUEST_LINE.match(lines[0]):
+        del lines[0]
+    parsed = BytesHeaderParser().parsebytes(b"".join(lines))
+    return {name.lower(): str(value) for name, value in parsed.items()}

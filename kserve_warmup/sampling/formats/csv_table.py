@@ -1,0 +1,150 @@
+"""CSV tables with a header: KServe logger's, or bare columns that become inputs."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec, module_from_spec
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.tensors import Array
+from kserve_warmup.sampling.formats import columns
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
+from kserve_warmup.sampling.formats.storage import UNREADABLE, opened
+
+_DELIMITERS = ",\t;|"
+_NUMBER = re.compile(r"[-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?")
+_BOOLEANS = {"true": True, "false": False}
+_BOM = "\ufeff"
+_LONGEST_HEAD = 1 << 24
+
+
+def _csv(longest: int) -> Any:
+    """Return the C module of the standard ``csv``, loaded anew with a limit of its own for the characters of a cell.
+
+    ``csv.field_size_limit`` is the whole process's, and a library has no business with it.
+    """
+    spec: Any = find_spec("_csv")
+    module: Any = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.field_size_limit(longest)
+    return module
+
+
+def sniff(head: bytes) -> bool:
+    """Return whether a file begins with a row of names and one with as many cells."""
+    return _delimiter(head) is not None
+
+
+def _delimiter(head: bytes) -> str | None:
+    text = head.decode("utf-8", errors="replace").removeprefix(_BOM)
+    if not text or text[0] in "{[" or "\0" in text or "\ufffd" in text[:256]:
+        return None
+    csv = _csv(_LONGEST_HEAD)
+    for delimiter in _DELIMITERS:
+        names, second = (*islice(csv.reader(io.StringIO(text), delimiter=delimiter), 2), [], [])[:2]
+        named = len(names) > 1 and all(n.strip() and not _NUMBER.fullmatch(n.strip()) for n in names)
+        if named and len(set(names)) == len(names) and (len(second) == len(names) or not second or _cut(head)):
+            return delimiter
+    return None
+
+
+def _cut(head: bytes) -> bool:
+    """Return whether what was looked at ends in the middle of the second row: KServe's bodies are long."""
+    return head.count(b"\n") == 1
+
+
+def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
+    """Yield a request for each row of a log, or for each batch of rows of a table."""
+    csv = _csv(options.max_line)
+    number = 0
+    try:
+        with opened(part.file) as stream:
+            head = stream.readline(_LONGEST_HEAD).removeprefix(_BOM.encode())
+            delimiter = _delimiter(head) or ","
+            names: list[str] = next(csv.reader([head.decode()], delimiter=delimiter), [])
+            text = io.TextIOWrapper(stream, "utf-8", newline="")
+            rows = csv.reader(_lines(text, options.max_line), delimiter=delimiter)
+            if columns.is_logged(names):
+                for number, row in enumerate(rows, 1):
+                    yield from columns.logged([row], names, part.file, number)
+                return
+            for number, table in _chunks(names, rows, options, part.file):
+                if isinstance(table, BadRecord):
+                    yield table
+                else:
+                    yield from columns.requests(table, options, part.file, number)
+    except SampleError as error:
+        yield BadRecord(part.file, str(error))
+    except (*UNREADABLE, UnicodeDecodeError, csv.Error) as error:
+        yield BadRecord(part.file, f"cannot be read any further: {error}", number + 1, "row")
+
+
+def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str]:
+    """Yield the lines of a text.
+
+    Raises:
+        SampleError: one is longer than ``most`` characters.
+    """
+    while line := text.readline(most):
+        if len(line) >= most:
+            raise SampleError(f"cannot be read any further: a line is longer than {most:,} characters")
+        yield line
+
+
+def _chunks(
+    names: list[str], rows: Iterator[list[str]], options: ReadOptions, file: str
+) -> Iterator[tuple[int, dict[str, Array] | BadRecord]]:
+    """Yield columns of a few thousand rows each with the number of the first one, and rows of a wrong length."""
+    wanted = columns.needed(names, options)
+    kinds: dict[str, Any] = {}
+    number = 1
+    while chunk := list(islice(rows, columns.CHUNK)):
+        good = []
+        for offset, row in enumerate(chunk):
+            if len(row) == len(names):
+                good.append(row)
+            else:
+                reason = f"the row has {len(row)} cells instead of {len(names)}"
+                yield number, BadRecord(file, reason, number + offset, "row")
+        cells = dict(zip(names, zip(*good, strict=True), strict=True)) if good else {}
+        if cells:
+            yield number, {name: _parsed(cells[name], kinds, name) for name in wanted}
+        number += len(chunk)
+
+
+def _parsed(cells: tuple[str, ...], kinds: dict[str, Any], name: str) -> Array:
+    """Return a column's cells in the type that the first rows of the file have; what does not fit is None."""
+    if name not in kinds:
+        kinds[name] = next((kind for kind in (np.int64, np.float64, _boolean) if _fits(cells, kind)), str)
+    values = np.array(cells)
+    if kinds[name] is str:
+        return values
+    if kinds[name] is not _boolean:
+        try:
+            return values.astype(kinds[name])
+        except ValueError:
+            pass
+    return np.array([_or_none(cell, kinds[name]) for cell in cells])
+
+
+def _fits(cells: tuple[str, ...], kind: Any) -> bool:
+    """Return whether most cells are of a kind: one typing error must not make text of numbers."""
+    sample = cells[:100]
+    return sum(_or_none(cell, kind) is not None for cell in sample) > len(sample) / 2
+
+
+def _or_none(cell: str, kind: Any) -> Any:
+    try:
+        return kind(cell)
+    except (ValueError, KeyError):
+        return None
+
+
+def _boolean(cell: str) -> bool:
+    return _BOOLEANS[cell.strip().lower()]

@@ -1,0 +1,1 @@
+"""Rules that take private content out of requests before anything is stored."""

@@ -1,0 +1,258 @@
+"""All traffic in small: for each stratum how many requests it has, and the few of them that are kept.
+
+A request is kept by a hash of its content and the seed alone, the lowest first. So the same requests are kept whatever
+the order in which they come and however they are split over processes (bottom-k sketches: Cohen and Kaplan, PODC 2007).
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+try:
+    import xxhash
+except ImportError:  # what serves goes without: of what it has recorded it keeps others then, of the same strata
+    xxhash = None  # type: ignore[assignment]
+
+from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Sample, Stratum
+from kserve_warmup.samples.strata import Vocabulary, nameless, told
+from kserve_warmup.sampling.formats.record import BadRecord, Part, Record
+
+BODIES = 32 * 2**20
+"""Bytes of bodies that a process holds; of further requests it remembers where they stand."""
+
+Decode = Callable[[Record, Protocol], Sample]
+"""Returns the request of a record, whose protocol is known, or raises SampleError."""
+
+STRATA = 40_000
+"""Strata above which memory would grow too much, and no set could stand for them."""
+
+_DAMAGED = 1000
+_SENT_HEADERS = sorted(HEADER_ALLOW_LIST)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request can be read again: a part of a file, and which of its records it is, from 0."""
+
+    part: Part
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A request among the lowest hashes of its stratum.
+
+    Attributes:
+        key: the hash.
+        size: bytes of its body.
+        place: where it stands.
+        sample: the request itself; None when it has to be read again.
+        damaged: why it is no request after all, which only shows when it is decoded whole.
+    """
+
+    key: bytes
+    size: int
+    place: Place
+    sample: Sample | None = None
+    damaged: BadRecord | None = None
+
+
+@dataclass(slots=True)
+class BottomK:
+    """The traffic of one stratum: how many requests, and the ``k`` usable ones with the lowest hashes.
+
+    Damaged requests below the highest of these are remembered too: which they are depends on the traffic alone.
+    """
+
+    k: int
+    count: int = 0
+    kept: list[Kept] = field(default_factory=list)
+    limit: bytes | None = None
+
+    def wants(self, key: bytes) -> bool:
+        """Return whether a request with this hash would be kept; an equal one is kept once."""
+        if self.limit is not None and key >= self.limit:
+            return False
+        position = bisect.bisect_left(self.kept, key, key=lambda kept: kept.key)
+        return position == len(self.kept) or self.kept[position].key != key
+
+    def keep(self, kept: Kept) -> list[Kept]:
+        """Put a wanted request among the kept ones; return those that have to go."""
+        bisect.insort(self.kept, kept, key=lambda other: other.key)
+        usable = [n for n, item in enumerate(self.kept) if item.damaged is None]
+        end = len(self.kept)
+        if len(usable) >= self.k:
+            end = usable[self.k - 1] + 1
+            self.limit = self.kept[end - 1].key
+        gone = self.kept[end:]
+        del self.kept[end:]
+        damaged = [n for n, item in enumerate(self.kept) if item.damaged is not None]
+        if len(damaged) > _DAMAGED:
+            gone.append(self.kept.pop(damaged[-1]))
+        return gone
+
+    def merge(self, other: BottomK) -> None:
+        """Take in what another sketch of the same size has seen."""
+        self.count += other.count
+        for kept in other.kept:
+            if self.wants(kept.key):
+                self.keep(kept)
+
+    @property
+    def usable(self) -> list[Kept]:
+        """Return the requests that can be chosen, the lowest hash first."""
+        return [kept for kept in self.kept if kept.damaged is None]
+
+    @property
+    def damaged(self) -> list[BadRecord]:
+        """Return the notes on requests that turned out to be none."""
+        return [kept.damaged for kept in self.kept if kept.damaged is not None]
+
+    @property
+    def requests(self) -> int:
+        """Return the number of requests, without those known to be damaged."""
+        return self.count - len(self.damaged)
+
+
+class TrafficSketch:
+    """All traffic, stratum by stratum; its size depends on the number of strata and not on that of the requests."""
+
+    def __init__(self, *, per_stratum: int = 3, seed: int = 0) -> None:
+        """Begin with no traffic.
+
+        Args:
+            per_stratum: how many different requests each stratum keeps at most.
+            seed: another seed keeps other requests.
+
+        Raises:
+            SampleError: ``per_stratum`` is below 1.
+        """
+        if per_stratum < 1:
+            raise SampleError(f"per_stratum is {per_stratum}: keep at least 1 request of each stratum")
+        self.per_stratum = per_stratum
+        self.seed = seed
+        self.strata: dict[Stratum, BottomK] = {}
+        self._names: dict[Stratum, Vocabulary] = {}
+        self._key = str(seed).encode()
+        self._held = 0
+
+    def add(self, stratum: Stratum, record: Record, place: Place, decode: Decode) -> None:
+        """Count a request; if its hash is among the lowest of its stratum, decode it whole and keep it."""
+        sketch = self._of(stratum)
+        sketch.count += 1
+        key = self.key(record)
+        if not sketch.wants(key):
+            return
+        kept = Kept(key, len(record.body), place)
+        try:
+            self._keep(sketch, replace(kept, sample=decode(record, stratum.protocol)))
+        except SampleError as error:
+            self._keep(sketch, replace(kept, damaged=record.bad(str(error))))
+
+    def merge(self, other: TrafficSketch) -> None:
+        """Take in what another sketch has seen.
+
+        Raises:
+            SampleError: it was made with other parameters.
+        """
+        if (self.per_stratum, self.seed) != (other.per_stratum, other.seed):
+            msg = "sketches can only be merged when they have the same per_stratum and seed"
+            raise SampleError(msg)
+        for form, names in other._names.items():
+            self._vocabulary(form).merge(names)
+            self._forget_names(form)
+        for stratum, theirs in other.strata.items():
+            self._absorb(self._of(stratum), theirs)
+
+    def groups(self) -> dict[Stratum, BottomK]:
+        """Return the strata as they are called once all traffic is seen: those whose names tell nothing are one."""
+        found: dict[Stratum, BottomK] = {}
+        for stratum, called in told(self._names, {s: one.count for s, one in self.strata.items()}).items():
+            found.setdefault(called, BottomK(self.per_stratum)).merge(self.strata[stratum])
+        return found
+
+    @property
+    def requests(self) -> int:
+        """Return the number of requests seen, without those known to be damaged."""
+        return sum(sketch.requests for sketch in self.strata.values())
+
+    def damage(self, notes: Mapping[bytes, BadRecord]) -> None:
+        """Take kept requests for damaged, by their hashes: they could not be used after all."""
+        for sketch in self.strata.values():
+            sketch.kept = [
+                replace(kept, sample=None, damaged=notes[kept.key]) if kept.key in notes else kept
+                for kept in sketch.kept
+            ]
+
+    def damaged(self) -> Iterator[BadRecord]:
+        """Yield the notes on requests that turned out to be none when they were decoded whole."""
+        for sketch in self.strata.values():
+            yield from sketch.damaged
+
+    def _of(self, stratum: Stratum) -> BottomK:
+        sketch = self.strata.get(stratum)
+        if sketch is not None:
+            return sketch
+        form = nameless(stratum)
+        names = self._vocabulary(form)
+        names.meet(stratum)
+        self._forget_names(form)
+        return self._room(stratum if names.told_apart else form)
+
+    def _vocabulary(self, form: Stratum) -> Vocabulary:
+        return self._names.setdefault(form, Vocabulary())
+
+    def _forget_names(self, form: Stratum) -> None:
+        """Put the strata of a nameless one together, if they are too many to be told apart."""
+        names = self._names[form]
+        if not names.overflows:
+            return
+        names.told_apart = False
+        apart = [self.strata.pop(stratum) for stratum in names.strata if stratum in self.strata]
+        names.strata.clear()
+        names.names.clear()
+        for sketch in apart:
+            self._held -= sum(kept.size for kept in sketch.kept if kept.sample)
+            self._absorb(self._room(form), sketch)
+
+    def _room(self, stratum: Stratum) -> BottomK:
+        if stratum not in self.strata:
+            if len(self.strata) >= STRATA:
+                what = f"the traffic has more than {STRATA:,} combinations of shape, batch size and protocol"
+                raise SampleError(f"{what}: put similar shapes together with --shapes buckets")
+            self.strata[stratum] = BottomK(self.per_stratum)
+        return self.strata[stratum]
+
+    def _absorb(self, ours: BottomK, theirs: BottomK) -> None:
+        ours.count += theirs.count
+        for kept in theirs.kept:
+            if ours.wants(kept.key):
+                self._keep(ours, kept)
+
+    def _keep(self, sketch: BottomK, kept: Kept) -> None:
+        if kept.sample is not None:
+            if self._held + kept.size > BODIES:
+                kept = replace(kept, sample=None)
+            else:
+                self._held += kept.size
+        for gone in sketch.keep(kept):
+            self._held -= gone.size if gone.sample is not None else 0
+
+    def key(self, record: Record) -> bytes:
+        """Return the hash that chooses: a seeded blake2b of the identity, which is all that is sent."""
+        return hashlib.blake2b(identity(record), digest_size=16, key=self._key).digest()
+
+
+def identity(record: Record) -> bytes:
+    """Return a digest of what a request sends: equal requests have equal ones.
+
+    The body is digested by XXH3, at the memory's speed; blake2b alone would take longer than all else that is done.
+    """
+    headers = {name.lower(): value for name, value in record.headers.items()}
+    sent = (record.protocol, record.path, *map(headers.get, _SENT_HEADERS))
+    body = xxhash.xxh3_128_digest(record.body) if xxhash else hashlib.blake2b(record.body, digest_size=16).digest()
+    return body + repr(sent).encode()

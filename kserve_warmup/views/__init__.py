@@ -1,0 +1,1 @@
+"""Results for people: numbers in words, terminal tables, HTML pages."""
