@@ -22,10 +22,10 @@ _VECTOR = 512
 class Ring:
     """One process's end of a folder that several processes, or pods, of one user may share.
 
-    Only own files, as :mod:`kserve_warmup.capture.private_folder` knows them, are counted and removed. A file is named
-    after the time at which it was begun, so that names are in order of age, and hidden until its first record is whole. A
-    full disk's half of a record is cut off again. A process that is killed may leave one behind whole ones, which those
-    who read pass over.
+    Only own files, as :mod:`kserve_warmup.capture.private_folder` knows them, are counted and removed. A file is
+    named after the time at which it was begun, so that names are in order of age, and hidden until its first record
+    is whole. A full disk's half of a record is cut off again. A process that is killed may leave one behind whole
+    ones, which those who read pass over.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:

@@ -1,8 +1,8 @@
 """Results as one HTML file, which opens offline: no network, and no script but the plotting library's and ours.
 
-``chart`` says what a chart shows, ``templates/charts.js`` draws it with Observable Plot; ``warmup``, ``compare``,
-``verify`` and ``demo`` say what stands on a page, the templates in ``kserve_warmup/views/templates`` how it looks, ``page``
-brings them together. A further result is one more part and one more template on the same macros.
+``chart`` says what a chart shows, ``templates/charts.js`` draws it with Observable Plot; ``warmup_page``, ``compare``,
+``verify_page`` and ``demo_page`` say what stands on a page, the templates in ``kserve_warmup/views/templates`` how it
+looks, ``page`` brings them together. A further result is one more part and one more template on the same macros.
 """
 
 from __future__ import annotations
