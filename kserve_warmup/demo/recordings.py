@@ -14,7 +14,7 @@ from kserve_warmup.demo.demo_servers import Server
 from kserve_warmup.demo.inputs import Array, digits, speech
 from kserve_warmup.files import write_whole
 from kserve_warmup.latency import Target, send
-from kserve_warmup.protocols import bodies as wire
+from kserve_warmup.protocols import bodies
 from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Protocol, Sample
@@ -135,8 +135,8 @@ def record(model: Model, server: Server, path: Path) -> Recording:
 def request(protocol: Protocol, **inputs: Array) -> Sample:
     """Return a request with named inputs of FP32 or, for v1, of plain numbers."""
     tensors = [Tensor(name, "FP32", array) for name, array in inputs.items()]
-    body, headers = wire.encode(protocol, tensors)
-    return wire.request(protocol, body, headers=headers)
+    body, headers = bodies.encode(protocol, tensors)
+    return bodies.request(protocol, body, headers=headers)
 
 
 def digit_requests(protocol: Protocol, batches: Iterable[int], first_row: int = 0) -> list[Sample]:

@@ -13,7 +13,7 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, measure, send, wait_ready
-from kserve_warmup.protocols import bodies as wire
+from kserve_warmup.protocols import bodies
 from kserve_warmup.protocols.inference_path import MODEL_INFER
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Sample, Signature
@@ -70,8 +70,8 @@ def web() -> Iterator[Web]:
 
 
 def a_sample(value: float = 1.0, protocol: str = "v2") -> Sample:
-    body, headers = wire.encode(protocol, [Tensor("x", "FP32", np.array([[value]], np.float32))])
-    return wire.request(protocol, body, headers=headers)
+    body, headers = bodies.encode(protocol, [Tensor("x", "FP32", np.array([[value]], np.float32))])
+    return bodies.request(protocol, body, headers=headers)
 
 
 def test_the_first_latency_is_divided_by_the_median_of_the_later_half() -> None:

@@ -326,10 +326,10 @@ def test_kserve_and_tritonclient_cannot_bring_their_grpc_messages_into_one_proce
 
 def test_grpc_bodies_are_read_without_importing_kserve():
     program = (
-        "import sys\nfrom kserve_warmup.protocols import bodies as wire\n"
+        "import sys\nfrom kserve_warmup.protocols import bodies\n"
         "from kserve_warmup.protocols.tensors import Tensor\n"
-        "import numpy\nbody, _ = wire.encode('grpc', [Tensor('x', 'FP32', numpy.zeros((1, 2), 'f4'))])\n"
-        "print(wire.request('grpc', body).signature, 'kserve' in sys.modules)"
+        "import numpy\nbody, _ = bodies.encode('grpc', [Tensor('x', 'FP32', numpy.zeros((1, 2), 'f4'))])\n"
+        "print(bodies.request('grpc', body).signature, 'kserve' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "x:FP32[N,2] False"

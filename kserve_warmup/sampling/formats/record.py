@@ -148,7 +148,7 @@ class ReadOptions:
 
 
 def recorded(sample: Sample, file: str, number: int, unit: str = "record") -> Record:
-    """Return the record of a request that a source has made itself, from bare tensors."""
+    """Return the record of a request that is a sample already."""
     return Record(file, number, sample.body, sample.headers, sample.path, sample.protocol, unit=unit)
 
 
