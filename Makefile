@@ -20,6 +20,10 @@ test test-unit test-containers: export PYTHONDONTWRITEBYTECODE :=
 LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
   docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))
 
+LEFT_OUT_TESTS = $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
+  $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
+  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)
+
 .DEFAULT_GOAL := help
 .PHONY: help env triton-env torch-env perf-analyzer kserve-env demo test test-unit test-kserve test-ray test-torch test-containers images clean-images lint format protos bench bench-torch clean
 
@@ -34,12 +38,10 @@ test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## A
 	@$(if $(filter chromium,$(LEFT_OUT)),echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver).")
 	@$(if $(filter docker,$(LEFT_OUT)),echo "No Docker daemon answers: the tests of both servers in containers are LEFT OUT (apt-get install docker.io, and start dockerd).")
 	@$(if $(filter haproxy,$(LEFT_OUT)),echo "No haproxy on PATH: the rolling updates are LEFT OUT (apt-get install haproxy).")
-	@failed=0; left_out='$(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
-	  $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
-	  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)'; \
+	@failed=0; \
 	rm -f out/tests/*.xml; \
-	$(BIN)/pytest $(TOGETHER) --junitxml=out/tests/together.xml $$left_out || failed=1; \
-	$(BIN)/pytest -m alone --junitxml=out/tests/alone.xml $$left_out || failed=1; \
+	$(BIN)/pytest $(TOGETHER) --junitxml=out/tests/together.xml $(LEFT_OUT_TESTS) || failed=1; \
+	$(BIN)/pytest -m 'alone and not torch' --junitxml=out/tests/alone.xml $(LEFT_OUT_TESTS) || failed=1; \
 	$(BIN)/python tests/total.py out/tests/together.xml out/tests/alone.xml || failed=1; exit $$failed
 	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
 	@echo "The tests of torch's models need torch, a large download, and are LEFT OUT: make test-torch runs them."
