@@ -53,7 +53,7 @@ def run(
         int | None,
         typer.Option(min=4, help="Requests to each stratum of a start. Default: 10; 40 to a URL."),
     ] = None,
-    max_ratio: Annotated[float, typer.Option(min=1.001, help="Exit 1 when first ÷ steady is above.")] = 1.10,
+    max_ratio: Annotated[float, typer.Option(help="Exit 1 when first ÷ steady is above.")] = 1.10,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 also when there is no verdict.")] = False,
     timeout: Annotated[float, typer.Option(help="Seconds that a start may take until it is ready.")] = 300.0,
     pace: Annotated[float, typer.Option(hidden=True, help="Seconds before each request.")] = 0.3,

@@ -72,8 +72,8 @@ def test_lines_of_other_models_requests_are_all_there_while_a_model_is_reloaded(
     assert during.count("POST /v1/models/slowplain") <= LINES_LET_THROUGH
 
 
-def test_a_server_that_is_started_after_another_has_stopped_in_the_same_process_is_as_new(tmp_path, sample_set):
-    server = KServeServer("-", tmp_path, command=[sys.executable, "two_servers.py", sample_set])
+def test_a_server_that_is_started_after_another_has_stopped_in_the_same_process_is_as_new(sample_set):
+    server = KServeServer("-", command=[sys.executable, "two_servers.py", sample_set])
     with server:
         assert server.process.wait(120) == 0, server.log[-3000:]
     calls = [tuple(map(int, line.split()[1:])) for line in server.log.splitlines() if line.startswith("CALLS")]
