@@ -44,7 +44,8 @@ def test_a_stop_while_it_serves_lets_the_requests_under_way_end(kserve, reports,
         assert server.stop() in ENDED
         answered = len(load.answers)
     assert len(load.answers) == answered
-    assert 0 < len(left_behind(reports)) <= workers  # each worker that is warm by now has written its own
+    most = workers + (workers > 1)  # each worker writes its own, and so does the parent of several, which serves gRPC
+    assert 0 < len(left_behind(reports)) <= most
 
 
 @pytest.mark.alone
