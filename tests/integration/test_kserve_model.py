@@ -87,7 +87,7 @@ def test_http_answers_nothing_before_the_model_is_warm(start, v1_set):
 
 
 def test_grpc_is_unavailable_until_the_model_is_warm_and_starts_no_second_load(start, v1_set):
-    server = start("SlowPredict", samples=v1_set, max_calls=15, LOAD_SECONDS=0)
+    server = start("SlowAsyncPredict", samples=v1_set, max_calls=15, LOAD_SECONDS=0)  # which leaves the loop to others
     request = pb.ModelInferRequest(
         model_name="model",
         inputs=[
@@ -115,7 +115,7 @@ def test_grpc_is_unavailable_until_the_model_is_warm_and_starts_no_second_load(s
     assert refused == {("UNAVAILABLE", False)}
     # The last ones may fall between warm and the opening of HTTP: no call of the warm-up comes after them.
     assert answered == list(range(answered[0], answered[0] + len(answered)))
-    assert answered[0] > 5
+    assert answered[0] > 3  # two calls at least for each of the two strata
 
 
 @pytest.mark.parametrize("target", ["OwnLoad", "LazyAsyncClient"])
