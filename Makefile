@@ -167,6 +167,6 @@ $(TRITON_VENV)/.torch: $(TRITON_VENV)/.installed
 $(KSERVE_VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(KSERVE_VENV)
 	$(KSERVE_VENV)/bin/pip install --quiet --upgrade pip
-	$(KSERVE_VENV)/bin/pip install --quiet --editable . 'ray[serve]' avro tomlkit pytest pytest-asyncio pytest-httpx
+	$(KSERVE_VENV)/bin/pip install --quiet --editable '.[ray]' 'ray[serve]' avro tomlkit pytest pytest-asyncio pytest-httpx
 	$(KSERVE_VENV)/bin/pip install --quiet --no-deps 'grpcio-testing>=1.73,<2'
 	touch $@
