@@ -1,6 +1,7 @@
 """The whole demo on one model, with both real servers."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -54,11 +55,11 @@ def test_time_to_ready_is_taken_from_outside_for_both_servers_cold_and_warm(demo
 
     page = (out / "report.html").read_text()
     for cell in result.cells:
-        assert cell.ready_seconds > 0
         assert f"<td>{cell.ready_seconds:.1f}</td>" in page
-    inside = result.cell("digits_mlp", "kserve", "warm").starts[0].warmup["ready_seconds"]
-    # the server's own clock begins with the process, and ends before anybody can be told
-    assert result.cell("digits_mlp", "kserve", "warm").ready_seconds > inside - 0.1
+    warm = result.cell("digits_mlp", "kserve", "warm")
+    # Which came first, however long it takes: the server's own clock begins with the process, to two of the kernel's
+    # ticks, and ends before anybody can be told.
+    assert warm.starts[0].warmup["ready_seconds"] <= warm.ready_seconds + 2 / os.sysconf("SC_CLK_TCK")
 
 
 def test_warm_triton_has_warm_up_in_its_config_and_cold_triton_has_none(demo):
