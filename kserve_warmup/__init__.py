@@ -10,6 +10,7 @@ from kserve_warmup.printable import guard_loggers
 if TYPE_CHECKING:
     from kserve_warmup.errors import WarmupError
     from kserve_warmup.model import WarmupModel
+    from kserve_warmup.profile import Profile
     from kserve_warmup.report import WarmupReport
     from kserve_warmup.samples import Sample, SampleSet
     from kserve_warmup.serving.context import is_warmup
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kserve_warmup.steady_judge import SteadyStateJudge
 
 __all__ = [
+    "Profile",
     "Sample",
     "SampleSet",
     "SteadyStateDetector",
@@ -32,6 +34,7 @@ __all__ = [
 guard_loggers()
 
 _MODULES = {
+    "Profile": "profile",
     "Sample": "samples",
     "SampleSet": "samples",
     "SteadyStateDetector": "steady",

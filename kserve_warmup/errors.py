@@ -27,6 +27,10 @@ class SampleError(WarmupError):
     """A sample, a sample set or a traffic record cannot be used as it is."""
 
 
+class ProfileError(WarmupError):
+    """What earlier starts learned cannot be read; a start without it judges in full."""
+
+
 class MissingPackageError(WarmupError, ImportError):
     """A package that only some commands need is not installed; the message names the extra that brings it."""
 

@@ -23,6 +23,9 @@ import math
 from itertools import pairwise
 from statistics import fmean, median
 
+from kserve_warmup.agreement import SeriesExpectation
+from kserve_warmup.profile import Profile
+
 RECOMMENDED_MAX_CALLS = 1000
 """Callers give up here: a series without a verdict by then drifts, or is noisier than the tolerance."""
 
@@ -52,15 +55,17 @@ class SteadyStateDetector:
 
     Args:
         tolerance: How far above the final plateau latency after the verdict may lie, as a share of the plateau.
+        profile: What earlier starts learned of this series: the verdict comes earlier where it shows the same again.
 
     Raises:
         ValueError: If the tolerance is not a positive number.
     """
 
-    def __init__(self, tolerance: float = 0.10) -> None:
+    def __init__(self, tolerance: float = 0.10, profile: Profile | None = None) -> None:
         if not 0 < tolerance < math.inf:
             raise ValueError(f"tolerance must be a positive number such as 0.1, not {tolerance!r}")
         self.tolerance = tolerance
+        self._expectation = SeriesExpectation(profile) if profile else None
         self._seconds: list[float] = []
         self._calls = 0
         self._next_look = _FIRST_LOOK
@@ -70,6 +75,16 @@ class SteadyStateDetector:
     def steady(self) -> bool:
         """Whether the verdict has been reached; it is not taken back."""
         return self._steady
+
+    @property
+    def profile_used(self) -> bool:
+        """Whether the verdict was reached early, because the series showed what the profile had told."""
+        return self._expectation is not None and self._expectation.met
+
+    @property
+    def profile_refused(self) -> str | None:
+        """One line: how the series differs from the profile; None if it does not, or there is none."""
+        return self._expectation.refused(self._seconds) if self._expectation else None
 
     @property
     def calls(self) -> int:
@@ -98,6 +113,8 @@ class SteadyStateDetector:
             if self._calls >= self._next_look:
                 self._next_look = math.ceil(self._calls * _GROWTH)
                 self._steady = is_flat(newest_calls(self._seconds), self._calls, self.tolerance)
+            if self._expectation and not self._steady:
+                self._steady = self._expectation.meets(self._seconds)
         return self._steady
 
 
