@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kserve_warmup.errors import SampleError, WarmupFailedError
-from kserve_warmup.report import StratumKey, StratumReport, WarmupReport
+from kserve_warmup.profile import Profile
+from kserve_warmup.report import ProfileUse, StratumKey, StratumReport, WarmupReport
 from kserve_warmup.samples.sample import Sample, Stratum
 from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
@@ -155,6 +156,7 @@ async def replay(
     *,
     deadline: float | None = None,
     known: WarmupReport | None = None,
+    profiles: Mapping[StratumKey, Profile] | None = None,
     on_call: Callable[[Sample], None] = lambda _: None,
 ) -> WarmupReport:
     """Send ``samples`` over ``transport`` until every stratum is steady or the budget is spent.
@@ -170,6 +172,7 @@ async def replay(
         model: The model's name, for the report.
         deadline: When to stop, on the clock of ``time.monotonic()``.
         known: What an earlier path to the same model in the same process found: only what is new is judged then.
+        profiles: What earlier starts learned of strata over this transport: the replay ends as soon as it sees the same.
         on_call: Called with the sample before each request.
 
     Raises:
@@ -182,6 +185,7 @@ async def replay(
     judge = SteadyStateJudge(
         list(sent),
         settings.tolerance,
+        profiles={stratum: profiles[stratum.key] for stratum in sent if stratum.key in profiles} if profiles else None,
         known={stratum: earlier[stratum.key] for stratum in sent if stratum.key in earlier},
         max_calls=settings.max_calls,
     )
@@ -199,7 +203,22 @@ async def replay(
         if not one.calls:
             one.error = OUT_OF_BUDGET
     reports = tuple(one.report(judge.verdict(stratum)) for stratum, one in sent.items())
-    return WarmupReport(model, transport.name, time.perf_counter() - started, reports, tolerance=settings.tolerance)
+    return WarmupReport(
+        model,
+        transport.name,
+        time.perf_counter() - started,
+        reports,
+        tolerance=settings.tolerance,
+        profile=_profile_use(judge, transport.name) if profiles else None,
+    )
+
+
+def _profile_use(judge: SteadyStateJudge[Stratum], path: str) -> ProfileUse:
+    refused = judge.profile_refused
+    return ProfileUse(
+        used=(path,) if judge.profile_used else (),
+        refused=(f"{path}: {refused}",) if refused and not judge.profile_used else (),
+    )
 
 
 def _verdicts(report: WarmupReport | None) -> Mapping[StratumKey, Verdict]:

@@ -74,11 +74,50 @@ class StratumReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ProfileUse:
+    """What a warm-up had from earlier starts, and left for later ones.
+
+    Attributes:
+        source: The file that profiles came from, None if there was none.
+        stale: What it was learned under that is another now: code, packages, machine, samples.
+        used: The paths on which it ended the warm-up early.
+        refused: Why it did not on others, or why a file cannot be used; a line each.
+        learned: The file that this start has added to, None if none.
+    """
+
+    source: str | None = None
+    stale: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    learned: str | None = None
+
+    def then(self, later: ProfileUse) -> ProfileUse:
+        """Return this and what a later path did."""
+        return replace(
+            self,
+            source=self.source or later.source,
+            stale=self.stale or later.stale,
+            used=(*self.used, *later.used),
+            refused=(*self.refused, *later.refused),
+            learned=later.learned or self.learned,
+        )
+
+    def summary(self) -> str:
+        """Return one line for a log, empty if there is nothing to say."""
+        parts = [f"ended early over {', '.join(self.used)}"] if self.used else []
+        parts += [f"not agreed with: {'; '.join(self.refused)}"] if self.refused else []
+        parts += [f"learned with other {', '.join(self.stale)}"] if self.stale else []
+        parts += [f"written to {self.learned}"] if self.learned else []
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
 class WarmupReport(Saved):
     """The result of one replay of a sample set over one transport.
 
     ``tolerance`` is the share of the plateau within which latency counted as steady, ``timeline`` the steps from the
-    start of the process to ready; both are missing from reports of earlier versions.
+    start of the process to ready, ``profile`` what earlier starts had learned; all three are missing from reports of
+    earlier versions.
     """
 
     WHAT: ClassVar[str] = "a warm-up report"
@@ -90,6 +129,7 @@ class WarmupReport(Saved):
     note: str | None = None
     tolerance: float | None = None
     timeline: tuple[Step, ...] = ()
+    profile: ProfileUse | None = None
 
     @property
     def calls(self) -> int:
@@ -177,6 +217,7 @@ class WarmupReport(Saved):
             self.note or later.note,
             self.tolerance if later.tolerance is None else later.tolerance,
             later.timeline or self.timeline,
+            self.profile.then(later.profile) if self.profile and later.profile else later.profile or self.profile,
         )
 
     def to_dict(self) -> dict[str, Any]:

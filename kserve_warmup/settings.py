@@ -80,6 +80,15 @@ class WarmupSettings(BaseSettings):
         'a value may be {"file": "/path"}.',
     )
     report: Path | None = Field(default=None, description="Also write the warm-up report to this JSON file.")
+    profile: Path | None = Field(
+        default=None,
+        description="File with what earlier starts learned. Unset: profile.json in the sample set, or among what was "
+        "recorded.",
+    )
+    profile_write: Path | None = Field(
+        default=None,
+        description="Add what this start learns to this file; the first three starts judge all by themselves for it.",
+    )
     capture_dir: Path | None = Field(
         default=None,
         description="Record the model's own requests in a folder per model name below this one. Without a sample set "

@@ -29,6 +29,7 @@ class Stopwatch:
     """
 
     def __init__(self, *, reload: bool = False) -> None:
+        self.reload = reload
         age = 0.0 if reload else process_age()
         self._origin = time.monotonic() - age
         self.steps: tuple[Step, ...] = () if reload else (Step(IMPORT, 0.0, age),)

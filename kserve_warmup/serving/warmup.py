@@ -19,14 +19,15 @@ from kserve_warmup import metrics
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.files import write_whole
 from kserve_warmup.protocols.codec import codec_of, over_grpc
-from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, describe, replay
+from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
+from kserve_warmup.serving.blaming import Blaming
 from kserve_warmup.serving.chosen import chosen_samples
 from kserve_warmup.serving.compat import request_histograms_untouched
 from kserve_warmup.serving.context import Attempt, errors_noted, noting, requests_quiet, warming
 from kserve_warmup.serving.end import end_process
-from kserve_warmup.serving.faults import failure
+from kserve_warmup.serving.learning import Learning
 from kserve_warmup.serving.process import PROCESS, in_worker
 from kserve_warmup.serving.watchdog import interruptible, watched
 from kserve_warmup.settings import settings_of, warn_of_unknown_variables
@@ -63,6 +64,7 @@ class Warmup:
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
         self.report = WarmupReport(model.name, "none", 0.0, ())
+        self.learning = Learning(model, self.settings, self.samples)
         self.attempt = Attempt()
         self.waits = self._interrupted = False
         self._waited_since = time.monotonic()
@@ -138,7 +140,7 @@ class Warmup:
         if samples:
             with warming(self.attempt):
                 async with wire as transport:
-                    report = await self._over(_Blaming(transport, self.attempt), samples)
+                    report = await self._over(Blaming(transport, self.attempt), samples)
             self.report = self.report.then(report)
             self._check(report)
 
@@ -156,15 +158,18 @@ class Warmup:
             interruptible(noting.__code__, f"no answer within {self.settings.patience:.3g} s") as interrupt,
             watched(patience, lambda: self._hangs(transport, interrupt)) as alive,
         ):
-            return await replay(
+            report = await replay(
                 samples,
                 transport,
                 self.settings,
                 self.model.name,
                 deadline=end,
                 known=self.report,
+                profiles=self.learning.profiles(transport.name),
                 on_call=lambda _: alive(),
             )
+        self.learning.note(report)
+        return report
 
     def _hangs(self, transport: Transport, interrupt: Callable[[], None]) -> None:
         """End the process over a request that blocks its thread; if it is to serve all the same, interrupt that.
@@ -242,6 +247,7 @@ class Warmup:
             return
         gc.collect(1)  # what the warm-up left would otherwise be collected during a user's first requests
         self.report = replace(self.report, timeline=self.clock.ready())
+        self.report = self.learning.finish(self.report, first=not self.clock.reload)
         metrics.publish(self.report)
         if self.settings.report is not None:
             self._save(self.settings.report)
@@ -269,24 +275,6 @@ class Warmup:
 
 
 HOW_TO_WAIT = "; if it needs longer, raise KSERVE_WARMUP_REQUEST_TIMEOUT and KSERVE_WARMUP_MAX_SECONDS"
-
-
-class _Blaming:
-    """Sends over a wire to this process's own server, and tells failures by what the model raised, not by a status."""
-
-    def __init__(self, inner: Transport, noted: Attempt) -> None:
-        self._inner, self._noted = inner, noted
-        self.name = inner.name
-
-    async def send(self, sample: Sample) -> float:
-        self._noted.error = None
-        try:
-            return await self._inner.send(sample)
-        except RequestFailedError as error:
-            if self._noted.error is None:
-                raise
-            said = failure(self._noted.error)
-            raise type(said)(f"{error} ({describe(self._noted.error)})") from self._noted.error
 
 
 def _count(strata: tuple[StratumReport, ...], report: WarmupReport) -> str:
