@@ -16,14 +16,17 @@ from statistics import fmean, median
 
 from kserve_warmup.profile import LearnedRun, Profile, tame_mean
 
-LEVEL_CALLS = (1.2, 5)  # times the calls that it took to settle, and calls beyond
+LEVEL_CALLS = (1.35, 5)  # times the calls that it took to settle, and calls beyond
 CURVE_CALLS = (1.5, 15)
 _WINDOW = 0.6  # newest share of the calls
-_BELOW, _ABOVE = 0.08, 0.05  # of the learned plateau
+_BELOW, _ABOVE = 0.08, 0.03  # of the lowest plateau that was learned: where the newest calls must lie
+_WILD = 0.05  # above it: what they may cost with wild calls in full
+_ALIKE = 0.05  # by how much their thirds may differ
 _FIRST = 0.12  # by how much the first call's ratio may differ
 _THIRDS = 0.05  # by how much new over learned may differ between thirds
-_FALL = 0.03  # newer half of the window against the older
+_FALL = 0.05  # newer half of the window against the older
 _GROWTH = 1.1  # between looks
+_TINY = 1e-9
 _EVERY = 20  # calls up to which each is looked at
 
 
@@ -37,9 +40,11 @@ class SeriesExpectation:
         self.met = False
 
     def _least(self) -> int:
-        took = max(run.settled for run in self._profile.runs)
-        factor, more = CURVE_CALLS if self._profile.hint else LEVEL_CALLS
-        return math.ceil(factor * took) + more
+        return self._needed(CURVE_CALLS if self._profile.hint else LEVEL_CALLS)
+
+    def _needed(self, calls: tuple[float, int]) -> int:
+        factor, more = calls
+        return math.ceil(factor * median(run.settled for run in self._profile.runs)) + more
 
     def meets(self, seconds: Sequence[float]) -> bool:
         """Return whether the calls so far, from the first on, are as the profile says."""
@@ -64,14 +69,17 @@ class SeriesExpectation:
         if self._profile.hint:
             return False
         window = _newest(seconds)
-        mean = tame_mean(window)
         lowest = min(run.plateau for run in runs)
-        return 1 - _BELOW <= mean / lowest <= 1 + _ABOVE and not _falls(window)
+        return (
+            1 - _BELOW <= tame_mean(window) / lowest <= 1 + _ABOVE
+            and fmean(window) <= (1 + _WILD) * lowest
+            and _alike(window)
+            and not _falls(window)
+        )
 
     def _curve(self, seconds: Sequence[float]) -> bool:
-        factor, more = CURVE_CALLS
-        took = max(run.settled for run in self._profile.runs)
-        return len(seconds) >= factor * took + more and any(follows(seconds, run) for run in self._profile.runs)
+        enough = len(seconds) >= self._needed(CURVE_CALLS)
+        return enough and any(follows(seconds, run) for run in self._profile.runs)
 
 
 def follows(seconds: Sequence[float], run: LearnedRun) -> bool:
@@ -81,10 +89,9 @@ def follows(seconds: Sequence[float], run: LearnedRun) -> bool:
     level = tame_mean(window)
     if not level or _falls(window):
         return False
-    if abs(math.log(max(seconds[0] / level, 1e-9) / max(run.curve[0], 1e-9))) > math.log(1 + _FIRST):
+    if abs(math.log(max(seconds[0] / level, _TINY) / max(run.curve[0], _TINY))) > math.log(1 + _FIRST):
         return False
-    edges = [max(1, count * third // 3) for third in range(4)]
-    ratios = [tame_mean(seconds[a:b]) / run.expected(a, b) for a, b in pairwise(edges)]
+    ratios = [tame_mean(seconds[start:end]) / max(run.expected(start, end), _TINY) for start, end in _thirds(1, count)]
     return min(ratios) > 0 and max(ratios) <= (1 + _THIRDS) * min(ratios)
 
 
@@ -95,3 +102,14 @@ def _newest(seconds: Sequence[float]) -> Sequence[float]:
 def _falls(window: Sequence[float]) -> bool:
     half = len(window) // 2
     return half > 0 and fmean(window[:half]) > (1 + _FALL) * fmean(window[half:])
+
+
+def _alike(window: Sequence[float]) -> bool:
+    means = [tame_mean(window[start:end]) for start, end in _thirds(0, len(window))]
+    return max(means) <= (1 + _ALIKE) * min(means)
+
+
+def _thirds(first: int, last: int) -> list[tuple[int, int]]:
+    """Where the thirds of calls begin and end, as far as each has one."""
+    edges = [max(first, last * third // 3) for third in range(4)]
+    return [(start, end) for start, end in pairwise(edges) if start < end]

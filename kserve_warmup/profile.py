@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import fmean, median, pstdev
 from typing import Any
 
 from kserve_warmup.errors import ProfileError
@@ -22,17 +22,19 @@ MOST_RUNS = 3
 
 _SCHEMA = 1
 _MOST_TEXT = 16_384  # characters; three runs take about two thousand
-_MOST_CALLS = 100_000
+_MOST_CALLS = 2000  # of a run; later ones are not looked at
 _CURVE_CALLS = 1000  # of later ones no curve is kept
 _MOST_SECONDS = 86_400.0
-_MOST_RATIO = 1e12  # a day over the tenth of a microsecond, which clocks can tell
+_MOST_RATIO = 1e15  # a day over the shortest latency that is told from zero
 _DIGITS = 4
 _WINDOW = 0.6  # newest share of the calls that the plateau is taken from, as the detector does
 _FEW = 8  # calls: of fewer the plateau is taken from all after the last that was dear
 _CUT = 3.0  # medians: what a call counts at most
 _SETTLED = 0.05  # share of the plateau: what is further above it is not settled
-_NOISY = 3.0  # spreads: what is not further above it is noise
-_NORMAL = 0.6745 * math.sqrt(2)  # median difference of two values of a normal distribution, in its spreads
+_NOISY = 2.0  # standard errors: what is not further above it is noise
+_LATER = 0.2  # of a call's number: so many calls after it must be dear too
+_ONE_OFF = 1.5  # times all later calls
+_SLOWER = 1.25  # times the typical call: wild calls aside, that is not the plateau
 _AHEAD = 5  # calls that must all but one be at the plateau
 _COMPILED = 3.0  # plateaus and
 _HICCUP = 0.02  # seconds: longer than a neighbour on the same cores delays a call
@@ -57,13 +59,19 @@ class LearnedRun:
     Attributes:
         calls: How many calls it had.
         settled: How many of them were made before latency was at the plateau.
-        plateau: Seconds.
+        compiled: After how many of them a typical call was at the plateau for the first time, and nothing compiled.
+        one_offs: The last call that was dearer by half than all after it, counted from 1; 0 if none was.
+        typical: Seconds: the median at the plateau.
+        plateau: Seconds: the mean at the plateau, wild calls cut.
         noise: The spread of a call as a share of the plateau.
         curve: Mean latency of each block of calls between two neighbours of ``EDGES``, as a share of the plateau.
     """
 
     calls: int
     settled: int
+    compiled: int
+    one_offs: int
+    typical: float
     plateau: float
     noise: float
     curve: tuple[float, ...]
@@ -159,6 +167,9 @@ def _read(run: Any, where: str) -> LearnedRun:
     return LearnedRun(
         calls,
         int(_number(run["settled"], f"{where}.settled", 0, calls, whole=True)),
+        int(_number(run["compiled"], f"{where}.compiled", 0, calls, whole=True)),
+        int(_number(run["one_offs"], f"{where}.one_offs", 0, calls, whole=True)),
+        _number(run["typical"], f"{where}.typical", _TINY, _MOST_SECONDS),
         _number(run["plateau"], f"{where}.plateau", _TINY, _MOST_SECONDS),
         _number(run["noise"], f"{where}.noise", 0, _MOST_RATIO),
         tuple(_number(share, f"{where}.curve[{index}]", 0, _MOST_RATIO) for index, share in enumerate(curve)),
@@ -180,10 +191,33 @@ def _learn(run: Sequence[float]) -> LearnedRun:
         raise ProfileError(msg)
     window = list(_newest(seconds))
     plateau = max(tame_mean(window), _TINY)
-    steps = [abs(math.log(max(b, _TINY) / max(a, _TINY))) for a, b in pairwise(window)]
-    noise = median(steps) / _NORMAL if steps else 0.0
+    noise = min(pstdev([min(value, _CUT * plateau) for value in window]) / plateau, 1.0)
     curve = tuple(_shorten(tame_mean(block) / plateau) for block in _blocks(seconds))
-    return LearnedRun(len(seconds), _settled(seconds, plateau, noise), plateau, _shorten(noise), curve)
+    typical = max(median(window), _TINY)
+    return LearnedRun(
+        len(seconds),
+        _settled(seconds, plateau, noise),
+        _compiled(seconds, typical),
+        _one_offs(seconds),
+        typical,
+        plateau,
+        _shorten(noise),
+        curve,
+    )
+
+
+def _compiled(seconds: Sequence[float], typical: float) -> int:
+    """After how many calls most were at the plateau for the first time, and none took so long that it compiled.
+
+    What is slow again later comes from neighbours on the same cores more often than from the model.
+    """
+    dear = [call for call, value in enumerate(seconds, 1) if value > _COMPILED * typical + _HICCUP]
+    last = max(dear, default=0)
+    for calls in range(last, len(seconds)):
+        ahead = seconds[calls : calls + _AHEAD]
+        if seconds[calls] <= _SLOWER * typical or (calls and median(ahead) <= _SLOWER * typical):
+            return calls
+    return len(seconds) - 1
 
 
 def _newest(seconds: list[float]) -> list[float]:
@@ -192,7 +226,7 @@ def _newest(seconds: list[float]) -> list[float]:
         return seconds[-math.ceil(len(seconds) * _WINDOW) :]
     later = seconds[-1:]
     for value in reversed(seconds[:-1]):
-        if value > 1.5 * max(later):
+        if value > _ONE_OFF * max(later):
             break
         later.insert(0, value)
     return later
@@ -209,16 +243,29 @@ def _blocks(seconds: Sequence[float]) -> Iterator[Sequence[float]]:
 
 
 def _settled(seconds: Sequence[float], plateau: float, noise: float) -> int:
-    """How many calls were made until latency stayed at the plateau; a hiccup is none of them, a compilation is."""
-    for calls in range(len(seconds) - 1, 0, -1):
+    """How many calls were made until latency stayed at the plateau; a hiccup is none of them, a compilation is.
+
+    The later a call, the more calls that follow it have to be dear on average.
+    """
+    for calls in range(len(seconds), 0, -1):
         if seconds[calls - 1] > _COMPILED * plateau + _HICCUP:
             return calls
-        ahead = sorted(seconds[calls - 1 : calls - 1 + _AHEAD])
-        kept = ahead[:-1] if len(ahead) == _AHEAD and calls > 1 else ahead[: (len(ahead) + 1) // 2]
-        if calls == 1:
-            kept = [seconds[0]]
-        if fmean(kept) > (1 + max(_SETTLED, _NOISY * noise / math.sqrt(len(kept)))) * plateau:
-            return calls
+        count = max(_AHEAD, math.ceil(calls * _LATER))
+        ahead = sorted(seconds[calls - 1 : calls - 1 + count])
+        if calls > 1 and len(ahead) == count:
+            few = tame_mean(ahead[:-1])
+            if few > (1 + max(_SETTLED, _NOISY * noise / math.sqrt(count))) * plateau:
+                return calls
+    return int(len(seconds) > 1 and seconds[0] > (1 + _SETTLED) * plateau)
+
+
+def _one_offs(seconds: Sequence[float]) -> int:
+    """The last call that was dearer by half than all after it."""
+    later = seconds[-1]
+    for call in range(len(seconds) - 1, 0, -1):
+        if seconds[call - 1] > _ONE_OFF * later:
+            return call
+        later = max(later, seconds[call - 1])
     return 0
 
 

@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from kserve_warmup.evidence import KNOWN, NEW, Findings, StratumCalls, choose, find
+from kserve_warmup.process_agreement import ProcessExpectation
+from kserve_warmup.profile import Profile
 from kserve_warmup.steady import RECOMMENDED_MAX_CALLS
 
 StratumT = TypeVar("StratumT", bound=Hashable)
@@ -51,7 +53,8 @@ class SteadyStateJudge(Generic[StratumT]):
     Args:
         strata: All strata of one process, the largest share of the traffic first.
         tolerance: How far above the final plateau latency after the verdict may lie, as a share of the plateau.
-        profiles: What earlier starts learned of strata; not used yet.
+        profiles: What earlier starts learned of strata on this path: as soon as all that have one show the same again,
+            they are called no more. Those without one are judged in full.
         known: Verdicts of these strata on an earlier path in the same process, such as the model's own before REST. If
             there is one of each stratum, only what the new path costs by itself is looked for, in few calls.
         max_calls: A stratum that is not steady after as many calls is given up.
@@ -64,7 +67,7 @@ class SteadyStateJudge(Generic[StratumT]):
         self,
         strata: Sequence[StratumT],
         tolerance: float = 0.10,
-        profiles: Mapping[StratumT, Any] | None = None,
+        profiles: Mapping[StratumT, Profile] | None = None,
         known: Mapping[StratumT, Verdict] | None = None,
         *,
         max_calls: int = RECOMMENDED_MAX_CALLS,
@@ -73,12 +76,15 @@ class SteadyStateJudge(Generic[StratumT]):
             raise ValueError(f"tolerance must be a positive number such as 0.1, not {tolerance!r}")
         if max_calls < 1:
             raise ValueError(f"max_calls must be a positive number, not {max_calls!r}")
-        self.tolerance, self.max_calls, self.profiles = tolerance, max_calls, profiles or {}
+        self.tolerance, self.max_calls = tolerance, max_calls
         levels = {stratum: verdict.level for stratum, verdict in (known or {}).items()}
         self._names = list(strata)
         self._strata = {name: StratumCalls(order, levels.get(name)) for order, name in enumerate(self._names)}
         if len(self._strata) < len(self._names):
             raise ValueError("a stratum is named twice")
+        self._expectation = ProcessExpectation(
+            {order: profiles[name] for order, name in enumerate(self._names) if profiles and name in profiles}
+        )
         self._limits = KNOWN if all(one.known is not None for one in self._strata.values()) else NEW
         self._pooled: list[tuple[StratumCalls, int]] = []
         self._looked_at = 0
@@ -89,6 +95,16 @@ class SteadyStateJudge(Generic[StratumT]):
     def steady(self) -> bool:
         """Whether all strata that are not left out are steady."""
         return all(self.verdict(name).steady for name, one in self._strata.items() if not one.left_out)
+
+    @property
+    def profile_used(self) -> bool:
+        """Whether strata were judged early, because all that have a profile showed what it had told."""
+        return self._expectation.met
+
+    @property
+    def profile_refused(self) -> str | None:
+        """One line: how what was seen differs from the profiles; None if it does not, or there are none."""
+        return self._expectation.refused()
 
     def verdict(self, stratum: StratumT) -> Verdict:
         """Return what is known of a stratum.
@@ -139,6 +155,11 @@ class SteadyStateJudge(Generic[StratumT]):
 
     def _choose(self) -> StratumCalls | None:
         asked = [one for one in self._strata.values() if not one.left_out]
+        if all(one.calls >= one.least for one in asked):
+            if self._expectation.meets(asked):
+                asked = [one for one in asked if not self._expectation.covers(one)]
+            elif (lacking := self._expectation.lacking(asked, self._limits.budget)) and lacking.calls < self.max_calls:
+                return lacking
         return choose(asked, self._findings, self._limits, self.tolerance, self.max_calls)
 
     def _look(self) -> None:
@@ -147,6 +168,8 @@ class SteadyStateJudge(Generic[StratumT]):
         self._findings = find(called, self._pooled, self.tolerance) if called else Findings()
 
     def _reason(self, one: StratumCalls) -> str | None:
+        if self._expectation.met and self._expectation.covers(one):
+            return None if self._done or one.left_out else "more calls are needed to tell"
         depth, fall, own = self._findings.depth, self._findings.fall, one.settling
         little = _LITTLE * self.tolerance
         drifts = own is not None and own.falls and own.fall <= little

@@ -1,0 +1,185 @@
+"""Does a process show, in all its strata together, what earlier starts learned of them? Then few calls are enough.
+
+One call says little: a hiccup is as long as a small model takes. So each stratum's calls are compared with what its
+profile lets expect of these very calls, and the process with the middle of that over all its strata. A stratum that
+shows something wild beside the others is called again before anything is said.
+
+The judge is asked first for what it would have in any case, so that a profile that is wrong costs it no call; only what
+was learned to come late, and what is wild, is called out of turn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median, median_low
+
+from kserve_warmup.agreement import SeriesExpectation
+from kserve_warmup.evidence import StratumCalls
+from kserve_warmup.profile import Profile
+
+_BELOW, _ABOVE = 0.08, 0.05  # of what was learned: where all strata together may lie
+_DOUBT = 1.5  # standard errors of their middle that are granted on top,
+_MOST_DOUBT = 0.15  # and how much that may be, as a logarithm
+_MEDIAN = 1.25  # standard error of a median, in those of a mean
+_NORMAL = 0.6745  # median deviation from the median, in spreads
+_WILD = 1.6  # times what was learned, the other strata's share aside
+_FEW_WILD = 1 / 8  # of the strata may be wild even so
+_FASTER, _SLOWER = 0.5, 1.3  # times what was learned: another load of the machine, if newer calls cost what older do
+_FALL = 0.05  # by how much the newer may be cheaper, as a logarithm
+_SINGLE = 6  # first calls of which a curve tells each by itself
+_AGAIN = 2  # more calls that a wild stratum is given
+_NEWEST = 5  # calls of a stratum that are compared
+_TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
+_TWICE = 2
+_TINY = 1e-9  # seconds: clocks are coarse
+
+
+class ProcessExpectation:
+    """What profiles let expect of the strata of one process, and whether it was met.
+
+    Attributes:
+        met: Whether what was seen agrees with what was learned; it is not taken back.
+    """
+
+    def __init__(self, profiles: Mapping[int, Profile]) -> None:
+        """Take what earlier starts learned, by the order of the stratum."""
+        self._profiles = dict(profiles)
+        self._depth = _depth([profile for profile in profiles.values() if not profile.hint])
+        self._shape = _shape(list(profiles.values()))
+        self._why: str | None = None
+        self.met = False
+
+    def covers(self, one: StratumCalls) -> bool:
+        """Whether there is a profile of a stratum."""
+        return one.order in self._profiles
+
+    def enough(self, one: StratumCalls) -> int:
+        """Return after how many calls a stratum with a profile is where it was learned to settle."""
+        took = median_low([run.compiled for run in self._profiles[one.order].runs])
+        took = max(took, self._depth)
+        return max(1, took) if one.known is not None else max(_TWICE, took + 1)
+
+    def lacking(self, strata: Sequence[StratumCalls], budget: float) -> StratumCalls | None:
+        """Return a stratum to call next so that what was learned can be told from what is seen; None if nothing is.
+
+        Args:
+            strata: Those that are not left out; each had the calls that are made in any case.
+            budget: Seconds that the judge spends on evidence in any case.
+        """
+        judged = [one for one in strata if self.covers(one)]
+        if self.met or not judged or any(self._profiles[one.order].hint for one in judged):
+            return None
+        left = budget - sum(one.evidence for one in strata)
+        few = [one for one in judged if one.calls < self.enough(one)] or self._wild(judged)
+        if not few and self._similar(judged):
+            few = [one for one in judged if one.calls < max(self.enough(one), _TWICE) + 1]
+        few = [one for one in few if one.calls < _TWICE or one.cost <= left]
+        return min(few, key=lambda one: (one.calls, one.order), default=None)
+
+    def meets(self, strata: Sequence[StratumCalls]) -> bool:
+        """Return whether all strata that have a profile show what it says."""
+        judged = [one for one in strata if self.covers(one)]
+        if self.met or not judged or any(not one.calls for one in judged):
+            return self.met
+        if any(self._profiles[one.order].hint for one in judged):
+            self.met = all(self._alone(one) for one in judged)
+            self._why = None if self.met else "it is a hint, and latencies do not follow the curve that was learned"
+            return self.met
+        if any(one.calls < self.enough(one) for one in judged):
+            return False
+        self._why = self._differs(judged)
+        self.met = self._why is None
+        return self.met
+
+    def refused(self) -> str | None:
+        """Return one line: how what was seen differs from what was learned; None if it does not, or too few tell."""
+        return None if self.met else self._why
+
+    def _alone(self, one: StratumCalls) -> bool:
+        return SeriesExpectation(self._profiles[one.order]).meets(one.seconds)
+
+    def _differs(self, judged: Sequence[StratumCalls]) -> str | None:
+        shares = {one.order: self._share(one) for one in judged}
+        middle = median(shares.values())
+        doubt = _doubt(shares.values())
+        level = math.log(1 - _BELOW) - doubt <= middle <= math.log(1 + _ABOVE) + doubt
+        if not level and not (self._similar(judged) and self._flat(judged)):
+            return f"latencies are {math.exp(middle):.2g} times what was learned"
+        wild = [one for one in judged if abs(shares[one.order] - middle) > math.log(_WILD)]
+        if len(wild) > len(judged) * _FEW_WILD:
+            times = math.exp(shares[wild[0].order])
+            return (
+                f"the latency of {len(wild)} of {len(judged)} strata differs, of one {times:.2g} times what was learned"
+            )
+        return None
+
+    def _similar(self, judged: Sequence[StratumCalls]) -> bool:
+        """Whether the process is as fast as it was but for what another load of the machine explains."""
+        return math.log(_FASTER) <= median(self._share(one) for one in judged) <= math.log(_SLOWER)
+
+    def _flat(self, judged: Sequence[StratumCalls]) -> bool:
+        """Whether newer calls cost what older ones lead to expect of them; all strata had two where none is dear."""
+        steps = []
+        for one in judged:
+            start = max(self.enough(one) - 1, 1 if one.known is None else 0)
+            shares = [self._log(one, call) for call in range(start, one.calls)][-_NEWEST:]
+            half = len(shares) // 2
+            if not half:
+                return False
+            steps.append(median_low(shares[:half]) - median_low(shares[-half:]))
+        doubt = _doubt(steps)
+        return -_FALL - doubt <= median(steps) <= _FALL + doubt / 2
+
+    def _wild(self, judged: Sequence[StratumCalls]) -> list[StratumCalls]:
+        shares = {one.order: self._share(one) for one in judged}
+        middle = median(shares.values())
+        wild = [one for one in judged if abs(shares[one.order] - middle) > math.log(_WILD)]
+        return [one for one in wild if one.calls < self.enough(one) + _AGAIN]
+
+    def _share(self, one: StratumCalls) -> float:
+        """What the newest calls of a stratum took over what was learned of these calls, as a logarithm."""
+        start = max(min(self.enough(one), one.calls) - 1, one.calls - _NEWEST, 0)
+        return median_low([self._log(one, call) for call in range(start, one.calls)])
+
+    def _log(self, one: StratumCalls, call: int) -> float:
+        """What a call took over what was learned of it, as a logarithm; ``call`` is counted from 0."""
+        runs = self._profiles[one.order].runs
+        if call < median_low([run.compiled for run in runs]):
+            learned = median(run.plateau * run.expected(call, call + 1) for run in runs)
+        else:
+            learned = median(run.typical for run in runs) * (self._shape[call] if call < len(self._shape) else 1.0)
+        return math.log(max(one.seconds[call], _TINY) / max(learned, _TINY))
+
+
+def _doubt(values: Iterable[float]) -> float:
+    """How far the median of values may lie from the true one by chance."""
+    found = list(values)
+    middle = median(found)
+    spread = median(abs(value - middle) for value in found) / _NORMAL
+    return min(_DOUBT * _MEDIAN * spread / math.sqrt(len(found)), _MOST_DOUBT)
+
+
+def _shape(profiles: Sequence[Profile]) -> list[float]:
+    """What the first calls take over later ones, of strata that have compiled: alone, each may have had a hiccup."""
+    shape = []
+    for call in range(_SINGLE):
+        shares = [
+            run.plateau * run.curve[call] / run.typical
+            for profile in profiles
+            for run in profile.runs
+            if run.compiled <= call < run.calls
+        ]
+        shape.append(max(median(shares), 1.0) if shares else 1.0)
+    return shape
+
+
+def _depth(profiles: Sequence[Profile]) -> int:
+    """The last call that was dear in most strata at once: of one it may have been a hiccup."""
+    newest = [profile.runs[-1] for profile in profiles]
+
+    def usual(call: int) -> bool:
+        late, further = sum(run.one_offs == call for run in newest), sum(run.calls > call for run in newest)
+        return late >= _TOGETHER and late * 2 >= further
+
+    return max(filter(usual, {run.one_offs for run in newest if run.one_offs > _TWICE}), default=0)
