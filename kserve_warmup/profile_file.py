@@ -60,8 +60,8 @@ class LearnedModel:
 
     @property
     def runs(self) -> int:
-        """Return how many starts every profile has learned from."""
-        return min((len(p.runs) for strata in self.paths.values() for p in strata.values()), default=0)
+        """Return how many starts were learned from; a stratum that was not always steady has fewer."""
+        return max((len(p.runs) for strata in self.paths.values() for p in strata.values()), default=0)
 
     def joined(self, newer: LearnedModel) -> LearnedModel:
         """Return what this and a newer start learned; what was learned under another key counts no more."""

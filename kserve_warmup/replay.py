@@ -172,7 +172,7 @@ async def replay(
         model: The model's name, for the report.
         deadline: When to stop, on the clock of ``time.monotonic()``.
         known: What an earlier path to the same model in the same process found: only what is new is judged then.
-        profiles: What earlier starts learned of strata over this transport: the replay ends as soon as it sees the same.
+        profiles: What earlier starts learned of strata over this transport: once it sees the same, the replay ends.
         on_call: Called with the sample before each request.
 
     Raises:

@@ -253,6 +253,8 @@ class Warmup:
             self._save(self.settings.report)
         log = logger.info if self.report.converged else logger.warning
         log("%s: %s", self.model.name, self.report.summary())
+        if self.report.profile and (said := self.report.profile.summary()):
+            logger.info("%s: profile: %s", self.model.name, said)
 
     def _save(self, file: Path) -> None:
         """Write the report; that a disk is full must not keep a warm model from serving."""

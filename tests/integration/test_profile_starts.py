@@ -1,0 +1,98 @@
+"""What one start of a server learns, the next one uses."""
+
+import json
+import shutil
+
+from sample_sets import samples, save
+
+
+def start_and_report(start, tmp_path, number, target="OwnLoad", **options):
+    report = tmp_path / f"report-{number}.json"
+    server = start(target, report=report, **options)
+    server.wait_ready()
+    server.stop()
+    return json.loads(report.read_text()), server
+
+
+def test_the_second_start_uses_what_the_first_has_learned_and_teaches_nothing(start, tmp_path, sample_set):
+    written = tmp_path / "profile.json"
+    first, _ = start_and_report(start, tmp_path, 1, samples=sample_set, profile_write=written)
+    before = written.read_bytes()
+    second, server = start_and_report(start, tmp_path, 2, samples=sample_set, profile=written)
+    assert first["profile"]["learned"] == str(written)
+    assert second["profile"]["source"] == str(written)
+    assert second["profile"]["stale"] == []
+    assert second["profile"]["used"] or second["profile"]["refused"]
+    assert second["profile"]["learned"] is None
+    assert second["converged"]
+    assert written.read_bytes() == before
+    assert "profile" in server.log
+
+
+def test_three_starts_learn_before_their_file_is_used(start, tmp_path, v1_set):
+    written = tmp_path / "profile.json"
+    reports = [
+        start_and_report(start, tmp_path, n, samples=v1_set, profile_write=written, profile=written)[0]
+        for n in range(4)
+    ]
+    assert [bool(r["profile"]["learned"]) for r in reports[:3]] == [True] * 3
+    assert [r["profile"]["source"] for r in reports] == [None] * 3 + [str(written)]
+    content = json.loads(written.read_text())["profiles"]["model"]["paths"]
+    assert max(len(s["profile"]["runs"]) for strata in content.values() for s in strata) == 3
+
+
+def test_a_profile_in_the_sample_set_is_used_and_is_no_part_of_the_set(start, tmp_path, v1_set):
+    written = tmp_path / "profile.json"
+    start_and_report(start, tmp_path, 1, samples=v1_set, profile_write=written)
+    shutil.copy(written, v1_set / "profile.json")
+    report, _ = start_and_report(start, tmp_path, 2, samples=v1_set)
+    assert report["profile"]["source"] == str(v1_set / "profile.json")
+    assert report["profile"]["stale"] == []
+
+
+def test_a_profile_of_other_code_is_no_more_than_a_hint(start, tmp_path, v1_set):
+    written = tmp_path / "profile.json"
+    start_and_report(start, tmp_path, 1, samples=v1_set, profile_write=written)
+    content = json.loads(written.read_text())
+    content["profiles"]["model"]["key"]["code"] = "another"
+    written.write_text(json.dumps(content))
+    report, server = start_and_report(start, tmp_path, 2, samples=v1_set, profile=written)
+    assert report["profile"]["stale"] == ["code"]
+    assert report["converged"]
+    assert "learned with other code" in server.log
+
+
+def test_a_profile_that_cannot_be_read_is_told_and_the_model_becomes_warm_without(start, tmp_path, v1_set):
+    broken = tmp_path / "profile.json"
+    broken.write_text('{"schema": 1')
+    report, server = start_and_report(start, tmp_path, 1, samples=v1_set, profile=broken)
+    assert report["converged"]
+    assert f"the profile {broken} is not used" in server.log
+
+
+def test_a_folder_that_cannot_be_written_keeps_no_model_from_serving(start, tmp_path, v1_set):
+    report, server = start_and_report(
+        start, tmp_path, 1, samples=v1_set, profile_write=tmp_path / "no" / "profile.json"
+    )
+    assert report["converged"]
+    assert "KSERVE_WARMUP_PROFILE_WRITE" in server.log
+
+
+def test_what_was_learned_lies_beside_what_was_recorded(start, tmp_path):
+    folder = tmp_path / "captured"
+    server = start("OwnLoad", samples=save(tmp_path / "set", samples("v1")), capture_dir=folder, capture_rate=1)
+    server.wait_ready()
+    server.stop()
+    assert (folder / "model" / "profile.json").is_file()
+    report, _ = start_and_report(start, tmp_path, 2, samples=tmp_path / "set", capture_dir=folder)
+    assert report["profile"]["source"] == str(folder / "model" / "profile.json")
+
+
+def test_a_model_that_is_loaded_again_teaches_nothing(start, tmp_path, v1_set):
+    written = tmp_path / "profile.json"
+    server = start("OwnLoad", samples=v1_set, profile_write=written, RELOADS="thread")
+    server.wait_ready()
+    before = written.read_bytes()
+    server.post("/v2/repository/models/model/load", b"")
+    server.wait_ready()
+    assert written.read_bytes() == before
