@@ -236,7 +236,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         """Have the server of this process warm the model, and record its requests if the settings say so."""
         server.attend(self)
         settings = settings_of(self)
-        if settings.capture_dir is not None:
+        if settings.monitor or settings.capture_dir is not None:
             compat.record_requests()
         CAPTURE.add(self.name, settings)
 

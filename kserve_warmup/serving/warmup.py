@@ -22,6 +22,7 @@ from kserve_warmup.protocols.codec import codec_of, over_grpc
 from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, describe, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
+from kserve_warmup.serving.after_ready import watch_after_ready
 from kserve_warmup.serving.chosen import chosen_samples
 from kserve_warmup.serving.compat import request_histograms_untouched
 from kserve_warmup.serving.context import Attempt, errors_noted, noting, requests_quiet, warming
@@ -243,6 +244,7 @@ class Warmup:
         gc.collect(1)  # what the warm-up left would otherwise be collected during a user's first requests
         self.report = replace(self.report, timeline=self.clock.ready())
         metrics.publish(self.report)
+        watch_after_ready(self.model.name, self.settings, self.samples, self.report)
         if self.settings.report is not None:
             self._save(self.settings.report)
         log = logger.info if self.report.converged else logger.warning
