@@ -8,9 +8,6 @@ from kserve_warmup.monitor.warmed_strata import WarmedStrata
 from kserve_warmup.monitor.watch import WATCH
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import Sample
-from kserve_warmup.serving.lifecycle import lifecycle_of
-from kserve_warmup.serving.process import PROCESS
-from kserve_warmup.serving.state import UNDER_WAY
 from kserve_warmup.settings import WarmupSettings
 
 
@@ -18,10 +15,4 @@ def watch_after_ready(model: str, settings: WarmupSettings, samples: Iterable[Sa
     """Watch a model that is about to say that it is ready, if the settings do not say otherwise."""
     if settings.monitor:
         warmed = {stratum.key for stratum in report.strata if stratum.warmed}
-        WATCH.settled = nothing_is_loading
         WATCH.begin(model, WarmedStrata(s.stratum for s in samples if s.stratum.key in warmed))
-
-
-def nothing_is_loading() -> bool:
-    """Return whether no model of this process is being loaded or warmed: then what compiles is none of theirs."""
-    return all(lifecycle_of(model).state.phase not in UNDER_WAY for model in list(PROCESS.models.values()))
