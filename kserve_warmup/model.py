@@ -19,7 +19,7 @@ from kserve_warmup.serving.context import attempt
 from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine, stopping
 from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, lifecycle_of
 from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
-from kserve_warmup.serving.settled import nothing_is_loading
+from kserve_warmup.serving.settled import is_settled
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
 from kserve_warmup.settings import WarmupSettings, settings_of
@@ -240,7 +240,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         settings = settings_of(self)
         if settings.monitor or settings.capture_dir is not None:
             compat.record_requests()
-        WATCH.settled = nothing_is_loading
+        WATCH.settled = is_settled
         CAPTURE.add(self.name, settings)
 
     def __getstate__(self) -> dict[str, Any]:

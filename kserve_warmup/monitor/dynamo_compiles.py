@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -20,7 +21,8 @@ def install(tell: Tell) -> None:
     under_way = threading.local()
 
     def begin(*_: Any, **__: Any) -> None:
-        under_way.begun = (_name(), time.perf_counter())
+        with contextlib.suppress(Exception):  # nothing may reach the function that is compiled
+            under_way.begun = (_name(), time.perf_counter())
 
     def end(*_: Any, **__: Any) -> None:
         name, begun = under_way.__dict__.pop("begun", ("a function", None))

@@ -29,6 +29,7 @@ class TakenRequest:
         size: Of its body, in bytes.
         compiles: What compiled while it was under way.
         recorded: Whether the capture has it anyway.
+        success: Whether it was answered with success.
         over: Whether it was answered; what it left in the background is no part of it.
     """
 
@@ -38,6 +39,7 @@ class TakenRequest:
     size: int = 0
     compiles: list[LateCompile] = field(default_factory=list)
     recorded: bool = False
+    success: bool = False
     over: bool = False
 
 

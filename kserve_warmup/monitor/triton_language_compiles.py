@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import Any
 
 from kserve_warmup.monitor.compile_hooks import Tell
 
-FRAMEWORK, MODULE = "triton-language", "triton.knobs"
+FRAMEWORK, MODULE = "triton-language", "triton.runtime.jit"
 
 
 def install(tell: Tell) -> None:
     """Chain the hook; see :class:`~kserve_warmup.monitor.compile_hooks.CompileHook`."""
-    runtime = sys.modules[MODULE].runtime
-    before = runtime.jit_post_compile_hook
+    knobs = sys.modules.get("triton.knobs")
+    if knobs is not None:
+        holder, name = knobs.runtime, "jit_post_compile_hook"
+    else:  # before 3.4
+        holder, name = sys.modules[MODULE].JITFunction, "compiled_hook"
+    before = getattr(holder, name)
     if getattr(before, "of_kserve_warmup", False):
         return
 
     def compiled(*args: Any, **kwargs: Any) -> Any:
         answer = before(*args, **kwargs) if before is not None else None
-        function = kwargs.get("fn")
-        named = getattr(function, "name", None) or getattr(function, "__name__", None)
-        tell(str(named or kwargs.get("repr") or "a kernel"), None)
+        with contextlib.suppress(Exception):  # nothing may reach the kernel's caller
+            tell(_name(kwargs), None)
         return answer
 
     compiled.of_kserve_warmup = True  # type: ignore[attr-defined]
-    runtime.jit_post_compile_hook = compiled
+    setattr(holder, name, compiled)
+
+
+def _name(facts: dict[str, Any]) -> str:
+    function = facts.get("fn")
+    return str(getattr(function, "name", None) or getattr(function, "__name__", None) or "a kernel")

@@ -20,7 +20,7 @@ from kserve_warmup.monitor import dynamo_compiles, jax_compiles, numba_compiles,
 from kserve_warmup.monitor.compile_hooks import Hooks
 from kserve_warmup.monitor.taken_request import CURRENT, LateCompile, TakenRequest
 from kserve_warmup.monitor.warmed_strata import WarmedStrata
-from kserve_warmup.samples.sample import Stratum
+from kserve_warmup.samples.sample import PROTOCOLS, Stratum
 from kserve_warmup.sampling.formats.record import Record
 from kserve_warmup.sampling.place import exact
 from kserve_warmup.serving.context import is_warmup
@@ -45,23 +45,25 @@ MOST_KEYS = 4096
 CAPTURED_EACH = 8
 """Requests of one stratum that the capture gets beyond its rate."""
 
+_HOOKS = (jax_compiles, numba_compiles, dynamo_compiles, triton_language_compiles)
+
 HOW = "record it with KSERVE_WARMUP_CAPTURE_DIR, or sample the traffic anew, and the next start is warm for it"
 
 
 class Watch:
     """The watch of one process."""
 
-    def __init__(self, capture: Capture, settled: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, capture: Capture, settled: Callable[[str | None], bool] = lambda _: True) -> None:
         """Watch nothing yet.
 
         Args:
             capture: takes requests that were missed.
-            settled: whether no model of this process is being loaded or warmed.
+            settled: whether the model of a name, or any one of this process, is neither being loaded nor warmed.
         """
         self.settled = settled
         self._capture = capture
         self._models: dict[str, WarmedStrata] = {}
-        self._hooks = Hooks((jax_compiles, numba_compiles, dynamo_compiles, triton_language_compiles), self.compiled)
+        self._hooks = Hooks(_HOOKS, self.compiled)
         self._queue: deque[TakenRequest | LateCompile] = deque()
         self._held = 0
         self._lock, self._judging = threading.Lock(), threading.Lock()
@@ -75,6 +77,10 @@ class Watch:
         """Watch ``model``, which is ready: its own compiles are done."""
         self._models[model] = warmed
         self._hooks.install()
+        for hook in _HOOKS:
+            LATE.labels(hook.FRAMEWORK)
+        for protocol in PROTOCOLS:
+            UNSEEN.labels(protocol)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="kserve-warmup-monitor", daemon=True)
             self._thread.start()
@@ -94,21 +100,22 @@ class Watch:
         request = CURRENT.get()
         found = LateCompile(framework, program, seconds)
         if request is not None and not request.over:
+            if request.model not in self._models or not self.settled(request.model):
+                return
             LATE.labels(framework).inc()
             if len(request.compiles) < MOST_NAMES:
                 request.compiles.append(found)
-        elif self.settled():
+        elif self.settled(None):
             LATE.labels(framework).inc()
             if len(self._queue) < MOST_KEYS:
                 self._queue.append(found)
 
     def ended(self, request: TakenRequest, *, success: bool) -> None:
         """Take a request that was answered; it is looked at if something compiled for it, or if there is time."""
-        request.over = True
+        request.over, request.success = True, success
         wanted = request.make is not None and (bool(request.compiles) or (success and self._is_due(request)))
         with self._lock:
             if wanted and self._held + request.size <= LARGEST:
-                request.recorded |= not success  # what failed is told and not kept
                 self._held += request.size
                 self._queue.append(request)
                 return
@@ -159,9 +166,9 @@ class Watch:
         unseen = stratum is not None and warmed is not None and stratum not in warmed
         for compile_ in request.compiles:
             self._tell_compile(compile_, request.model, stratum, unseen=unseen)
-        if record is None or stratum is None or not (unseen or request.compiles):
+        if record is None or stratum is None or not (request.success and (unseen or request.compiles)):
             return
-        if unseen and not (request.recorded and request.compiles):
+        if unseen:
             UNSEEN.labels(stratum.protocol).inc()
             what = f"{request.model}: a request of a stratum that was not warmed: {stratum}: {HOW}"
             self._warn("unseen", f"{request.model} {stratum}", what)
