@@ -2,8 +2,10 @@
 
 ``await model(body)`` on two models that differ in their base class alone, in one process, in alternating blocks, in
 processor time of the thread; the ratio is taken pair by pair. The first pairs are left out. Goal: median ratio at most
-1.01. Then the same through KServe's REST application, with and without the middleware that watches a model which is
-ready: a small body and one of 4 MB; the thread of the watch runs beside it.
+1.01.
+
+Then whole requests through KServe's application (routing, timing, decoding, model), with and without the watch that
+begins when a model is ready, its thread beside it. uvicorn and the socket are not in it.
 """
 
 import asyncio
@@ -13,8 +15,15 @@ from typing import Any
 
 import kserve
 
+from benchmarks.capture_cost import answering_app, cases, measure
 from benchmarks.results import save
 from kserve_warmup import WarmupModel, WarmupSettings
+from kserve_warmup.capture.capturing import Capture
+from kserve_warmup.capture.wiretap import WiretapMiddleware
+from kserve_warmup.monitor.warmed_strata import WarmedStrata
+from kserve_warmup.monitor.watch import Watch
+from kserve_warmup.protocols.bodies import request
+from kserve_warmup.samples.sample import Protocol
 
 PAIRS, WARM_PAIRS, CALLS = 400, 50, 250
 BODY = {"instances": [[0.5, 1.0]]}
@@ -35,57 +44,18 @@ async def block(model: Any) -> float:
     return (time.thread_time_ns() - started) / CALLS / 1000
 
 
-async def request(app: Any, body: bytes) -> None:
-    """Pass one request to an ASGI application, its body in pieces of 64 KB as uvicorn gives it."""
-    pieces = [body[i : i + CHUNK] for i in range(0, len(body), CHUNK)]
-    messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces[:-1]]
-    messages.append({"type": "http.request", "body": pieces[-1], "more_body": False})
-    waiting = iter(messages)
-    statuses = []
-
-    async def receive() -> Any:
-        return next(waiting)
-
-    async def send(message: Any) -> None:
-        statuses.append(message.get("status"))
-
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    path = f"/v1/models/{REST_NAME}:predict"
-    common = {"scheme": "http", "query_string": b"", "root_path": "", "server": ("localhost", 80), "client": ("a", 1)}
-    await app({"type": "http", "method": "POST", "path": path, "headers": headers, "http_version": "1.1", **common},
-              receive, send)
-    if statuses[0] != HTTP_OK:
-        raise RuntimeError(f"status {statuses[0]}")
-
-
-async def rest(body: bytes) -> dict[str, Any]:
-    """Compare KServe's application without and with the watch; microseconds of processor time, and their ratio."""
-    model = Plain(REST_NAME)
-    model.load()
-    repository = kserve.ModelRepository()
-    repository.update(model)
-    app = FastAPI()
-    REST(app, DataPlane(repository), ModelRepositoryExtension(repository)).create_application()
-    watch = Watch(Capture())
-    watch.begin(REST_NAME, WarmedStrata([protocol_request("v1", body).stratum]))
-    watched = WiretapMiddleware(app, Capture(), watch)
-    calls = SMALL_CALLS if len(body) < CHUNK else 1
-    pairs = []
-    for number in range(PAIRS + WARM_PAIRS):
-        times = {}
-        for target in (app, watched) if number % 2 else (watched, app):
-            started = time.thread_time_ns()
-            for _ in range(calls):
-                await request(target, body)
-            times[target] = (time.thread_time_ns() - started) / calls / 1000
-        pairs.append((times[app], times[watched]))
-    pairs = pairs[WARM_PAIRS:]
-    return {
-        "application_us": statistics.median(plain for plain, _ in pairs),
-        "watched_us": statistics.median(watched for _, watched in pairs),
-        "ratio_median": statistics.median(watched / plain for plain, watched in pairs),
-        "body_bytes": len(body),
-    }
+async def watched_requests() -> dict[str, Any]:
+    """Return what the watch costs a request of each case, of a stratum that is warm."""
+    plain = answering_app()
+    found = {}
+    for name, case in cases().items():
+        path, body, headers, _ = case
+        protocol: Protocol = "v2-binary" if path.startswith("/v2") else "v1"
+        watch = Watch(Capture())
+        watch.begin("m", WarmedStrata([request(protocol, body, headers=headers).stratum]))
+        watched = WiretapMiddleware(plain, Capture(), watch)
+        found[name] = (await measure(plain, watched, Capture(), case))["path"]
+    return found
 
 
 async def run() -> dict[str, Any]:
@@ -101,7 +71,7 @@ async def run() -> dict[str, Any]:
     pairs = pairs[WARM_PAIRS:]
     ratios = sorted(warm / plain for plain, warm in pairs)
     return {
-        "rest": {name: await rest(body) for name, body in BODIES.items()},
+        "watched": await watched_requests(),
         "kserve_model_us": statistics.median(plain for plain, _ in pairs),
         "warmup_model_us": statistics.median(warm for _, warm in pairs),
         "ratio_median": statistics.median(ratios),

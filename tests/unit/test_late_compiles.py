@@ -33,12 +33,17 @@ def watch(monkeypatch):
     return made
 
 
+def made():
+    def record():
+        return Record("", 0, BODY, {}, None, "v1", 200, 0.0)
+
+    return TakenRequest("m", "/v1/models/m:predict", record, len(BODY))
+
+
 @pytest.fixture
 def taken():
     """A request under way."""
-    request_ = TakenRequest(
-        "m", "/v1/models/m:predict", lambda: Record("", 0, BODY, {}, None, "v1", 200, 0.0), len(BODY)
-    )
+    request_ = made()
     token = CURRENT.set(request_)
     yield request_
     CURRENT.reset(token)
@@ -120,8 +125,7 @@ def test_a_request_for_which_something_compiles_is_told_with_its_stratum_even_if
 
 
 def test_a_body_is_let_go_when_it_was_judged_or_is_not_looked_at(watch):
-    many = [TakenRequest("m", "/v1/models/m:predict", lambda: Record("", 0, BODY, {}, None, "v1", 200, 0.0), 9)] * 1
-    many += [TakenRequest("m", "/v1/models/m:predict", lambda: Record("", 0, BODY, {}, None, "v1", 200, 0.0), 9)] * 50
+    many = [made() for _ in range(50)]
     for one in many:
         watch.ended(one, success=True)
     assert sum(one.make is not None for one in many) <= 1
