@@ -45,37 +45,53 @@ class WiretapMiddleware:
         if model is None or not (drawn or watch) or _MARK in scope["headers"]:
             await self._app(scope, receive, send)
             return
-        chunks: list[bytes] = []
-        size = status = 0
-
-        async def receiving() -> Any:
-            nonlocal size
-            message = await receive()
-            if body := message.get("body"):
-                size += len(body)
-                if drawn or size <= LARGEST:
-                    chunks.append(body)
-                else:
-                    chunks.clear()
-            return message
-
-        async def sending(message: Any) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        taken = TakenRequest(model, scope["path"], recorded=drawn)
+        tap = _Tap(scope, receive, send, most=None if drawn else LARGEST)
+        taken = TakenRequest(model, scope["path"], tap.record, recorded=drawn)
         token = CURRENT.set(taken)
         try:
-            await self._app(scope, receiving, sending)
+            await self._app(scope, tap.receive, tap.send)
         finally:
             CURRENT.reset(token)
-            make = partial(_record, scope["path"], scope["headers"], chunks, time.time())
-            if drawn and recorder is not None and status in _HTTP_OK:
-                recorder.offer_later(size, make)
+            tap.time = time.time()
+            success = tap.status in _HTTP_OK
+            if recorder is not None and drawn and success:
+                recorder.offer_later(tap.size, tap.record)
             if watch is not None:
-                taken.size, taken.make = size, make if size <= LARGEST else None
-                watch.ended(taken, success=status in _HTTP_OK)
+                taken.size = tap.size
+                if tap.size > LARGEST:
+                    taken.make = None
+                watch.ended(taken, success=success)
+
+
+class _Tap:
+    """One request's body and status as they pass by; the less this does, the less a request pays."""
+
+    __slots__ = ("_receive", "_scope", "_send", "chunks", "most", "size", "status", "time")
+
+    def __init__(self, scope: Any, receive: Any, send: Any, most: int | None) -> None:
+        """Hold no more than ``most`` bytes, None for all of them."""
+        self._scope, self._receive, self._send, self.most = scope, receive, send, most
+        self.chunks: list[bytes] = []
+        self.size = self.status = 0
+        self.time = 0.0
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        if body := message.get("body"):
+            self.size += len(body)
+            self.chunks.append(body)
+            if self.most is not None and self.size > self.most:
+                self.chunks.clear()
+        return message
+
+    def send(self, message: Any) -> Any:
+        """Return what is awaited: a coroutine of our own would cost a request several times as much."""
+        if "status" in message:
+            self.status = message["status"]
+        return self._send(message)
+
+    def record(self) -> Record:
+        return _record(self._scope["path"], self._scope["headers"], self.chunks, self.time)
 
 
 def _model(scope: Any) -> str | None:

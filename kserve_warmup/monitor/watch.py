@@ -113,12 +113,12 @@ class Watch:
     def ended(self, request: TakenRequest, *, success: bool) -> None:
         """Take a request that was answered; it is looked at if something compiled for it, or if there is time."""
         request.over, request.success = True, success
-        wanted = request.make is not None and (bool(request.compiles) or (success and self._is_due(request)))
-        with self._lock:
-            if wanted and self._held + request.size <= LARGEST:
-                self._held += request.size
-                self._queue.append(request)
-                return
+        if request.make is not None and (request.compiles or (success and self._is_due(request))):
+            with self._lock:
+                if self._held + request.size <= LARGEST:
+                    self._held += request.size
+                    self._queue.append(request)
+                    return
         request.make = None
         self._queue.extend(request.compiles)
 
