@@ -107,14 +107,19 @@ def summary(pairs: list[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-async def run() -> dict[str, Any]:
+def answering_app() -> Any:
+    """Return KServe's application with the model ``m``, for use within a running loop."""
     model = Answer("m")
     model.load()
     registry = ModelRepository()
     registry.update(model)
     dataplane = DataPlane(model_registry=registry)
     RESTServer("kserve.model_server:app", dataplane, ModelRepositoryExtension(registry), 0).create_application()
-    plain = kserve.model_server.app
+    return kserve.model_server.app
+
+
+async def run() -> dict[str, Any]:
+    plain = answering_app()
     results: dict[str, Any] = {"pairs": PAIRS, "goal": 1.03, "cases": {}}
     for rate in RATES:
         for name, case in cases().items():

@@ -12,12 +12,14 @@ import kserve
 
 from kserve_warmup.capture.capturing import CAPTURE
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.monitor.watch import WATCH
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.serving import compat, server
 from kserve_warmup.serving.context import attempt
 from kserve_warmup.serving.hooks import StillWarmingError, admit, put_ourselves_around, starting_engine, stopping
 from kserve_warmup.serving.lifecycle import SHUT, BusyError, Lifecycle, lifecycle_of
 from kserve_warmup.serving.process import PROCESS, in_worker, running_loop, unless_serving
+from kserve_warmup.serving.settled import is_settled
 from kserve_warmup.serving.state import Phase
 from kserve_warmup.serving.warmup import Warmup
 from kserve_warmup.settings import WarmupSettings, settings_of
@@ -236,8 +238,9 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
         """Have the server of this process warm the model, and record its requests if the settings say so."""
         server.attend(self)
         settings = settings_of(self)
-        if settings.capture_dir is not None:
+        if settings.monitor or settings.capture_dir is not None:
             compat.record_requests()
+        WATCH.settled = is_settled
         CAPTURE.add(self.name, settings)
 
     def __getstate__(self) -> dict[str, Any]:

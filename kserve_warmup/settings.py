@@ -104,6 +104,10 @@ class WarmupSettings(BaseSettings):
         "comma between.",
     )
 
+    monitor: bool = Field(
+        default=True, description="After ready, tell and count what the warm-up missed: late compiles, unseen requests."
+    )
+
     def __init__(self, **values: Any) -> None:
         """Read the environment; ``values`` win over it."""
         try:
@@ -182,6 +186,6 @@ def _explained(error: ValidationError, values: dict[str, Any]) -> str:
 def _wanted(field: str, message: str) -> str:
     if field in ("max_seconds", "request_timeout"):
         return "a number of seconds above 0, such as 60"
-    if field == "enabled":
+    if field in ("enabled", "monitor"):
         return "true or false"
     return message.removeprefix("Value error, ").replace("Input should be", "it should be")

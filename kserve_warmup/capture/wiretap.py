@@ -11,6 +11,7 @@ import grpc
 
 from kserve_warmup.capture.capturing import Capture
 from kserve_warmup.errors import SampleError
+from kserve_warmup.monitor.taken_request import CURRENT, TakenRequest
 from kserve_warmup.protocols.codec import LENGTH_HEADER
 from kserve_warmup.protocols.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import Protocol
@@ -18,54 +19,90 @@ from kserve_warmup.sampling.formats.record import Record
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 if TYPE_CHECKING:
-    from kserve_warmup.capture.recorder import Recorder
+    from kserve_warmup.monitor.watch import Watch
 
 
 _MARK = (WARMUP_HEADER.encode(), b"true")
 _HTTP_OK = range(200, 300)
+LARGEST = 16 << 20
+"""Bytes of the largest body that is held for the watch."""
+
 _VERBS = {"/v1/models/": ":predict", "/v2/models/": "/infer"}
 
 
 class WiretapMiddleware:
-    """ASGI: records the requests for predictions that were answered with success, but no warm-up requests."""
+    """ASGI: shows requests for predictions to the recorders and to the watch after ready, but no warm-up requests."""
 
-    def __init__(self, app: Any, capture: Capture) -> None:
-        self._app = app
-        self._capture = capture
+    def __init__(self, app: Any, capture: Capture, watch: Watch | None = None) -> None:
+        self._app, self._capture, self._watch = app, capture, watch
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Pass a request on, and record it if it is drawn."""
-        recorder = self._recorder(scope)
-        if recorder is None or not recorder.wanted() or _MARK in scope["headers"]:
+        """Pass a request on, record it if it is drawn, and watch it if its model is ready."""
+        model = _model(scope)
+        recorder = None if model is None else self._capture.get(model)
+        drawn = recorder is not None and recorder.wanted()
+        watch = self._watch if model is not None and self._watch is not None and model in self._watch else None
+        if model is None or not (drawn or watch) or _MARK in scope["headers"]:
             await self._app(scope, receive, send)
             return
-        chunks: list[bytes] = []
-        status = 0
+        tap = _Tap(scope, receive, send, most=None if drawn else LARGEST)
+        taken = TakenRequest(model, scope["path"], tap.record, recorded=drawn)
+        token = CURRENT.set(taken)
+        try:
+            await self._app(scope, tap.receive, tap.send)
+        finally:
+            CURRENT.reset(token)
+            tap.time = time.time()
+            success = tap.status in _HTTP_OK
+            if recorder is not None and drawn and success:
+                recorder.offer_later(tap.size, tap.record)
+            if watch is not None:
+                taken.size = tap.size
+                if tap.size > LARGEST:
+                    taken.make = None
+                watch.ended(taken, success=success)
 
-        async def receiving() -> Any:
-            message = await receive()
-            if body := message.get("body"):
-                chunks.append(body)
-            return message
 
-        async def sending(message: Any) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
+class _Tap:
+    """One request's body and status as they pass by; the less this does, the less a request pays."""
 
-        await self._app(scope, receiving, sending)
-        if status in _HTTP_OK:
-            recorder.offer_later(
-                sum(map(len, chunks)), partial(_record, scope["path"], scope["headers"], chunks, time.time())
-            )
+    __slots__ = ("_receive", "_scope", "_send", "chunks", "most", "size", "status", "time")
 
-    def _recorder(self, scope: Any) -> Recorder | None:
-        if scope["type"] != "http":
-            return None
-        verb = _VERBS.get(scope["path"][: len("/v1/models/")])
-        if verb is None or not scope["path"].endswith(verb):
-            return None  # KServe answers v2 paths with a version with 501
-        return self._capture.get(scope["path"][len("/v1/models/") : -len(verb)])
+    def __init__(self, scope: Any, receive: Any, send: Any, most: int | None) -> None:
+        """Hold no more than ``most`` bytes, None for all of them."""
+        self._scope, self._receive, self._send, self.most = scope, receive, send, most
+        self.chunks: list[bytes] = []
+        self.size = self.status = 0
+        self.time = 0.0
+
+    async def receive(self) -> Any:
+        message = await self._receive()
+        if body := message.get("body"):
+            self.size += len(body)
+            self.chunks.append(body)
+            if self.most is not None and self.size > self.most:
+                self.chunks.clear()
+        return message
+
+    def send(self, message: Any) -> Any:
+        """Return what is awaited: a coroutine of our own would cost a request several times as much."""
+        if "status" in message:
+            self.status = message["status"]
+        return self._send(message)
+
+    def record(self) -> Record:
+        return _record(self._scope["path"], self._scope["headers"], self.chunks, self.time)
+
+
+def _model(scope: Any) -> str | None:
+    """Return whose prediction a request asks for, None if it asks for something else."""
+    if scope["type"] != "http":
+        return None
+    path = scope["path"]
+    verb = _VERBS.get(path[: len("/v1/models/")])
+    if verb is None or not path.endswith(verb):
+        return None  # KServe answers v2 paths with a version with 501
+    return str(path[len("/v1/models/") : -len(verb)])
 
 
 def _record(path: str, raw: Iterable[tuple[bytes, bytes]], chunks: list[bytes], taken: float) -> Record:
@@ -79,8 +116,8 @@ def _record(path: str, raw: Iterable[tuple[bytes, bytes]], chunks: list[bytes], 
     return Record("", 0, b"".join(chunks), headers, path, protocol, 200, taken)
 
 
-def tapped(handler: Any, details: Any, capture: Capture) -> Any:
-    """Return a gRPC method's handler that records requests as they come off the wire, before protobuf reads them."""
+def tapped(handler: Any, details: Any, capture: Capture, watch: Watch) -> Any:
+    """Return a gRPC method's handler that shows requests as they come off the wire, before protobuf reads them."""
     if details.method != MODEL_INFER or any(name == WARMUP_HEADER for name, _ in details.invocation_metadata or ()):
         return handler
     raw = b""
@@ -91,10 +128,23 @@ def tapped(handler: Any, details: Any, capture: Capture) -> Any:
         return handler.request_deserializer(data)
 
     async def infer(request: Any, context: Any) -> Any:
-        response = await handler.unary_unary(request, context)
         recorder = capture.get(request.model_name)
-        if recorder is not None and recorder.wanted() and context.code() in (0, None, grpc.StatusCode.OK):
-            recorder.offer(Record("", 0, raw, {}, None, "grpc", 200, time.time()))
+        drawn = recorder is not None and recorder.wanted()
+        watched = request.model_name in watch
+        taken = TakenRequest(request.model_name, MODEL_INFER, recorded=drawn)
+        token = CURRENT.set(taken)
+        success = False
+        try:
+            response = await handler.unary_unary(request, context)
+            success = context.code() in (0, None, grpc.StatusCode.OK)
+        finally:
+            CURRENT.reset(token)
+            make = partial(Record, "", 0, raw, {}, None, "grpc", 200, time.time())
+            if drawn and recorder is not None and success:
+                recorder.offer_later(len(raw), make)
+            if watched:
+                taken.size, taken.make = len(raw), make if len(raw) <= LARGEST else None
+                watch.ended(taken, success=success)
         return response
 
     return grpc.unary_unary_rpc_method_handler(infer, deserialize, handler.response_serializer)

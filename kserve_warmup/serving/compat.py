@@ -20,6 +20,7 @@ from kserve.protocol.grpc.interceptors import LoggingInterceptor
 from kserve_warmup.capture.capturing import CAPTURE
 from kserve_warmup.capture.wiretap import WiretapMiddleware, tapped
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.monitor.watch import WATCH
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 REST_TASK, WORKERS_TASK, GRPC_TASK = "RESTServer.start", "RESTServerMultiProcess.start", "GRPCServer.start"
@@ -78,10 +79,10 @@ def workers_asked_for() -> bool:
 
 
 def record_requests() -> None:
-    """Hand requests to the recorders, over REST and over gRPC; before the application has started, and once."""
+    """Show requests to the recorders and the watch; before the application has started, and once."""
     app = kserve.model_server.app
     if all(middleware.cls is not WiretapMiddleware for middleware in app.user_middleware) and not app.middleware_stack:
-        app.add_middleware(WiretapMiddleware, capture=CAPTURE)
+        app.add_middleware(WiretapMiddleware, capture=CAPTURE, watch=WATCH)
     intercept = LoggingInterceptor.intercept_service
     if hasattr(intercept, "__wrapped__"):
         return
@@ -89,7 +90,7 @@ def record_requests() -> None:
     @functools.wraps(intercept)
     async def intercepted(self: LoggingInterceptor, continuation: Any, details: Any) -> Any:
         handler = await intercept(self, continuation, details)  # the outermost: what comes of all the others
-        return tapped(handler, details, CAPTURE) if CAPTURE else handler
+        return tapped(handler, details, CAPTURE, WATCH) if CAPTURE or WATCH else handler
 
     LoggingInterceptor.intercept_service = intercepted
 

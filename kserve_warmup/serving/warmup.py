@@ -22,6 +22,7 @@ from kserve_warmup.protocols.codec import codec_of, over_grpc
 from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
+from kserve_warmup.serving.after_ready import watch_after_ready
 from kserve_warmup.serving.blaming import Blaming
 from kserve_warmup.serving.chosen import chosen_samples
 from kserve_warmup.serving.compat import request_histograms_untouched
@@ -249,6 +250,7 @@ class Warmup:
         self.report = replace(self.report, timeline=self.clock.ready())
         self.report = self.learning.finish(self.report, first=not self.clock.reload)
         metrics.publish(self.report)
+        watch_after_ready(self.model.name, self.settings, self.samples, self.report)
         if self.settings.report is not None:
             self._save(self.settings.report)
         log = logger.info if self.report.converged else logger.warning
