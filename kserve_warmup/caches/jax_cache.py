@@ -31,15 +31,16 @@ class JaxCache:
             "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"),
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # else the folder's path is part of each key
         }
 
     def switch_on(self, folder: Path) -> None:
         """Set the same by ``jax.config``, which also works before the first compile of a JAX imported earlier."""
-        import jax
-
-        jax.config.update("jax_compilation_cache_dir", str(folder / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        config: Any = sys.modules["jax"].config
+        config.update("jax_compilation_cache_dir", str(folder / "jax"))
+        config.update("jax_persistent_cache_min_compile_time_secs", 0)
+        config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        config.update("jax_persistent_cache_enable_xla_caches", "none")
 
     def watch(self) -> None:
         """Listen to JAX, once."""
@@ -65,9 +66,9 @@ class JaxCache:
     def _event(self, event: str, **_: Any) -> None:
         self._hit += event == HIT
 
-    def _duration(self, event: str, seconds: float, **_: Any) -> None:
+    def _duration(self, event: str, duration_secs: float, **_: Any) -> None:
         self._asked += event == COMPILE
-        self._saved += seconds if event == SAVED else 0.0
+        self._saved += duration_secs if event == SAVED else 0.0
 
     def count(self) -> CacheCount:
         """Return the counts since ``watch``. JAX times a hit's read as a compile, so hits are taken off."""

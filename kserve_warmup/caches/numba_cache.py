@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,15 @@ class NumbaCache:
 
     def switch_on(self, folder: Path) -> None:
         """Point numba there. A function that was decorated before keeps the place that it had found then."""
-        import numba
-
-        numba.config.CACHE_DIR = str(folder / "numba")
+        config: Any = sys.modules["numba"].config
+        config.CACHE_DIR = str(folder / "numba")
 
     def watch(self) -> None:
         """Wrap the cache's reader and listen to compiles, once."""
         if self._watched:
             return
-        from numba.core import caching, event
-
+        caching: Any = import_module("numba.core.caching")
+        event: Any = import_module("numba.core.event")
         original = caching.Cache.load_overload
         caching.Cache.load_overload = self._reader(original)
         event.register("numba:compile", self._listener(event))
@@ -67,7 +67,7 @@ class NumbaCache:
     def _listener(self, event: Any) -> Any:
         outer = self
 
-        class Compiles(event.Listener):  # type: ignore[misc, name-defined]
+        class Compiles(event.Listener):  # type: ignore[misc]
             def on_start(self, event: Any) -> None:
                 outer._began(event)
 
@@ -78,7 +78,7 @@ class NumbaCache:
 
     def _began(self, event: Any) -> None:
         self._compiled += 1
-        dispatcher = (event.data or {}).get("dispatcher")
+        dispatcher: Any = (event.data or {}).get("dispatcher")
         if type(getattr(dispatcher, "_cache", None)).__name__ == "NullCache":
             function = dispatcher.py_func
             self._uncached[f"{function.__module__}.{function.__qualname__}"] = None
@@ -97,10 +97,9 @@ class NumbaCache:
 
     def versions(self) -> Mapping[str, str]:
         """Return numba's and llvmlite's version, and the processor that numba compiles for."""
-        import llvmlite
-        from llvmlite import binding
-
-        config = sys.modules["numba"].config
+        llvmlite: Any = import_module("llvmlite")
+        binding: Any = import_module("llvmlite.binding")
+        config: Any = sys.modules["numba"].config
         return {
             "numba": sys.modules["numba"].__version__,
             "llvmlite": llvmlite.__version__,
