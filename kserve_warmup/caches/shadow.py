@@ -17,7 +17,7 @@ class NoShadowError(OSError):
 
 
 def shadow(baked: Path) -> Path:
-    """Return a new folder (0700) with ``baked``'s folders, and a link for each of its files; it goes at exit.
+    """Return a new folder (0700) with ``baked``'s folders, and a link for each file but locks; it goes at exit.
 
     Only the process that made it removes it: those that it forks or starts share it through the environment.
 
@@ -50,7 +50,8 @@ def mirror(baked: Path, made: Path) -> None:
         for name in folders:
             (here / name).mkdir(mode=0o700)
         for name in files:
-            (here / name).symlink_to(Path(place) / name)
+            if not name.endswith(".lock"):  # torch refuses to open a lock that is a link, and makes those it lacks
+                (here / name).symlink_to(Path(place) / name)
 
 
 def remove(made: Path, maker: int) -> None:

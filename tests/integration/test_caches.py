@@ -72,3 +72,15 @@ def test_a_second_start_hits_through_a_shadow_and_the_baked_folder_is_untouched(
     third = start(folder, name, programs=3, how="shadow")
     assert (third["hit"], third["compiled"]) == (2, 1)
     assert digests(folder) == before
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if "torch" not in str(n)])
+@pytest.mark.parametrize("content", [b"", b"foreign", None], ids=["empty", "foreign", "cut in half"])
+def test_damaged_files_are_rejected_and_their_programs_compiled(tmp_path, name, content):
+    folder = tmp_path / "caches"
+    start(folder, name)
+    for file in [f for f in folder.rglob("*") if f.is_file()]:
+        held = file.read_bytes()
+        file.write_bytes(held[: len(held) // 2] if content is None else content)
+    again = start(folder, name)
+    assert (again["hit"], again["compiled"], again["rejected"] > 0) == (0, 2, True)
