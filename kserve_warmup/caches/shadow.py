@@ -9,6 +9,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -16,9 +17,10 @@ class NoShadowError(OSError):
     """No private folder could be made beside which a baked cache can be used; the message says where and why."""
 
 
-def shadow(baked: Path) -> Path:
+def shadow(baked: Path, fill: Callable[[Path, Path], None] | None = None) -> Path:
     """Return a new folder (0700) with ``baked``'s folders, and a link for each file but locks; it goes at exit.
 
+    ``fill(baked, made)`` puts there what is to be there, if not all.
     Only the process that made it removes it: those that it forks or starts share it through the environment.
 
     Raises:
@@ -28,7 +30,7 @@ def shadow(baked: Path) -> Path:
     made: Path | None = None
     try:
         made = Path(tempfile.mkdtemp(prefix="kserve-warmup-caches-"))
-        mirror(baked, made)
+        (fill or mirror)(baked, made)
     except OSError as error:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)

@@ -16,17 +16,18 @@ from urllib.parse import quote
 from kserve import Model
 
 from kserve_warmup import metrics
+from kserve_warmup.caches import baked
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.files import write_whole
 from kserve_warmup.protocols.codec import codec_of, over_grpc
-from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, describe, replay
+from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, replay
 from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.samples import Sample
+from kserve_warmup.serving.blaming import Blaming
 from kserve_warmup.serving.chosen import chosen_samples
 from kserve_warmup.serving.compat import request_histograms_untouched
 from kserve_warmup.serving.context import Attempt, errors_noted, noting, requests_quiet, warming
 from kserve_warmup.serving.end import end_process
-from kserve_warmup.serving.faults import failure
 from kserve_warmup.serving.process import PROCESS, in_worker
 from kserve_warmup.serving.watchdog import interruptible, watched
 from kserve_warmup.settings import settings_of, warn_of_unknown_variables
@@ -35,6 +36,7 @@ from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, step
 from kserve_warmup.transports.loopback import grpc_loopback, rest_loopback
 from kserve_warmup.transports.rest import RestTransport
+from kserve_warmup.views.figures import caches
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -59,6 +61,7 @@ class Warmup:
         """
         self.model, self.clock = model, clock
         warn_of_unknown_variables()
+        baked.attend()
         self.settings = settings_of(model)
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
@@ -138,7 +141,7 @@ class Warmup:
         if samples:
             with warming(self.attempt):
                 async with wire as transport:
-                    report = await self._over(_Blaming(transport, self.attempt), samples)
+                    report = await self._over(Blaming(transport, self.attempt), samples)
             self.report = self.report.then(report)
             self._check(report)
 
@@ -236,6 +239,15 @@ class Warmup:
         self._waited_since = now if long else self._waited_since
         return long
 
+    def note_caches(self) -> None:
+        """Put into the report what compile caches gave.
+
+        Raises:
+            WarmupFailedError: the settings ask for baked ones that hold everything, and programs were compiled.
+        """
+        self.report = replace(self.report, cache=baked.outcome(), cache_note=baked.BAKED.note)
+        baked.refuse_compiled(self.report.cache)
+
     def finish(self) -> None:
         """Publish the report: the model is about to say that it is ready."""
         if not self.report.strata:
@@ -247,6 +259,8 @@ class Warmup:
             self._save(self.settings.report)
         log = logger.info if self.report.converged else logger.warning
         log("%s: %s", self.model.name, self.report.summary())
+        for line in caches(self.report):
+            logger.info("%s: %s", self.model.name, line)
 
     def _save(self, file: Path) -> None:
         """Write the report; that a disk is full must not keep a warm model from serving."""
@@ -269,24 +283,6 @@ class Warmup:
 
 
 HOW_TO_WAIT = "; if it needs longer, raise KSERVE_WARMUP_REQUEST_TIMEOUT and KSERVE_WARMUP_MAX_SECONDS"
-
-
-class _Blaming:
-    """Sends over a wire to this process's own server, and tells failures by what the model raised, not by a status."""
-
-    def __init__(self, inner: Transport, noted: Attempt) -> None:
-        self._inner, self._noted = inner, noted
-        self.name = inner.name
-
-    async def send(self, sample: Sample) -> float:
-        self._noted.error = None
-        try:
-            return await self._inner.send(sample)
-        except RequestFailedError as error:
-            if self._noted.error is None:
-                raise
-            said = failure(self._noted.error)
-            raise type(said)(f"{error} ({describe(self._noted.error)})") from self._noted.error
 
 
 def _count(strata: tuple[StratumReport, ...], report: WarmupReport) -> str:
