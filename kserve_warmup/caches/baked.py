@@ -131,7 +131,8 @@ def baked_profile() -> Path | None:
 
 
 def _use(folder: Path) -> None:
-    from kserve_warmup.caches.fingerprint import PROFILE, of_this_machine, read_fingerprint
+    from kserve_warmup.caches.fingerprint import PROFILE, read_fingerprint
+    from kserve_warmup.caches.this_machine import of_this_machine
     from kserve_warmup.caches.trust import distrusted
 
     if not folder.is_dir():
