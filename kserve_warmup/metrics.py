@@ -19,6 +19,13 @@ REFUSED = Gauge("kserve_warmup_refused_ratio", "Share that is left out, since th
 STEP = Gauge("kserve_warmup_step_seconds", "Time of each step from process start to ready.", ("model_name", "step"))
 READY = Gauge("kserve_warmup_ready_seconds", "Time from process start to ready.", ("model_name",))
 
+CACHE = Gauge(
+    "kserve_warmup_cache_programs",
+    "Programs from a compile cache (hit), compiled ones, and those of these that it had and that did not fit.",
+    ("framework", "result"),
+)
+SAVED = Gauge("kserve_warmup_cache_saved_seconds", "Compile time that hits spared.", ("framework",))
+
 
 def publish(report: WarmupReport) -> None:
     """Set the warm-up's series to what ``report`` says, and add its calls: once for each warm-up that has ended."""
@@ -29,6 +36,12 @@ def publish(report: WarmupReport) -> None:
         READY.labels(report.model).set(report.ready_seconds)
     for name, seconds in report.step_seconds.items():
         STEP.labels(report.model, name).set(seconds)
+    for one in report.cache:
+        if one.told:
+            for result in ("hit", "compiled", "rejected"):
+                CACHE.labels(one.framework, result).set(getattr(one, result))
+        if one.seconds_saved is not None:
+            SAVED.labels(one.framework).set(one.seconds_saved)
     for stratum in report.strata:
         labels = (report.model, stratum.protocol, f"{stratum.signature} {stratum.variant}".rstrip(), str(stratum.batch))
         SECONDS.labels(*labels).set(stratum.seconds)

@@ -10,6 +10,7 @@ from typing import Any
 
 import kserve
 
+from kserve_warmup.caches import baked
 from kserve_warmup.capture.capturing import CAPTURE
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.monitor.watch import WATCH
@@ -28,6 +29,9 @@ from kserve_warmup.timeline import LOAD
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
+
+
+baked.begin()  # before a model's module goes on to import what compiles
 
 
 class CannotWarmError(WarmupError, SystemExit):
@@ -236,6 +240,7 @@ class WarmupModel(kserve.Model):  # type: ignore[misc]
 
     def _attend(self) -> None:
         """Have the server of this process warm the model, and record its requests if the settings say so."""
+        baked.attend()
         server.attend(self)
         settings = settings_of(self)
         if settings.monitor or settings.capture_dir is not None:

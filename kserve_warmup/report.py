@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
+from kserve_warmup.caches.framework import CacheCount
 from kserve_warmup.saved import SCHEMA, Saved
 
 StratumKey = tuple[str, str, str, int]
@@ -116,8 +117,9 @@ class WarmupReport(Saved):
     """The result of one replay of a sample set over one transport.
 
     ``tolerance`` is the share of the plateau within which latency counted as steady, ``timeline`` the steps from the
-    start of the process to ready, ``profile`` what earlier starts had learned; all three are missing from reports of
-    earlier versions.
+    start of the process to ready; both are missing from reports of earlier versions. ``profile`` says what earlier
+    starts had learned, ``cache`` what the compile caches of this process gave, ``cache_note`` why baked ones were not
+    used, or not wholly.
     """
 
     WHAT: ClassVar[str] = "a warm-up report"
@@ -130,6 +132,8 @@ class WarmupReport(Saved):
     tolerance: float | None = None
     timeline: tuple[Step, ...] = ()
     profile: ProfileUse | None = None
+    cache: tuple[CacheCount, ...] = ()
+    cache_note: str | None = None
 
     @property
     def calls(self) -> int:
@@ -200,6 +204,22 @@ class WarmupReport(Saved):
         names = ", ".join(f"{s.name} batch {s.batch}" for s in self.moving[:5])
         return f"{line}; {len(self.moving)} of {len(self.strata)} strata NOT steady: {names}"
 
+    @property
+    def cache_summary(self) -> str:
+        """Return what compile caches gave, such as ``7 of 8 programs hit, 1 compiled, 10.2 s saved``; may be empty."""
+        told = [one for one in self.cache if one.told and one.hit + one.compiled]
+        parts = []
+        if told:
+            hit, compiled = sum(c.hit for c in told), sum(c.compiled for c in told)
+            parts.append(f"{hit} of {hit + compiled} programs hit, {compiled} compiled")
+            if rejected := sum(c.rejected for c in told):
+                parts.append(f"{rejected} of them rejected")
+            if saved := sum(c.seconds_saved or 0.0 for c in told):
+                parts.append(f"{saved:.1f} s saved")
+        if self.cache_note:
+            parts.append(self.cache_note)
+        return ", ".join(parts)
+
     def then(self, later: WarmupReport) -> WarmupReport:
         """Return one report of this replay and a ``later`` one of the same model over another transport.
 
@@ -218,6 +238,8 @@ class WarmupReport(Saved):
             self.tolerance if later.tolerance is None else later.tolerance,
             later.timeline or self.timeline,
             self.profile.then(later.profile) if self.profile and later.profile else later.profile or self.profile,
+            later.cache or self.cache,
+            later.cache_note or self.cache_note,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -79,6 +79,17 @@ class WarmupSettings(BaseSettings):
         description="Headers that warm-up requests carry, never stored: a JSON object of names and values; "
         'a value may be {"file": "/path"}.',
     )
+    baked: Path | None = Field(
+        default=None, description="What 'kserve-warmup bake' made for this start. Unset: /opt/warm, where it exists."
+    )
+    cache: Literal["use", "require", "off"] = Field(
+        default="use",
+        description="Baked compile caches: use what fits, end rather than compile what they should hold, or off.",
+    )
+    cache_trust: Literal["readonly", "writable"] = Field(
+        default="readonly",
+        description="Whether baked caches that this process, or others, can write are used all the same.",
+    )
     report: Path | None = Field(default=None, description="Also write the warm-up report to this JSON file.")
     profile: Path | None = Field(
         default=None,

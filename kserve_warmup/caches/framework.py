@@ -39,8 +39,13 @@ class CompileCache(Protocol):
         package: The module whose import means that it is in use. It is never imported just to look.
     """
 
-    name: str
-    package: str
+    @property
+    def name(self) -> str:
+        """Return its name."""
+
+    @property
+    def package(self) -> str:
+        """Return the module's name."""
 
     def variables(self, folder: Path) -> Mapping[str, str]:
         """Return the environment variables that make the framework keep its cache below ``folder``.

@@ -20,6 +20,9 @@ def run(
     ] = None,
 ) -> None:
     """Load, warm and serve a model. KServe's own options (--http_port, --grpc_port, --workers …) work as always."""
+    from kserve_warmup.caches import baked
+
+    baked.begin()
     import kserve
 
     here = os.getcwd()  # noqa: PTH109  as python -m does

@@ -58,6 +58,7 @@ async def become_warm(model: Model) -> None:
         while not await _tried(model, lifecycle, warmup):
             await asyncio.sleep(pause)
             pause = min(1.2 * pause, MOST_LOOK_SECONDS)
+        warmup.note_caches()
     except BaseException:
         lifecycle.move(lifecycle.state.fails())
         raise

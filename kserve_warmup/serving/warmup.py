@@ -16,6 +16,7 @@ from urllib.parse import quote
 from kserve import Model
 
 from kserve_warmup import metrics
+from kserve_warmup.caches import baked
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.files import write_whole
 from kserve_warmup.protocols.codec import codec_of, over_grpc
@@ -37,6 +38,7 @@ from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, step
 from kserve_warmup.transports.loopback import grpc_loopback, rest_loopback
 from kserve_warmup.transports.rest import RestTransport
+from kserve_warmup.views.figures import caches
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -61,6 +63,7 @@ class Warmup:
         """
         self.model, self.clock = model, clock
         warn_of_unknown_variables()
+        baked.attend()
         self.settings = settings_of(model)
         self.samples, self.unreviewed = chosen_samples(model, self.settings)
         self.headers = self.settings.headers.read() if self.samples else {}
@@ -242,6 +245,15 @@ class Warmup:
         self._waited_since = now if long else self._waited_since
         return long
 
+    def note_caches(self) -> None:
+        """Put into the report what compile caches gave.
+
+        Raises:
+            WarmupFailedError: the settings ask for baked ones that hold everything, and programs were compiled.
+        """
+        self.report = replace(self.report, cache=baked.outcome(), cache_note=baked.BAKED.note)
+        baked.refuse_compiled(self.report.cache)
+
     def finish(self) -> None:
         """Publish the report: the model is about to say that it is ready."""
         if not self.report.strata:
@@ -257,6 +269,8 @@ class Warmup:
         log("%s: %s", self.model.name, self.report.summary())
         if self.report.profile and (said := self.report.profile.summary()):
             logger.info("%s: profile: %s", self.model.name, said)
+        for line in caches(self.report):
+            logger.info("%s: %s", self.model.name, line)
 
     def _save(self, file: Path) -> None:
         """Write the report; that a disk is full must not keep a warm model from serving."""

@@ -77,6 +77,12 @@ def steps(report: WarmupReport) -> str:
     return words if report.ready_seconds is None else f"{words}; ready after {duration(1000 * report.ready_seconds)}"
 
 
+def caches(report: WarmupReport) -> list[str]:
+    """Return what compile caches gave, a line for all and one for each framework that has a note."""
+    lines = [f"cache: {report.cache_summary}"] if report.cache_summary else []
+    return lines + [f"{one.framework}: {one.note}" for one in report.cache if one.note]
+
+
 def why(s: StratumReport) -> str:
     """Return in one sentence why a stratum is not steady, or what of it failed although it is."""
     error = f": {s.error}" if s.error else ""

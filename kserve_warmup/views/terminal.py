@@ -13,7 +13,7 @@ from kserve_warmup.printable import printable
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.results import Result
 from kserve_warmup.verify.verify_result import Verification
-from kserve_warmup.views.figures import count, number, ratio, share, state, steps, stratum, traffic, why
+from kserve_warmup.views.figures import caches, count, number, ratio, share, state, steps, stratum, traffic, why
 
 
 def shown(text: object) -> str:
@@ -43,6 +43,7 @@ def report_table(report: WarmupReport) -> Table:
         steady = "[green]yes[/]" if s.converged else "[red]refused[/]" if s.left_out else "[red]no[/]"
         table.add_row(shown(stratum(s)), share(s.share), f"{s.calls:,}", *figures, steady)
     way = [f"From process start: {steps(report)}"] if report.timeline else []
+    way += [shown(line) for line in caches(report)]
     named = [s for s in report.strata if not s.converged or s.failures or s.refused]
     problems = [f"[red]{shown(stratum(s))}[/]\n  {shown(why(s))}" for s in named]
     table.caption = "\n".join([*way, *problems]) or None
