@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kserve import Model
 
+from kserve_warmup.caches.baked import baked_profile
 from kserve_warmup.capture.capturing import folder_of
 from kserve_warmup.capture.private_folder import open_private
 from kserve_warmup.errors import WarmupError
@@ -89,7 +90,7 @@ class Learning:
     def _found(self) -> Iterator[LearnedModel]:
         """Yield what earlier starts learned, from the first place that has something."""
         samples = find_samples(self._settings.samples, self._name)
-        for file in (self._settings.profile, samples and samples / PROFILE_FILE, self._recorded):
+        for file in (self._settings.profile, baked_profile(), samples and samples / PROFILE_FILE, self._recorded):
             found = self._read(file) if file is not None else None
             if found is not None:
                 self.use = ProfileUse(source=str(file), stale=found.key.differs(self._key))

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from kserve import Model
 
-from kserve_warmup import metrics
 from kserve_warmup.caches import baked
 from kserve_warmup.errors import WarmupError, WarmupFailedError
-from kserve_warmup.files import write_whole
 from kserve_warmup.protocols.codec import codec_of, over_grpc
 from kserve_warmup.replay import DependencyAwayError, RequestFailedError, Transport, replay
 from kserve_warmup.report import StratumReport, WarmupReport
@@ -30,7 +25,7 @@ from kserve_warmup.serving.compat import request_histograms_untouched
 from kserve_warmup.serving.context import Attempt, errors_noted, noting, requests_quiet, warming
 from kserve_warmup.serving.end import end_process
 from kserve_warmup.serving.learning import Learning
-from kserve_warmup.serving.process import PROCESS, in_worker
+from kserve_warmup.serving.publishing import publish
 from kserve_warmup.serving.watchdog import interruptible, watched
 from kserve_warmup.settings import settings_of, warn_of_unknown_variables
 from kserve_warmup.timeline import MODEL_WARMUP, WIRE_WARMUP, Stopwatch
@@ -38,7 +33,6 @@ from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, step
 from kserve_warmup.transports.loopback import grpc_loopback, rest_loopback
 from kserve_warmup.transports.rest import RestTransport
-from kserve_warmup.views.figures import caches
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -261,35 +255,8 @@ class Warmup:
         gc.collect(1)  # what the warm-up left would otherwise be collected during a user's first requests
         self.report = replace(self.report, timeline=self.clock.ready())
         self.report = self.learning.finish(self.report, first=not self.clock.reload)
-        metrics.publish(self.report)
         watch_after_ready(self.model.name, self.settings, self.samples, self.report)
-        if self.settings.report is not None:
-            self._save(self.settings.report)
-        log = logger.info if self.report.converged else logger.warning
-        log("%s: %s", self.model.name, self.report.summary())
-        if self.report.profile and (said := self.report.profile.summary()):
-            logger.info("%s: profile: %s", self.model.name, said)
-        for line in caches(self.report):
-            logger.info("%s: %s", self.model.name, line)
-
-    def _save(self, file: Path) -> None:
-        """Write the report; that a disk is full must not keep a warm model from serving."""
-        file = self._file_of_its_own(file)
-        try:
-            write_whole(file, self.report.to_json().encode())
-        except (OSError, WarmupError) as error:
-            logger.error(  # noqa: TRY400 - one line tells all
-                "%s: cannot write the warm-up report %s: %s: let KSERVE_WARMUP_REPORT name a file in a writable folder",
-                self.model.name,
-                file,
-                getattr(error, "strerror", None) or error,
-            )
-
-    def _file_of_its_own(self, file: Path) -> Path:
-        """Return the file's name with the model's, if the process has several, and the worker's process id."""
-        parts = [quote(self.model.name, safe="")] if len(PROCESS.models) > 1 else []
-        parts += [str(os.getpid())] if in_worker() else []
-        return file.with_stem("-".join([file.stem, *parts]))
+        publish(self.report, self.settings.report)
 
 
 HOW_TO_WAIT = "; if it needs longer, raise KSERVE_WARMUP_REQUEST_TIMEOUT and KSERVE_WARMUP_MAX_SECONDS"
