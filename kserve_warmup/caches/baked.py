@@ -49,6 +49,7 @@ class Baked:
         required: Whether programs that the caches should hold may not be compiled.
         compiled: Programs by framework that were compiled when it was baked, caches and all.
         profile: The profile's seal, if there is one.
+        said: Differences that refuse nothing, until there is a log to say them in.
     """
 
     begun: bool = False
@@ -58,6 +59,7 @@ class Baked:
     required: bool = False
     compiled: Mapping[str, int] = field(default_factory=dict)
     profile: Seal | None = None
+    said: tuple[str, ...] = ()
 
 
 BAKED = Baked()
@@ -96,6 +98,9 @@ def begin() -> None:
 
 def attend() -> None:
     """Have what is imported by now use its cache and be counted; called before a load and after it."""
+    said, BAKED.said = BAKED.said, ()
+    for line in said:
+        logger.info("%s: %s", BAKED.folder, line)
     if BAKED.caches is not None:
         frameworks.switch_on_all(BAKED.caches)
     frameworks.watch_all()
@@ -145,8 +150,7 @@ def _use(folder: Path) -> None:
     samples = Path(os.environ.get("KSERVE_WARMUP_SAMPLES") or "/mnt/models/warmup")
     here = of_this_machine(samples)
     BAKED.folder, BAKED.profile, BAKED.compiled = folder, made.files.get(PROFILE), made.compiled
-    for line in made.only_said(here):
-        logger.info("baked caches in %s: %s", folder, line)
+    BAKED.said = made.only_said(here)
     if refused := made.refusing(here):
         raise WarmupError(f"{folder} does not fit: {'; '.join(refused)}")
     _point(folder, made, here, copied=writable)

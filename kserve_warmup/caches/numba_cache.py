@@ -24,7 +24,7 @@ class NumbaCache:
     package = "numba"
 
     def __init__(self) -> None:
-        self._hit = self._compiled = self._rejected = 0
+        self._hit = self._compiled = self._rejected = self._under_way = 0
         self._uncached: dict[str, None] = {}
         self._watched = False
 
@@ -71,12 +71,15 @@ class NumbaCache:
             def on_start(self, event: Any) -> None:
                 outer._began(event)
 
-            def on_end(self, event: Any) -> None:
-                pass
+            def on_end(self, event: Any) -> None:  # noqa: ARG002  (numba passes it)
+                outer._under_way -= 1
 
         return Compiles()
 
     def _began(self, event: Any) -> None:
+        self._under_way += 1
+        if self._under_way > 1:  # what a function calls is compiled with it, and comes from the cache with it
+            return
         self._compiled += 1
         dispatcher: Any = (event.data or {}).get("dispatcher")
         if type(getattr(dispatcher, "_cache", None)).__name__ == "NullCache":
