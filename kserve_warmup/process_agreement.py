@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from statistics import median, median_low
 
 from kserve_warmup.agreement import SeriesExpectation
 from kserve_warmup.evidence import StratumCalls
-from kserve_warmup.profile import Profile
+from kserve_warmup.profile import EDGES, Profile
 
 _BELOW, _ABOVE = 0.08, 0.05  # of what was learned: where all strata together may lie
 _DOUBT = 1.5  # standard errors of their middle that are granted on top,
@@ -25,9 +26,10 @@ _MEDIAN = 1.25  # standard error of a median, in those of a mean
 _NORMAL = 0.6745  # median deviation from the median, in spreads
 _WILD = 1.6  # times what was learned, the other strata's share aside
 _FEW_WILD = 1 / 8  # of the strata may be wild even so
-_FASTER, _SLOWER = 0.5, 1.3  # times what was learned: another load of the machine, if newer calls cost what older do
+_FASTER, _SLOWER = 0.5, 1.15  # times what was learned: another load of the machine, if newer calls cost what older do
 _FALL = 0.05  # by how much the newer may be cheaper, as a logarithm
 _SINGLE = 6  # first calls of which a curve tells each by itself
+_BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
@@ -45,7 +47,8 @@ class ProcessExpectation:
     def __init__(self, profiles: Mapping[int, Profile]) -> None:
         """Take what earlier starts learned, by the order of the stratum."""
         self._profiles = dict(profiles)
-        self._depth = _depth([profile for profile in profiles.values() if not profile.hint])
+        learned = list(profiles.values())
+        self._settled = max(_depth(learned), _settled(learned))
         self._shape = _shape(list(profiles.values()))
         self._why: str | None = None
         self.met = False
@@ -56,8 +59,8 @@ class ProcessExpectation:
 
     def enough(self, one: StratumCalls) -> int:
         """Return after how many calls a stratum with a profile is where it was learned to settle."""
-        took = median_low([run.compiled for run in self._profiles[one.order].runs])
-        took = max(took, self._depth)
+        runs = self._profiles[one.order].runs
+        took = max(median_low([run.compiled for run in runs]), _repeated([run.one_offs for run in runs]), self._settled)
         return max(1, took) if one.known is not None else max(_TWICE, took + 1)
 
     def lacking(self, strata: Sequence[StratumCalls], budget: float) -> StratumCalls | None:
@@ -172,6 +175,32 @@ def _shape(profiles: Sequence[Profile]) -> list[float]:
         ]
         shape.append(max(median(shares), 1.0) if shares else 1.0)
     return shape
+
+
+def _settled(profiles: Sequence[Profile]) -> int:
+    """After how many calls of each stratum all of them together were at the plateau, the newest start's wild ones aside."""
+    runs = [profile.runs[-1] for profile in profiles]
+    blocks = []
+    for index, (start, end) in enumerate(pairwise(EDGES)):
+        shares = [
+            math.log(max(r.plateau * r.curve[index] / r.typical, _TINY)) for r in runs if r.calls >= end > r.compiled
+        ]
+        if not shares or len(shares) * 2 < len(runs):
+            break
+        blocks.append((start, end, median(shares) - _doubt(shares)))
+    settled = 0
+    for (start, end, share), (_, _, following) in pairwise([*blocks, *blocks[-1:]]):
+        if share <= math.log(1 + _ABOVE) and following <= math.log(1 + _ABOVE):
+            settled = start
+            break
+    else:
+        settled = blocks[-1][1] if blocks else 0
+    return max([settled, *(end for _, end, share in blocks if share > math.log(_BURST))])
+
+
+def _repeated(calls: Sequence[int]) -> int:
+    """The last call that was dear in more than one run of a stratum, which is then no hiccup."""
+    return max((call for call in calls if sum(abs(call - other) <= 1 for other in calls) > 1), default=0)
 
 
 def _depth(profiles: Sequence[Profile]) -> int:
