@@ -25,10 +25,11 @@ import numpy as np
 
 from benchmarks import strata_together as simulated
 from benchmarks.results import save
-from benchmarks.strata_recorded import CALLS, SERIES, score
+from benchmarks.strata_recorded import SERIES, score
 from kserve_warmup.profile import Profile
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
 
+MOST = 90  # calls of a stratum
 WARM = 60  # calls of a recorded series from which on it stands for a later path
 Profiles = Mapping[int, Profile]
 KINDS = tuple(
@@ -46,7 +47,7 @@ def judge(
     known: Mapping[int, Verdict] | None = None,
 ) -> tuple[SteadyStateJudge[int], list[list[float]]]:
     """Call as the judge asks: ``call`` gives a stratum's latency at its n-th call, counted from 0."""
-    found = SteadyStateJudge(range(count), profiles=profiles, known=known, max_calls=CALLS * 2 // 3)
+    found = SteadyStateJudge(range(count), profiles=profiles, known=known, max_calls=MOST)
     seen: list[list[float]] = [[] for _ in range(count)]
     while (stratum := found.next()) is not None:
         seen[stratum].append(call(stratum, len(seen[stratum])))
