@@ -16,14 +16,14 @@ from statistics import fmean, median
 
 from kserve_warmup.profile import LearnedRun, Profile, tame_mean
 
-LEVEL_CALLS = (1.35, 5)  # times the calls that it took to settle, and calls beyond
-CURVE_CALLS = (1.5, 15)
+LEVEL_CALLS = (1.35, 4)  # times the calls that it took to settle, and calls beyond
+CURVE_CALLS = (1.35, 10)
 _WINDOW = 0.6  # newest share of the calls
-_BELOW, _ABOVE = 0.08, 0.03  # of the lowest plateau that was learned: where the newest calls must lie
+_BELOW, _ABOVE = 0.12, 0.03  # of the lowest plateau that was learned: where the newest calls must lie
 _WILD = 0.05  # above it: what they may cost with wild calls in full
 _ALIKE = 0.05  # by how much their thirds may differ
 _FIRST = 0.12  # by how much the first call's ratio may differ
-_THIRDS = 0.05  # by how much new over learned may differ between thirds
+_THIRDS = 0.04  # by how much new over learned may differ between thirds
 _FALL = 0.05  # newer half of the window against the older
 _GROWTH = 1.1  # between looks
 _TINY = 1e-9

@@ -12,22 +12,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from statistics import median, median_low
 
 from kserve_warmup.agreement import SeriesExpectation
 from kserve_warmup.evidence import StratumCalls
-from kserve_warmup.profile import Profile
+from kserve_warmup.profile import EDGES, Profile
 
 _BELOW, _ABOVE = 0.08, 0.05  # of what was learned: where all strata together may lie
-_DOUBT = 1.5  # standard errors of their middle that are granted on top,
-_MOST_DOUBT = 0.15  # and how much that may be, as a logarithm
+_DOUBT = 1.0  # standard errors of their middle that are granted on top,
+_MOST_DOUBT = 0.08  # and how much that may be, as a logarithm
 _MEDIAN = 1.25  # standard error of a median, in those of a mean
 _NORMAL = 0.6745  # median deviation from the median, in spreads
 _WILD = 1.6  # times what was learned, the other strata's share aside
 _FEW_WILD = 1 / 8  # of the strata may be wild even so
-_FASTER, _SLOWER = 0.5, 1.3  # times what was learned: another load of the machine, if newer calls cost what older do
+_FASTER, _SLOWER = 0.5, 1.15  # times what was learned: another load of the machine, if newer calls cost what older do
 _FALL = 0.05  # by how much the newer may be cheaper, as a logarithm
-_SINGLE = 6  # first calls of which a curve tells each by itself
+_BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
@@ -45,8 +46,9 @@ class ProcessExpectation:
     def __init__(self, profiles: Mapping[int, Profile]) -> None:
         """Take what earlier starts learned, by the order of the stratum."""
         self._profiles = dict(profiles)
-        self._depth = _depth([profile for profile in profiles.values() if not profile.hint])
-        self._shape = _shape(list(profiles.values()))
+        learned = list(profiles.values())
+        first, last = _settled(learned)
+        self._settled, self._settled_known = max(_depth(learned), last), first
         self._why: str | None = None
         self.met = False
 
@@ -56,9 +58,11 @@ class ProcessExpectation:
 
     def enough(self, one: StratumCalls) -> int:
         """Return after how many calls a stratum with a profile is where it was learned to settle."""
-        took = median_low([run.compiled for run in self._profiles[one.order].runs])
-        took = max(took, self._depth)
-        return max(1, took) if one.known is not None else max(_TWICE, took + 1)
+        runs = self._profiles[one.order].runs
+        took = max(median_low([run.compiled for run in runs]), _repeated([run.one_offs for run in runs]))
+        if one.known is not None:  # what all strata share was over on the earlier path
+            return max(1, took, self._settled_known)
+        return max(_TWICE, max(took, self._settled) + 1)
 
     def lacking(self, strata: Sequence[StratumCalls], budget: float) -> StratumCalls | None:
         """Return a stratum to call next so that what was learned can be told from what is seen; None if nothing is.
@@ -148,7 +152,7 @@ class ProcessExpectation:
         if call < median_low([run.compiled for run in runs]):
             learned = median(run.plateau * run.expected(call, call + 1) for run in runs)
         else:
-            learned = median(run.typical for run in runs) * (self._shape[call] if call < len(self._shape) else 1.0)
+            learned = median(run.typical for run in runs)
         return math.log(max(one.seconds[call], _TINY) / max(learned, _TINY))
 
 
@@ -160,18 +164,28 @@ def _doubt(values: Iterable[float]) -> float:
     return min(_DOUBT * _MEDIAN * spread / math.sqrt(len(found)), _MOST_DOUBT)
 
 
-def _shape(profiles: Sequence[Profile]) -> list[float]:
-    """What the first calls take over later ones, of strata that have compiled: alone, each may have had a hiccup."""
-    shape = []
-    for call in range(_SINGLE):
-        shares = [
-            run.plateau * run.curve[call] / run.typical
-            for profile in profiles
-            for run in profile.runs
-            if run.compiled <= call < run.calls
-        ]
-        shape.append(max(median(shares), 1.0) if shares else 1.0)
-    return shape
+def _settled(profiles: Sequence[Profile]) -> tuple[int, int]:
+    """After how many calls of each stratum all together were at the plateau first, and after how many the last time.
+
+    Together, because a hiccup is one stratum's. Later phases that are as dear as a neighbour makes them do not count.
+    """
+    runs = [profile.runs[-1] for profile in profiles]
+    blocks: list[tuple[int, int, float]] = []
+    for index, (start, end) in enumerate(pairwise(EDGES)):
+        seen = [run for run in runs if run.calls >= end > run.compiled]
+        if not seen or len(seen) * 2 < len(runs):
+            break
+        shares = [math.log(max(run.plateau * run.curve[index] / run.typical, _TINY)) for run in seen]
+        blocks.append((start, end, median(shares) - _doubt(shares)))
+    calm = [share <= math.log(1 + _ABOVE) for _, _, share in blocks]
+    last = blocks[-1][1] if blocks else 0
+    first = next((blocks[at][0] for at in range(len(blocks)) if all(calm[at : at + 2])), last)
+    return first, max([first, *(end for _, end, share in blocks if share > math.log(_BURST))])
+
+
+def _repeated(calls: Sequence[int]) -> int:
+    """The last call that was dear in more than one run of a stratum, which is then no hiccup."""
+    return max((call for call in calls if sum(abs(call - other) <= 1 for other in calls) > 1), default=0)
 
 
 def _depth(profiles: Sequence[Profile]) -> int:

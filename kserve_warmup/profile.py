@@ -28,6 +28,7 @@ _MOST_SECONDS = 86_400.0
 _MOST_RATIO = 1e15  # a day over the shortest latency that is told from zero
 _DIGITS = 4
 _WINDOW = 0.6  # newest share of the calls that the plateau is taken from, as the detector does
+_LATEST = 0.6  # newest share of those, of which the typical call is taken
 _FEW = 8  # calls: of fewer the plateau is taken from all after the last that was dear
 _CUT = 3.0  # medians: what a call counts at most
 _SETTLED = 0.05  # share of the plateau: what is further above it is not settled
@@ -193,7 +194,7 @@ def _learn(run: Sequence[float]) -> LearnedRun:
     plateau = max(tame_mean(window), _TINY)
     noise = min(pstdev([min(value, _CUT * plateau) for value in window]) / plateau, 1.0)
     curve = tuple(_shorten(tame_mean(block) / plateau) for block in _blocks(seconds))
-    typical = max(median(window), _TINY)
+    typical = max(median(window[-math.ceil(len(window) * _LATEST) :]), _TINY)
     return LearnedRun(
         len(seconds),
         _settled(seconds, plateau, noise),

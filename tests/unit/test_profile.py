@@ -115,14 +115,14 @@ def test_a_profile_that_says_what_no_run_can_have_shown_is_refused_in_one_line(c
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "{", "[]", "null", "7", '{"schema": 1}', '{"schema": 2, "runs": []}', '{"schema": true, "runs": [1]}'),
-        *('{"schema": 1, "runs": []}', '{"schema": 1, "runs": [1]}', "[" * 15_000, "1" * 100_000),
-        *(b"\xff\xfe", "9" * 9000),
-    ],
-)
+NO_PROFILES = [
+    *("", "{", "[]", "null", "7", "[" * 15_000, "9" * 9000, "1" * 100_000, b"\xff\xfe"),
+    *('{"schema": 1}', '{"schema": 2, "runs": []}', '{"schema": true, "runs": [1]}'),
+    *('{"schema": 1, "runs": []}', '{"schema": 1, "runs": [1]}'),
+]
+
+
+@pytest.mark.parametrize("text", NO_PROFILES)
 def test_what_is_no_profile_is_refused_in_one_line(text):
     with pytest.raises(ProfileError) as caught:
         Profile.from_json(text)
