@@ -6,7 +6,8 @@
 A profile is learned from other runs of the same benchmark, of each only the calls up to the unaided detector's verdict:
 more no earlier start has seen. Harm is that of ``benchmarks.steady_state``. The constants were chosen on the benchmarks
 whose name's hash is even (``--tuning``); what is saved comes from the others, or from generated families, on which
-nothing was chosen. ``calls`` is the sum of all calls over that of the unaided detector, ``added_harm`` in points.
+nothing was chosen. ``calls`` is the sum of all calls over that of the unaided detector, ``calls_per_series`` the mean of
+that of each series, ``added_harm`` in points. ``more_calls``: series that took more calls than unaided.
 """
 
 from __future__ import annotations
@@ -104,6 +105,7 @@ def goals(found: Sequence[Pair]) -> dict[str, dict[str, float]]:
         return {
             "series": len(stops),
             "calls": sum(aided.calls for aided, _ in stops) / sum(alone.calls for _, alone in stops),
+            "calls_per_series": fmean(aided.calls / alone.calls for aided, alone in stops),
             "median_calls": median(aided.calls for aided, _ in stops),
             "unaided_median_calls": median(alone.calls for _, alone in stops),
             "harm": 100 * fmean(aided.harm for aided, _ in stops),
