@@ -26,7 +26,8 @@ _FIRST = 0.12  # by how much the first call's ratio may differ
 _THIRDS = 0.04  # by how much new over learned may differ between thirds
 _FALL = 0.05  # newer half of the window against the older
 _GROWTH = 1.1  # between looks
-_TINY = 1e-9
+_LATE = 60  # calls: what settled later settles at another call each time, and nearly all harm was there
+_TINY = 1e-9  # a share, or seconds
 _EVERY = 20  # calls up to which each is looked at
 
 
@@ -39,12 +40,13 @@ class SeriesExpectation:
         self._next_look = self._least()
         self.met = False
 
-    def _least(self) -> int:
+    def _least(self) -> float:
         return self._needed(CURVE_CALLS if self._profile.hint else LEVEL_CALLS)
 
-    def _needed(self, calls: tuple[float, int]) -> int:
+    def _needed(self, calls: tuple[float, int]) -> float:
         factor, more = calls
-        return math.ceil(factor * median(run.settled for run in self._profile.runs)) + more
+        settled = [run.settled for run in self._profile.runs]
+        return math.inf if max(settled) > _LATE else math.ceil(factor * median(settled)) + more
 
     def meets(self, seconds: Sequence[float]) -> bool:
         """Return whether the calls so far, from the first on, are as the profile says."""
@@ -56,7 +58,11 @@ class SeriesExpectation:
 
     def refused(self, seconds: Sequence[float]) -> str | None:
         """Return how the calls so far differ from what was learned, None if they do not, or too few tell."""
-        if self.met or len(seconds) < self._least():
+        if self.met or not seconds:
+            return None
+        if self._least() == math.inf:
+            return f"it was learned to settle only after call {_LATE}"
+        if len(seconds) < self._least():
             return None
         plateau = median(run.plateau for run in self._profile.runs)
         ratio = tame_mean(_newest(seconds)) / plateau
