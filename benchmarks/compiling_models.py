@@ -1,4 +1,4 @@
-"""Models that compile, as teams write them, for ``benchmarks.second_start``: ``kserve-warmup serve compiling_models:CLASS``."""
+"""Models that compile, as teams write them: ``kserve-warmup serve compiling_models:CLASS``."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class Compiling(WarmupModel):
 
     width = 64
 
-    def predict(self, payload: Any, headers: Any = None) -> Any:
+    def predict(self, payload: Any, headers: Any = None) -> Any:  # noqa: ARG002  (KServe passes it)
         y = self.compute(payload.inputs[0].as_numpy())
         output = kserve.InferOutput("y", [len(y)], "FP32")
         output.set_data_from_numpy(np.asarray(y, np.float32), binary_data=False)
