@@ -7,9 +7,10 @@ A profile is learned from other runs of the same benchmark, of each only the cal
 verdict: more no earlier start has seen. Harm is that of ``benchmarks.steady_state``. Constants were chosen on the
 benchmarks whose name's hash is even (``--tuning``). What is saved comes from the others, which had been looked at
 once before: they showed 2 points more harm than the half that was tuned on, whereupon profiles of series that settle
-late were given up; nothing else was changed. On the generated families nothing was chosen. ``calls`` is the sum of
-all calls over that of the unaided detector, ``calls_per_series`` the mean of that of each series, ``added_harm`` in
-points; its standard error is about 0.4. ``more_calls``: series that took more calls than unaided.
+late were given up, at a bound chosen on the tuning half; nothing else was changed. On the generated families nothing
+was chosen. ``calls`` is the sum of all calls over that of the unaided detector, ``calls_per_series`` the mean of that
+of each series, ``added_harm`` in points (standard error about 0.4). ``more_calls``: series that took more than
+unaided.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ _ONE_OFF = 1.5  # times all later calls
 _SLOWER = 1.25  # times the typical call: wild calls aside, that is not the plateau
 _AHEAD = 5  # calls that must all but one be at the plateau
 _COMPILED = 3.0  # plateaus and
-_HICCUP = 0.02  # seconds: longer than a neighbour on the same cores delays a call
+_HICCUP = 0.01  # seconds: longer than a neighbour on the same cores delays a call
 _TINY = 1e-9  # seconds: clocks are coarse
 
 

@@ -284,3 +284,11 @@ def test_whatever_a_profile_says_each_stratum_is_called_twice_and_the_judge_ends
 def test_a_series_without_a_verdict_ends_at_the_recommended_calls_with_a_profile_too():
     growth = [0.1 * (1 + call / 50) for call in range(RECOMMENDED_MAX_CALLS)]
     assert not calls_of(growth, Profile.learn([WARM])).steady
+
+
+def test_a_series_that_was_learned_to_settle_late_is_judged_in_full_and_the_report_says_why():
+    late = [*[0.5] * 80, *[0.1] * 300]
+    detector = calls_of(noisy(late, 2), Profile.learn([noisy(late, 1)] * 3))
+    assert detector.calls == calls_of(noisy(late, 2)).calls
+    assert detector.profile_refused is None or "settle only after call" in detector.profile_refused
+    assert not detector.profile_used
