@@ -19,7 +19,7 @@ from kserve_warmup.report import StratumKey
 from kserve_warmup.saved import parsed
 
 PROFILE_FILE = "profile.json"
-"""Its name in a sample set and among what was baked; with a dot before it in a folder of recorded requests."""
+"""Its name in a sample set and among what was baked."""
 
 MOST_BYTES = 16 << 20
 _SCHEMA = 1

@@ -76,8 +76,8 @@ class Learning:
 
     @property
     def _recorded(self) -> Path | None:
-        folder = folder_of(self._settings, self._name)
-        return folder and folder / f".{PROFILE_FILE}"  # hidden: whoever reads the folder's traffic passes it over
+        folder = folder_of(self._settings, self._name)  # whose files are recorded requests and nothing else
+        return folder and folder.parent / ".profiles" / f"{folder.name}.json"
 
     def _still_learns(self) -> bool:
         """Return whether the file that is to be written has not seen enough starts yet."""

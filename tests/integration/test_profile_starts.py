@@ -83,9 +83,9 @@ def test_what_was_learned_lies_beside_what_was_recorded(start, tmp_path):
     server = start("OwnLoad", samples=save(tmp_path / "set", samples("v1")), capture_dir=folder, capture_rate=1)
     server.wait_ready()
     server.stop()
-    assert (folder / "model" / ".profile.json").is_file()
+    assert (folder / ".profiles" / "model.json").is_file()
     report, _ = start_and_report(start, tmp_path, 2, samples=tmp_path / "set", capture_dir=folder)
-    assert report["profile"]["source"] == str(folder / "model" / ".profile.json")
+    assert report["profile"]["source"] == str(folder / ".profiles" / "model.json")
 
 
 def test_a_model_that_is_loaded_again_teaches_nothing(start, tmp_path, v1_set):
