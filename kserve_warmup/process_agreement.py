@@ -32,6 +32,7 @@ _BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
+_EARLY = 3  # calls: where any stratum was learned to settle later, what is still to come cannot be told from so few
 _TWICE = 2
 _TINY = 1e-9  # seconds: clocks are coarse
 
@@ -45,11 +46,12 @@ class ProcessExpectation:
 
     def __init__(self, profiles: Mapping[int, Profile]) -> None:
         """Take what earlier starts learned, by the order of the stratum."""
-        self._profiles = dict(profiles)
+        late = [profile for profile in profiles.values() if _took(profile) > _EARLY]
+        self._profiles = {} if late else dict(profiles)
         learned = list(profiles.values())
         first, last = _settled(learned)
         self._settled, self._settled_known = max(_depth(learned), last), first
-        self._why: str | None = None
+        self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {_EARLY}"
         self.met = False
 
     def covers(self, one: StratumCalls) -> bool:
@@ -154,6 +156,11 @@ class ProcessExpectation:
         else:
             learned = median(run.typical for run in runs)
         return math.log(max(one.seconds[call], _TINY) / max(learned, _TINY))
+
+
+def _took(profile: Profile) -> int:
+    """Return after how many calls all was over in the typical run."""
+    return median_low([max(run.settled, run.compiled, run.one_offs) for run in profile.runs])
 
 
 def _doubt(values: Iterable[float]) -> float:

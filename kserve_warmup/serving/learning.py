@@ -43,7 +43,7 @@ class Learning:
 
     def profiles(self, path: str) -> Mapping[StratumKey, Profile]:
         """Return what is known of strata on a path, such as ``rest``."""
-        if self._given is None:
+        if self._given is None or not self._still_holds:
             return {}
         strata = self._given.paths.get(path, {})
         return {key: profile.as_hint() for key, profile in strata.items()} if self.use.stale else strata
@@ -71,6 +71,11 @@ class Learning:
         return replace(report, profile=self.use if self.use != ProfileUse() else None)
 
     @property
+    def _still_holds(self) -> bool:
+        """Whether profiles can say anything: other code may compile at any call; a machine changes the scale."""
+        return not {"code", "packages"} & {*self.use.stale}
+
+    @property
     def _target(self) -> Path | None:
         return self._settings.profile_write or self._recorded
 
@@ -93,7 +98,10 @@ class Learning:
         for file in (self._settings.profile, baked_profile(), samples and samples / PROFILE_FILE, self._recorded):
             found = self._read(file) if file is not None else None
             if found is not None:
-                self.use = ProfileUse(source=str(file), stale=found.key.differs(self._key))
+                self.use = replace(self.use, source=str(file), stale=found.key.differs(self._key))
+                if not self._still_holds:
+                    said = f"{file}: it was learned with other {' and '.join(self.use.stale)}"
+                    self.use = replace(self.use, refused=(*self.use.refused, said))
                 yield found
 
     def _read(self, file: Path) -> LearnedModel | None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import pytest
 from sample_sets import samples, save
 
 
@@ -50,16 +51,19 @@ def test_a_profile_in_the_sample_set_is_used_and_is_no_part_of_the_set(start, tm
     assert report["profile"]["stale"] == []
 
 
-def test_a_profile_of_other_code_is_no_more_than_a_hint(start, tmp_path, v1_set):
+@pytest.mark.parametrize("part", ["code", "machine"])
+def test_a_profile_of_other_code_helps_nothing_and_of_another_machine_is_a_hint(part, start, tmp_path, v1_set):
     written = tmp_path / "profile.json"
     start_and_report(start, tmp_path, 1, samples=v1_set, profile_write=written)
     content = json.loads(written.read_text())
-    content["profiles"]["model"]["key"]["code"] = "another"
+    content["profiles"]["model"]["key"][part] = "another"
     written.write_text(json.dumps(content))
     report, server = start_and_report(start, tmp_path, 2, samples=v1_set, profile=written)
-    assert report["profile"]["stale"] == ["code"]
+    assert report["profile"]["stale"] == [part]
     assert report["converged"]
-    assert "learned with other code" in server.log
+    assert f"learned with other {part}" in server.log
+    if part == "code":
+        assert not report["profile"]["used"]
 
 
 def test_a_profile_that_cannot_be_read_is_told_and_the_model_becomes_warm_without(start, tmp_path, v1_set):

@@ -230,11 +230,13 @@ def test_one_call_a_stratum_is_enough_on_a_later_path():
     assert judge.steady
 
 
-def test_a_stratum_that_was_compiled_late_is_called_until_then():
+def test_a_process_one_of_whose_strata_was_compiled_late_is_judged_in_full():
     late = [*LEVELS[:-1], [2.0, *[0.012] * 3, 1.5, 0.012]]
-    judge, seen = judged(late, {stratum: Profile.learn([line + line[-1:] * 9]) for stratum, line in enumerate(late)})
-    assert judge.profile_used
-    assert [len(calls) for calls in seen] == [2] * 11 + [6]
+    profiles = {stratum: Profile.learn([line + line[-1:] * 9]) for stratum, line in enumerate(late)}
+    (judge, seen), (_, unaided) = judged(late, profiles), judged(late)
+    assert [len(calls) for calls in seen] == [len(calls) for calls in unaided]
+    assert not judge.profile_used
+    assert "1 of 12 strata were learned to settle after call 3" in judge.profile_refused
 
 
 def test_a_process_whose_strata_are_all_slower_than_was_learned_is_judged_in_full():
