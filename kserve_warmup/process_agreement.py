@@ -51,7 +51,9 @@ class ProcessExpectation:
         learned = list(profiles.values())
         first, last = _settled(learned)
         self._settled, self._settled_known = max(_depth(learned), last), first
-        self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {_EARLY}"
+        self._why: str | None = None
+        if late:
+            self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {_EARLY}"
         self.met = False
 
     def covers(self, one: StratumCalls) -> bool:
