@@ -21,6 +21,12 @@ def run(
     host: Annotated[
         str | None, typer.Option(help="The address to listen on. Default: all, of IPv4 and IPv6.", show_default=False)
     ] = None,
+    traffic: Annotated[
+        bool,
+        typer.Option(
+            "--traffic", help="Take on /traffic what KServe's inference logger sends, and tell what was not warmed."
+        ),
+    ] = False,
     max_seconds: Annotated[
         float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
     ] = None,
@@ -45,4 +51,4 @@ def run(
     given["headers"] = parse_header_options(header) if header else None
     settings = {name: value for name, value in given.items() if value is not None}
     with ends_at_once():  # nothing but SIGKILL would reach a container's first process otherwise
-        become(checked(url, samples, model=model, grpc=grpc, host=host, port=port, **settings))
+        become(checked(url, samples, model=model, grpc=grpc, host=host, port=port, traffic=traffic, **settings))

@@ -40,7 +40,10 @@ class GateSettings(Limits):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The server to guard, where to answer (``host`` None: every address), and what to warm with."""
+    """The server to guard, where to answer (``host`` None: every address), and what to warm with.
+
+    ``traffic``: whether the gate takes what KServe's inference logger sends.
+    """
 
     url: str
     http_url: str | None
@@ -49,6 +52,7 @@ class Plan:
     port: int
     settings: GateSettings
     sets: tuple[ModelSamples, ...] = field(repr=False)
+    traffic: bool = False
 
     def write(self, file: IO[bytes]) -> None:
         """Write one line of JSON, then all bodies."""

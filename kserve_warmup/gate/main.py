@@ -87,7 +87,7 @@ async def _run(gate: Gate, plan: Plan) -> None:
         asyncio.get_running_loop().add_signal_handler(name, _end, task)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:
-        server = await pages.serve(plan.host, plan.port, lambda: gate.state)
+        server = await pages.serve(plan.host, plan.port, lambda: gate.state, shown(plan))
     except OSError as error:
         where = f"port {plan.port}" if plan.host is None else f"{plan.host} port {plan.port}"
         raise WarmupError(f"cannot listen on {where}: {reason(error)}; choose another --port") from None
@@ -95,6 +95,15 @@ async def _run(gate: Gate, plan: Plan) -> None:
     logging.getLogger("kserve_warmup.gate").info("guarding %s, ready on http://%s/ready", plan.url, address)
     async with server:
         await gate.run()
+
+
+def shown(plan: Plan) -> pages.Show | None:
+    """Return what looks at traffic that the gate is shown, None unless it is asked for."""
+    if not plan.traffic:
+        return None
+    from kserve_warmup.gate.shown_traffic import ShownTraffic  # of the library's memory a gate needs nothing else
+
+    return ShownTraffic(plan.sets).take
 
 
 def _end(task: asyncio.Task[None]) -> None:

@@ -23,6 +23,7 @@ def checked(
     grpc: str | None = None,
     host: str | None = None,
     port: int = 0,
+    traffic: bool = False,
     **settings: Any,
 ) -> Plan:
     """Return what a gate has to do that is asked to guard ``url``; nothing is sent.
@@ -42,4 +43,4 @@ def checked(
     for of_model in sets:
         ready_path(of_model, of_model.model)
     heeded = GateSettings(**{f.name: getattr(given, f.name) for f in fields(GateSettings)})
-    return Plan(url, http_url, grpc_address, host, port, heeded, sets)
+    return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic)

@@ -1,5 +1,7 @@
 """The gate's own HTTP port: ``/ready`` for the probe, ``/metrics`` for Prometheus, ``/report`` for people and tools.
 
+With ``--traffic`` it takes on ``/traffic`` what KServe's inference logger sends, and answers it with nothing.
+
 Anybody may reach it: it says nothing that a server or a request said, and however many clients hold it, there is room
 for a probe.
 """
@@ -12,7 +14,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -39,8 +41,14 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _JSON = "application/json"
 _CHUNK = 1 << 16
 
+TRAFFIC_BYTES = 16 << 20
+"""Of one message at ``/traffic``; of all that are read at once, too."""
+
 Page = tuple[int, str, bytes]
 """Status, content type and body."""
+
+Show = Callable[[Mapping[str, str], bytes], None]
+"""Takes a message's headers, their names in lower case, and its body; it returns at once."""
 
 
 def page(path: str, state: State) -> Page:
@@ -57,8 +65,8 @@ def page(path: str, state: State) -> Page:
     return 404, _JSON, _json({"error": "there are /ready, /metrics and /report"})
 
 
-async def serve(host: str | None, port: int, state: Callable[[], State]) -> asyncio.Server:
-    """Open the port and answer from then on; ``state`` is asked for each request.
+async def serve(host: str | None, port: int, state: Callable[[], State], show: Show | None = None) -> asyncio.Server:
+    """Open the port and answer from then on; ``state`` is asked for each request, ``show`` told of traffic.
 
     Without a ``host`` it is open on all addresses: of IPv6 too, since a pod may have no other.
 
@@ -66,6 +74,7 @@ async def serve(host: str | None, port: int, state: Callable[[], State]) -> asyn
         OSError: the port cannot be opened.
     """
     clients: dict[asyncio.StreamWriter, None] = {}
+    traffic = _Traffic(show) if show else None
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         clients[writer] = None
@@ -75,7 +84,7 @@ async def serve(host: str | None, port: int, state: Callable[[], State]) -> asyn
             oldest.transport.abort()
         # a client may leave, stall or speak nonsense: that is its own affair
         with suppress(OSError, h11.RemoteProtocolError, asyncio.TimeoutError, TimeoutError):
-            await asyncio.wait_for(_answer(reader, writer, state), REQUEST_SECONDS)
+            await asyncio.wait_for(_answer(reader, writer, state, traffic), REQUEST_SECONDS)
         clients.pop(writer, None)
         writer.close()
 
@@ -86,18 +95,50 @@ async def serve(host: str | None, port: int, state: Callable[[], State]) -> asyn
     return await asyncio.start_server(handle, host or "0.0.0.0", port)  # noqa: S104  (probes come in)
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: Callable[[], State]) -> None:
+async def _answer(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: Callable[[], State], traffic: _Traffic | None
+) -> None:
     connection = h11.Connection(h11.SERVER)
     while (event := connection.next_event()) is h11.NEED_DATA:
         connection.receive_data(await reader.read(_CHUNK))
     if not isinstance(event, h11.Request):
         return
-    status, kind, body = page(event.target.decode("ascii", "replace").partition("?")[0], state())
+    path = event.target.decode("ascii", "replace").partition("?")[0]
+    if traffic is not None and path == "/traffic" and event.method == b"POST":
+        if connection.they_are_waiting_for_100_continue:
+            writer.write(connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+        status, kind, body = await traffic.take(event, connection, reader)
+    else:
+        status, kind, body = page(path, state())
     headers = [("content-type", kind), ("content-length", str(len(body))), ("connection", "close")]
     sent = connection.send(h11.Response(status_code=status, headers=headers))
     content = b"" if event.method == b"HEAD" else connection.send(h11.Data(body)) or b""
     writer.write((sent or b"") + content)
     await writer.drain()
+
+
+class _Traffic:
+    """Reads messages of traffic, no more at once than there is room for."""
+
+    def __init__(self, show: Show) -> None:
+        self._show, self._held = show, 0
+
+    async def take(self, request: h11.Request, connection: h11.Connection, reader: asyncio.StreamReader) -> Page:
+        body = bytearray()
+        try:
+            while not isinstance(event := connection.next_event(), h11.EndOfMessage):
+                if event is h11.NEED_DATA:
+                    connection.receive_data(await reader.read(_CHUNK))
+                elif isinstance(event, h11.Data):
+                    if self._held + len(event.data) > TRAFFIC_BYTES:
+                        return 413, _JSON, _json({"error": f"no room: {TRAFFIC_BYTES} bytes are taken at once"})
+                    self._held += len(event.data)
+                    body += event.data
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+            self._show(headers, bytes(body))
+        finally:
+            self._held -= len(body)
+        return 202, _JSON, b""
 
 
 class _Complaints:

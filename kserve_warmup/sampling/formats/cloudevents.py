@@ -17,7 +17,7 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.json_body import unbase64
 from kserve_warmup.sampling.formats import documents
 from kserve_warmup.sampling.formats.kserve_logger import recorded_headers
-from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, noted, seconds
+from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, noted, parsed, seconds
 from kserve_warmup.sampling.formats.storage import exactly, opened, whole
 
 _STRUCTURED = re.compile(rb"\s*[\[{]")
@@ -80,6 +80,27 @@ def _data(event: dict[str, Any]) -> bytes:
     return data.encode() if isinstance(data, str) else orjson.dumps(data)
 
 
+def request_of_message(headers: Mapping[str, str], body: bytes) -> Record | None:
+    """Return the request that one HTTP message brings, in binary or structured mode; None if it logs a response.
+
+    Args:
+        headers: of the message, their names in lower case.
+        body: of the message.
+
+    Raises:
+        SampleError: it is no event.
+    """
+    if "ce-type" not in headers:
+        event = parsed(body)
+        if not isinstance(event, dict):
+            raise SampleError("not a CloudEvent: the message has no header ce-type, and its body is no object")
+        return _structured_event(event, "the message", 0, "record")
+    if is_response(headers):
+        return None
+    kept = _headers_of(headers.get("ce-metadata"), headers.get("content-type"))
+    return Record("the message", 0, body, kept, time=seconds(headers.get("ce-time")))
+
+
 def _messages(file: str, most: int) -> Iterator[Record | BadRecord]:
     """Yield the requests of HTTP messages, one after another where each tells its length."""
     with opened(file) as stream:
@@ -117,5 +138,5 @@ def _headers(stream: BinaryIO) -> dict[str, str] | None:
         return None
     if _REQUEST_LINE.match(lines[0]):
         del lines[0]
-    parsed = BytesHeaderParser().parsebytes(b"".join(lines))
-    return {name.lower(): str(value) for name, value in parsed.items()}
+    found = BytesHeaderParser().parsebytes(b"".join(lines))
+    return {name.lower(): str(value) for name, value in found.items()}
