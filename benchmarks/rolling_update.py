@@ -1,8 +1,9 @@
 """What do users meet while a replica is replaced? Rolling updates behind HAProxy, under constant load, warm and cold.
 
 A replica in a container serves the example's model behind a load balancer that asks the model's ready endpoint. Its
-successor starts, becomes ready, takes over; the old one is drained and stopped. Updates to a replica with warm-up and
-to one without take turns, so that whatever else the machine does meets both alike. Each replica has a core of its own,
+successor starts, becomes ready, takes over; the old one is drained and stopped. Updates to a replica with warm-up, to
+one whose image was baked too, and to one with neither take turns, so that whatever else the machine does meets all
+alike. Each replica has a core of its own,
 as in a cluster that reserves one. Run in a checkout, after ``make images``: ``python -m benchmarks.rolling_update``.
 """
 
@@ -30,13 +31,13 @@ from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.latency import Target, send, warm_client
 from kserve_warmup.processes import ServerProcess, free_ports
 
-IMAGE, MODEL = "kserve-warmup/digits-knn", "digits_knn"
-KINDS = ("warm", "cold")
+IMAGE, BAKED_IMAGE, MODEL = "kserve-warmup/digits-knn", "kserve-warmup/digits-knn-baked", "digits_knn"
 Start = Callable[[int, int], Any]
 """Starts a container of the Docker SDK, given a port of this machine and the number of a core."""
 
 CLIENTS, PACE_SECONDS = 4, 0.1
 STEADY_SECONDS, AFTER_SECONDS, DRAIN_SECONDS = 2.0, 1.0, 0.5
+WAITED_SECONDS = 2 * AFTER_SECONDS + DRAIN_SECONDS
 READY_SECONDS = 120
 LEAST_ANSWERS = 2 * CLIENTS
 GRACE_SECONDS = 20
@@ -188,7 +189,11 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One rolling update: the worst latency within it, the median and the worst just before, and how it went."""
+    """One rolling update: the worst latency within it, the median and the worst just before, and how it went.
+
+    ``ready_seconds`` go from the container's start until the load balancer lets requests through, ``seconds`` until the
+    old replica is gone; what the benchmark itself waits for steady figures is part of them, ``WAITED_SECONDS``.
+    """
 
     kind: str
     worst_ms: float
@@ -197,6 +202,7 @@ class Update:
     requests: int
     failed: int
     seconds: float
+    ready_seconds: float
 
     @property
     def excess_ms(self) -> float:
@@ -213,6 +219,7 @@ def roll(
     started = time.monotonic()
     new = begin(kind, 1 - old.slot)
     balancer.wait(new.slot, up=True)
+    ready = time.monotonic()
     traffic.flow(AFTER_SECONDS)
     balancer.command(f"set server replicas/slot{old.slot} state drain")
     time.sleep(DRAIN_SECONDS)
@@ -231,6 +238,7 @@ def roll(
         requests=len(within),
         failed=sum(answer.body is None for answer in within),
         seconds=ended - started,
+        ready_seconds=ready - started,
     )
 
 
@@ -264,40 +272,49 @@ def summary(done: Sequence[Update], kind: str) -> dict[str, Any]:
         "highest_excess_ms": max(update.excess_ms for update in mine),
         "steady_ms": median(update.steady_ms for update in mine),
         "median_steady_worst_ms": median(update.steady_worst_ms for update in mine),
+        "median_ready_seconds": median(update.ready_seconds for update in mine),
+        "median_seconds": median(update.seconds for update in mine),
         "requests": sum(update.requests for update in mine),
         "failed": sum(update.failed for update in mine),
         "updates": [asdict(update) for update in mine],
     }
 
 
+def kinds_of(done: Sequence[Update]) -> list[str]:
+    """Return the kinds of replicas, in their order."""
+    return list(dict.fromkeys(update.kind for update in done))
+
+
 def lines(done: Sequence[Update]) -> list[str]:
     """Return the comparison for people."""
-    figures = {kind: summary(done, kind) for kind in KINDS}
+    figures = {kind: summary(done, kind) for kind in kinds_of(done)}
     text = [
         f"rolling updates {kind}: worst request {s['median_worst_ms']:.0f} ms (median of {len(s['updates'])}), steady "
         f"{s['steady_ms']:.1f} ms, worst of {STEADY_SECONDS:g} s without one {s['median_steady_worst_ms']:.1f} ms, "
-        f"failed {s['failed']} of {s['requests']}"
+        f"failed {s['failed']} of {s['requests']}; ready after {s['median_ready_seconds']:.1f} s, done after "
+        f"{s['median_seconds']:.1f} s, {WAITED_SECONDS:g} s of which are the benchmark's own"
         for kind, s in figures.items()
     ]
-    excess = {kind: s["median_excess_ms"] for kind, s in figures.items()}
-    return [
-        *text,
-        f"excess over steady state {excess['warm']:.1f} instead of {excess['cold']:.0f} ms: {reduction(done):.2%} less",
+    cold = figures["cold"]["median_excess_ms"]
+    return text + [
+        f"excess over steady state, {kind}: {s['median_excess_ms']:.1f} instead of {cold:.0f} ms: "
+        f"{reduction(done, kind):.2%} less"
+        for kind, s in figures.items()
+        if kind != "cold"
     ]
 
 
-def reduction(done: Sequence[Update]) -> float:
-    """Return the share of the excess latency that warm-up takes away, between the medians of both kinds."""
-    warm, cold = (summary(done, kind)["median_excess_ms"] for kind in KINDS)
-    return float(1 - warm / cold)
+def reduction(done: Sequence[Update], kind: str = "warm") -> float:
+    """Return the share of a cold replica's excess latency that one of ``kind`` spares, between the medians of both."""
+    return float(1 - summary(done, kind)["median_excess_ms"] / summary(done, "cold")["median_excess_ms"])
 
 
 def starts(client: Any) -> dict[str, Start]:
-    """Return what starts a replica of the example, with warm-up and without."""
+    """Return what starts a replica of the example, with warm-up, with what was baked too, and with neither."""
 
-    def start(port: int, core: int, environment: dict[str, str]) -> Any:
+    def start(port: int, core: int, environment: dict[str, str], image: str = IMAGE) -> Any:
         return client.containers.run(
-            IMAGE,
+            image,
             ["predictor:Predictor", f"--model_name={MODEL}"],
             detach=True,
             read_only=True,
@@ -310,6 +327,7 @@ def starts(client: Any) -> dict[str, Start]:
 
     return {
         "warm": lambda port, core: start(port, core, {}),
+        "baked": lambda port, core: start(port, core, {"KSERVE_WARMUP_CACHE": "require"}, BAKED_IMAGE),
         "cold": lambda port, core: start(port, core, {"KSERVE_WARMUP_ENABLED": "false"}),
     }
 
@@ -322,7 +340,8 @@ def main() -> None:
     options = parser.parse_args()
     done, _ = updates(starts(docker.from_env()), options.updates)
     print("\n".join(lines(done)), flush=True)
-    save("rolling_update", {"reduction": reduction(done)} | {kind: summary(done, kind) for kind in KINDS})
+    spared = {"reduction": reduction(done), "reduction_baked": reduction(done, "baked")}
+    save("rolling_update", spared | {kind: summary(done, kind) for kind in kinds_of(done)})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ or calls one in another file, would be served stale), so only its author can dec
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -15,6 +16,8 @@ from typing import Any
 from kserve_warmup.caches.framework import CacheCount
 
 MOST_NAMES = 3
+OURS = "NUMBA_CACHE_DIR_OF_KSERVE_WARMUP"
+"""The variable that says of numba's folder that it is a bake's, or a start's from it."""
 
 
 class NumbaCache:
@@ -30,7 +33,7 @@ class NumbaCache:
 
     def variables(self, folder: Path) -> Mapping[str, str]:
         """Return where numba keeps what has ``cache=True``."""
-        return {"NUMBA_CACHE_DIR": str(folder / "numba")}
+        return {"NUMBA_CACHE_DIR": str(folder / "numba"), OURS: str(folder / "numba")}
 
     def switch_on(self, folder: Path) -> None:
         """Point numba there. A function that was decorated before keeps the place that it had found then."""
@@ -50,6 +53,7 @@ class NumbaCache:
 
     def _reader(self, original: Callable[[Any, Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
         def load_overload(cache: Any, sig: Any, context: Any) -> Any:
+            forget_fractions(cache)
             try:
                 found = original(cache, sig, context)
             except Exception:  # noqa: BLE001  numba lets a damaged pickle's error through; compiling is better
@@ -109,6 +113,21 @@ class NumbaCache:
             "numba cpu": config.CPU_NAME or binding.get_host_cpu_name(),
             "numba cpu features": config.CPU_FEATURES or binding.get_host_cpu_features().flatten(),
         }
+
+
+def forget_fractions(cache: Any) -> None:
+    """Compare the time of a baked function's source in whole seconds, which is what is left of it in an image.
+
+    numba before 0.68 takes the exact time for the source's version. An image that is pushed or saved keeps whole
+    seconds (moby/moby#48447), so that all that was baked into it would be stale elsewhere (numba/numba#10163).
+    Caches that are not a bake's are left to numba.
+    """
+    file, ours = getattr(cache, "_cache_file", None), os.environ.get(OURS)
+    if file is None or not ours or Path(ours) not in Path(file._index_path).parents:  # noqa: SLF001
+        return
+    stamp = file._source_stamp  # noqa: SLF001
+    if isinstance(stamp, tuple) and stamp and isinstance(stamp[0], float):
+        file._source_stamp = (float(int(stamp[0])), *stamp[1:])  # noqa: SLF001
 
 
 def had(cache: Any, sig: Any) -> bool:

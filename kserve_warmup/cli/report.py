@@ -17,13 +17,13 @@ def run(
         list[Path],
         typer.Argument(
             metavar="FILE...",
-            help="JSON files, earlier ones first: of KSERVE_WARMUP_REPORT, of verify --out, of the demo.",
+            help="JSON files, earlier ones first: of KSERVE_WARMUP_REPORT, verify, bake --json or the demo.",
         ),
     ],
     *,
     out: Annotated[Path | None, typer.Option(help="Write one HTML page that opens offline.")] = None,
 ) -> None:
-    """Show what a warm-up, verify or the demo found; several of a kind are compared, before and after."""
+    """Show what a warm-up, verify, bake or the demo found; several of a kind are compared, before and after."""
     from kserve_warmup.results import read_results
     from kserve_warmup.views.html import render_report
     from kserve_warmup.views.terminal import result_table

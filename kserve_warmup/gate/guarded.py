@@ -20,7 +20,7 @@ import orjson
 from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.gate.gate_plan import ModelSamples
 from kserve_warmup.protocols.inference_path import url_name
-from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.replay import NoAnswerError, RequestFailedError
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name, ready_path
 from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError
@@ -32,6 +32,8 @@ HEALTH_TIMEOUT = 5.0
 
 LOOK_SECONDS = 1.0
 """Between two health questions."""
+
+NOBODY_THERE = "the server does not answer"
 
 _STARTED = re.compile(rb"^process_start_time_seconds (\S+)", re.MULTILINE)
 
@@ -190,7 +192,7 @@ class HttpServer(Server):
             raise ServerHungError("the server gives no answer", said) from None
         except ConnectionLostError as error:
             self.drop()
-            raise ServerGoneError("the server does not answer", str(error)) from error
+            raise ServerGoneError(NOBODY_THERE, str(error)) from error
 
     async def _get(self, path: str) -> Answer:
         if self._connection is not None:
@@ -237,9 +239,13 @@ class GrpcServer(Server):
             self._connection.carry(headers)
             try:
                 answer = await self._connection.ask(GRPC_MODEL_READY, grpc_name(samples.model), HEALTH_TIMEOUT)
-            except RequestFailedError as error:
+            except NoAnswerError as error:
                 self.drop()
-                raise ServerGoneError(f"{samples.model} is not ready", f"{self.address}: {error}") from error
+                raise ServerHungError("the server gives no answer", f"{self.address}: {error}") from error
+            except RequestFailedError as error:
+                reason = f"{samples.model} is not ready" if self._connection.is_connected else NOBODY_THERE
+                self.drop()
+                raise ServerGoneError(reason, f"{self.address}: {error}") from error
             if answer != GRPC_READY:
                 raise ServerGoneError(f"{samples.model} is not ready", f"{self.address} says so")
 

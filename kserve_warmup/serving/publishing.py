@@ -12,7 +12,7 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.files import write_whole
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.serving.process import PROCESS, in_worker
-from kserve_warmup.views.figures import caches
+from kserve_warmup.views.figures import caches, learned
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -24,9 +24,7 @@ def publish(report: WarmupReport, file: Path | None) -> None:
         _save(report, _file_of_its_own(file, report.model))
     log = logger.info if report.converged else logger.warning
     log("%s: %s", report.model, report.summary())
-    if report.profile and (said := report.profile.summary()):
-        logger.info("%s: profile: %s", report.model, said)
-    for line in caches(report):
+    for line in (*learned(report), *caches(report)):
         logger.info("%s: %s", report.model, line)
 
 

@@ -14,7 +14,7 @@ import grpc
 
 from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.protocols.inference_path import MODEL_INFER
-from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answered_within
+from kserve_warmup.replay import NoAnswerError, RequestFailedError, RequestRefusedError, answered_within
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER, infer_message
 from kserve_warmup.transports.exchange import MOST_BYTES
@@ -81,12 +81,15 @@ class GrpcClient:
         """Return the answer.
 
         Raises:
-            RequestFailedError: it is an error, or there is none within ``seconds``.
+            NoAnswerError: there is none within ``seconds``.
+            RequestFailedError: it is an error.
         """
         try:
             call = self._channel.unary_unary(method)
             answer: bytes = await call(message, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
+            if seconds is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise NoAnswerError(f"no answer within {seconds:g} s") from error
             raise _failure(error) from error
         return answer
 
@@ -99,6 +102,11 @@ class GrpcClient:
             except grpc.RpcError as error:
                 raise _failure(error) from error
             return answer
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return bool(self._channel.get_state() is grpc.ChannelConnectivity.READY)
 
     async def connected(self) -> None:
         """Wait until there is a connection."""

@@ -83,6 +83,12 @@ def caches(report: WarmupReport) -> list[str]:
     return lines + [f"{one.framework}: {one.note}" for one in report.cache if one.note]
 
 
+def learned(report: WarmupReport) -> list[str]:
+    """Return what the profile of earlier starts did, a line; none if there is nothing to say."""
+    said = report.profile.summary() if report.profile else ""
+    return [f"profile: {said}"] if said else []
+
+
 def why(s: StratumReport) -> str:
     """Return in one sentence why a stratum is not steady, or what of it failed although it is."""
     error = f": {s.error}" if s.error else ""

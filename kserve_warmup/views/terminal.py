@@ -8,12 +8,25 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from kserve_warmup.caches.bake import BakeResult
 from kserve_warmup.demo.demo_result import SCENARIOS, SERVERS, Cell, DemoResult
 from kserve_warmup.printable import printable
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.results import Result
 from kserve_warmup.verify.verify_result import Verification
-from kserve_warmup.views.figures import caches, count, number, ratio, share, state, steps, stratum, traffic, why
+from kserve_warmup.views.figures import (
+    caches,
+    count,
+    learned,
+    number,
+    ratio,
+    share,
+    state,
+    steps,
+    stratum,
+    traffic,
+    why,
+)
 
 
 def shown(text: object) -> str:
@@ -25,6 +38,8 @@ def result_table(result: Result) -> Table:
     """Return any result's table."""
     if isinstance(result, WarmupReport):
         return report_table(result)
+    if isinstance(result, BakeResult):
+        return bake_table(result)
     return demo_table(result) if isinstance(result, DemoResult) else verification_table(result)
 
 
@@ -43,7 +58,7 @@ def report_table(report: WarmupReport) -> Table:
         steady = "[green]yes[/]" if s.converged else "[red]refused[/]" if s.left_out else "[red]no[/]"
         table.add_row(shown(stratum(s)), share(s.share), f"{s.calls:,}", *figures, steady)
     way = [f"From process start: {steps(report)}"] if report.timeline else []
-    way += [shown(line) for line in caches(report)]
+    way += [shown(line) for line in (*caches(report), *learned(report))]
     named = [s for s in report.strata if not s.converged or s.failures or s.refused]
     problems = [f"[red]{shown(stratum(s))}[/]\n  {shown(why(s))}" for s in named]
     table.caption = "\n".join([*way, *problems]) or None
@@ -92,6 +107,18 @@ def verification_table(result: Verification) -> Table:
         if row.judgement.verdict != "pass"
     ]
     table.caption = "\n".join(problems) or None
+    return table
+
+
+def bake_table(result: BakeResult) -> Table:
+    """Return a bake's starts, the first of which compiles; times are in seconds. Under them stands what was gained."""
+    table = table_of("[bold]What was baked[/]", "start", ("ready", "warm-up", "calls", "hit", "compiled"))
+    for place, start in enumerate(result.starts):
+        told = [one for one in start.cache if one.told]
+        programs = (f"{sum(one.hit for one in told):,}", f"{sum(one.compiled for one in told):,}")
+        times = (number(start.ready_seconds), number(start.warmup_seconds), f"{start.calls:,}")
+        table.add_row("proves that it hits" if place else "compiles", *times, *programs)
+    table.caption = "\n".join(map(shown, result.lines()))
     return table
 
 

@@ -18,6 +18,7 @@ from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_no
 
 ROOT = Path(__file__).parents[2]
 KSERVE, TRITON, BASE = "kserve-warmup/digits-knn", "kserve-warmup/triton-digits", "kserve-warmup/kserve"
+BAKED = "kserve-warmup/digits-knn-baked"
 MODEL = "digits_knn"
 SAMPLES = ROOT / "examples/digits_knn/warmup"
 LABEL = {"kserve-warmup": "test", "kserve-warmup.run": uuid.uuid4().hex}
@@ -199,7 +200,7 @@ def connect():
         raise RuntimeError(
             f"no Docker daemon answers ({error}): start one, or leave these tests out with --ignore=tests/containers"
         ) from None
-    for image in (KSERVE, TRITON, BASE):
+    for image in (KSERVE, TRITON, BASE, BAKED):
         try:
             client.images.get(image)
         except docker.errors.ImageNotFound:

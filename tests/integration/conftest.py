@@ -68,6 +68,8 @@ def start():
 
     yield _start
     for server in started:
+        if server.returncode:  # pytest shows it where the test has failed for want of this server
+            print(f"a server ended with {server.returncode}:\n{server.log[-3000:]}")
         server.stop()
 
 

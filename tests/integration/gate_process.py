@@ -4,7 +4,9 @@ import json
 import sys
 import time
 
-from kserve_warmup.processes import ServerProcess, free_ports
+from held_ports import free_ports
+
+from kserve_warmup.processes import ServerProcess
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 
 
@@ -49,7 +51,7 @@ class GateProcess(ServerProcess):
         deadline = time.monotonic() + seconds
         while not condition(state := self.state):
             self.alive()
-            assert time.monotonic() < deadline, state
+            assert time.monotonic() < deadline, f"{state}\n{self.log[-3000:]}"
             time.sleep(0.05)
         return state
 

@@ -11,8 +11,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from held_ports import free_ports
 
-from kserve_warmup.processes import ServerProcess, free_ports
+from kserve_warmup.processes import ServerProcess
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 
 HERE = Path(__file__).parent

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from held_ports import free_ports
 
 from kserve_warmup.caches.bake import remove_read_only
 from kserve_warmup.caches.fingerprint import Fingerprint, read_fingerprint
-from kserve_warmup.processes import ServerProcess, free_ports
+from kserve_warmup.processes import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -1,6 +1,7 @@
 """The gate before real KServe servers: closed until they are warm, and again whenever they are not."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 from gate_process import GateProcess
 from guarded import HOST, TOKEN, guarded
-from kserve_server import IMPORT, ended_at_once, free_ports
+from held_ports import free_ports
+from kserve_server import IMPORT, ended_at_once
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport
@@ -179,11 +181,16 @@ def test_a_warmup_that_is_turned_off_opens_the_gate_with_the_server(start, ports
     assert server.predict()[0] == 0
 
 
+def answered(gate):
+    """Wait until the gate has asked the server once, and return what it says."""
+    return gate.wait(lambda s: s["phase"] and "ask" not in s["detail"])
+
+
 def test_a_server_of_grpc_alone_is_warmed_and_watched(start, ports, tmp_path):
     folder = save(tmp_path / "grpc", samples("grpc"))
 
     with GateProcess(f"grpc://127.0.0.1:{ports[1]}", folder) as gate:
-        gate.wait_phase("waiting")
+        assert answered(gate)["detail"] == "the server does not answer"
         server = start("Plain", ports=ports)
         gate.wait_phase("ready")
         server.process.kill()
@@ -191,6 +198,16 @@ def test_a_server_of_grpc_alone_is_warmed_and_watched(start, ports, tmp_path):
         gate.wait_phase("waiting")
         start("Plain", ports=ports)
         assert gate.wait_phase("ready")["warmups"] == 2
+
+
+def test_a_grpc_server_that_hangs_is_told_from_one_whose_model_is_not_ready(start, ports, tmp_path):
+    folder = save(tmp_path / "grpc", samples("grpc"))
+    with socket.create_server(("127.0.0.1", ports[1])), GateProcess(f"grpc://127.0.0.1:{ports[1]}", folder) as gate:
+        assert answered(gate)["detail"] == "the server gives no answer"
+    start("Plain", ports=ports).wait_ready()
+    elsewhere = save(tmp_path / "elsewhere", samples("grpc"), model="elsewhere")
+    with GateProcess(f"grpc://127.0.0.1:{ports[1]}", elsewhere) as gate:
+        assert answered(gate)["detail"] == "elsewhere is not ready"
 
 
 @pytest.mark.alone

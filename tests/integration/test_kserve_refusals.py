@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from kserve_server import NOT_STARVED, free_ports, v1_body
+from held_ports import free_ports
+from kserve_server import NOT_STARVED, v1_body
 from sample_sets import samples, save
 
 from kserve_warmup import WarmupReport

@@ -17,6 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+from kserve_warmup.caches.bake import BakeResult
 from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.report import Step, WarmupReport
 from kserve_warmup.verify.verify_result import Verification
@@ -99,6 +100,11 @@ def written(kind: str, folder: Path) -> str:
         path.write_text(render_report(DemoResult.from_json((REPORTS / "demo.json").read_text())))
     elif kind == "verify":
         path.write_text(render_report(Verification.from_json((REPORTS / "verify.json").read_text())))
+    elif kind == "bake":
+        path.write_text(render_report(*[BakeResult.from_json((REPORTS / "bake.json").read_text())] * 2))
+    elif kind == "baked":
+        report = WarmupReport.from_json((REPORTS / "baked-warmup.json").read_text())
+        path.write_text(render_report(report, replace(report, cache_note="baked caches are not used: /opt/warm: why")))
     elif kind == "all":
         demo = DemoResult.from_json((REPORTS / "demo.json").read_text())
         one = replace(demo, models=demo.models[:1])
@@ -112,7 +118,7 @@ def written(kind: str, folder: Path) -> str:
     return path.as_uri()
 
 
-@pytest.fixture(scope="module", params=["warmup", "compare", "demo", "verify", "all"])
+@pytest.fixture(scope="module", params=["warmup", "compare", "baked", "demo", "verify", "bake", "all"])
 def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     return written(request.param, tmp_path_factory.mktemp("page"))
 

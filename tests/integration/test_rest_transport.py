@@ -8,13 +8,14 @@ import time
 
 import pytest
 from gate_process import GateProcess
+from held_ports import free_ports
 from kserve_server import HERE
 from openai_server import REST_SECONDS
 from sample_sets import samples, save
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.latency import Target, latency_ms
-from kserve_warmup.processes import ServerProcess, free_ports
+from kserve_warmup.processes import ServerProcess
 from kserve_warmup.protocols.bodies import request
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.store import SampleSet

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from gate_process import GateProcess
 from guarded import HOST, TOKEN, guarded, guarded_grpc
-from kserve_server import HERE, free_ports
+from held_ports import free_ports
+from kserve_server import HERE
 from sample_sets import samples, save
 from triton_repository import OUTPUT, Repository, X, sample, tensor
 

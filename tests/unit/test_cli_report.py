@@ -13,7 +13,7 @@ from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
-VERIFY, DEMO = REPORTS / "verify.json", REPORTS / "demo.json"
+VERIFY, DEMO, BAKE = REPORTS / "verify.json", REPORTS / "demo.json", REPORTS / "bake.json"
 VERIFIED, MEASURED = json.loads(VERIFY.read_text()), json.loads(DEMO.read_text())
 SILERO, JAX = REPORTS / "warmup-silero-vad.json", REPORTS / "warmup-digits-jax.json"
 
@@ -99,16 +99,24 @@ def test_what_is_no_report_is_one_line_that_names_the_file_and_nothing_is_writte
 
 
 def test_every_kind_of_result_is_shown_told_by_its_content(tmp_path):
-    command(SILERO, VERIFY, DEMO, "--out", tmp_path / "report.html")
+    command(SILERO, VERIFY, DEMO, BAKE, "--out", tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert re.findall("<h1.*?>(.*?)</h1>", page) == [
         "silero-vad: not steady after 564 calls in 60 s",
         "verify: Not warm",
+        "bake: Baked: ready after 5.5 s instead of 6.97 s",
         "demo: The first request as fast as the thousandth",
     ]
-    code, output = command(SILERO, VERIFY, DEMO)
+    code, output = command(SILERO, VERIFY, DEMO, BAKE)
     assert code == 0
-    assert all(words in output for words in ("silero-vad over", "not warm", "The first request, cold and warm"))
+    words = ("silero-vad over", "not warm", "The first request, cold and warm", "/opt/warm: 4 files")
+    assert all(word in output for word in words)
+
+
+def test_a_table_tells_what_caches_and_the_profile_of_earlier_starts_did():
+    _, output = command(REPORTS / "baked-warmup.json")
+    assert "cache: 2 of 2 programs hit, 0 compiled" in output
+    assert "profile: not agreed with: in_process: 3 of 3 strata" in output
 
 
 @pytest.mark.parametrize(

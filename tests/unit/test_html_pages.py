@@ -12,9 +12,11 @@ import html5lib
 import pytest
 from jinja2 import UndefinedError
 
+from kserve_warmup.caches.bake import BakeResult
+from kserve_warmup.caches.framework import CacheCount
 from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.report import Step, WarmupReport
+from kserve_warmup.report import ProfileUse, Step, WarmupReport
 from kserve_warmup.verify.verify_result import Verification
 from kserve_warmup.views import figures
 from kserve_warmup.views.html import render_report
@@ -40,13 +42,21 @@ def verification() -> Verification:
     return Verification.from_json((REPORTS / "verify.json").read_text())
 
 
-@pytest.fixture(scope="module", params=["warmup", "demo", "verify"])
-def page(
-    request: pytest.FixtureRequest, reports: list[WarmupReport], demo: DemoResult, verification: Verification
-) -> str:
-    if request.param == "verify":
-        return render_report(verification)
-    return render_report(*reports) if request.param == "warmup" else render_report(demo)
+@pytest.fixture(scope="module")
+def bake() -> BakeResult:
+    return BakeResult.from_json((REPORTS / "bake.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def baked() -> WarmupReport:
+    return WarmupReport.from_json((REPORTS / "baked-warmup.json").read_text())
+
+
+@pytest.fixture(scope="module", params=["warmup", "baked", "demo", "verify", "bake"])
+def page(request: pytest.FixtureRequest) -> str:
+    names = {"warmup": "reports", "verify": "verification"}
+    shown = request.getfixturevalue(names.get(request.param, request.param))
+    return render_report(*shown) if isinstance(shown, list) else render_report(shown)
 
 
 def parsed(page: str) -> Element:
@@ -400,10 +410,121 @@ def test_a_verification_s_names_are_text_whatever_they_contain(verification: Ver
     assert not list(parsed(page).iter("img"))
 
 
-def test_no_two_places_of_a_page_have_one_name(
-    reports: list[WarmupReport], demo: DemoResult, verification: Verification
+CACHES = (
+    CacheCount("numba", 7, 1, 1, note="one of its files was damaged"),
+    CacheCount("JAX", 3, seconds_saved=10.2),
+    CacheCount("TensorRT", told=False, note="it is not known what its cache gives"),
+)
+NOT_WHOLLY = "baked caches are not used wholly: /opt/warm/caches/numba/core.nbc is not as it was baked, left out"
+USED = ProfileUse("/opt/warm/profile.json", ("machine",), ("rest",), ("grpc: latencies are 1.5 times",), "/data/p.json")
+
+
+def test_what_compile_caches_gave_is_shown_by_framework_and_in_all(reports: list[WarmupReport]) -> None:
+    page = render_report(replace(reports[0], cache=CACHES, cache_note=NOT_WHOLLY))
+    words = text(parsed(own(page)))
+    assert "Compile caches 10 of 11 hit 1 compiled, 1 of them rejected, 10.2 s saved" in words
+    assert NOT_WHOLLY in words
+    assert rows(page, "by framework") == [
+        ["numba", "7", "1", "1", figures.NOTHING, "one of its files was damaged"],
+        ["JAX", "3", "0", "0", "10.20", ""],
+        ["TensorRT", "not told", "it is not known what its cache gives"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cache", "note", "fact", "state"),
+    [
+        ((CacheCount("numba", 2),), None, "2 of 2 hit", "good"),
+        ((CacheCount("numba", 2),), NOT_WHOLLY, "2 of 2 hit", "bad"),
+        ((CacheCount("numba", 0, 2),), None, "2 programs compiled", ""),
+        ((CacheCount("numba", 1, 2, 1),), None, "1 of 3 hit", "bad"),
+        ((CacheCount("CuPy", told=False),), None, "not told", ""),
+        ((), NOT_WHOLLY, "nothing compiled", "bad"),
+    ],
+)
+def test_only_hits_without_a_compile_are_good_and_what_was_not_used_is_bad(
+    reports: list[WarmupReport], cache: tuple[CacheCount, ...], note: str | None, fact: str, state: str
 ) -> None:
-    root = parsed(render_report(*reports * 2, *[verification] * 2, *[demo] * 2))
+    root = parsed(own(render_report(replace(reports[0], cache=cache, cache_note=note))))
+    (shown,) = [
+        div for div in root.iter("div") if (text(div).startswith("Compile caches") and div.find("dd") is not None)
+    ]
+    assert (shown[1].text, shown[1].get("class")) == (fact, state)
+
+
+def test_what_earlier_starts_had_learned_is_shown_line_by_line(reports: list[WarmupReport]) -> None:
+    root = parsed(own(render_report(replace(reports[0], profile=USED))))
+    assert "Profile of earlier starts ended early in part" in text(root)
+    assert [text(li) for li in root.iter("li")][-5:] == [
+        "Ended the warm-up early over rest",
+        "Not used grpc: latencies are 1.5 times",
+        "Learned with other machine",
+        "Read from /opt/warm/profile.json",
+        "This start was added to /data/p.json",
+    ]
+
+
+def test_nothing_stands_of_caches_and_profiles_where_there_are_none(reports: list[WarmupReport]) -> None:
+    for page in (render_report(*reports), render_report(reports[0], reports[0])):
+        words = text(parsed(own(page)))
+        assert not any(word in words for word in ("Compile caches", "compile caches", "Profile", "earlier starts"))
+
+
+def test_what_caches_and_profiles_did_is_compared_and_why_not_more(reports: list[WarmupReport]) -> None:
+    before = replace(reports[0], cache=(CacheCount("numba", 0, 2),), cache_note=NOT_WHOLLY)
+    after = replace(reports[0], cache=(CacheCount("numba", 2),), profile=USED)
+    found = rows(
+        render_report(before, after, reports[0], labels=["before", "after", "older"]), "What earlier starts gave"
+    )
+    assert [row[0] for row in found] == ["before", "after", "older"]
+    assert found[0][1:] == [
+        "2 programs compiled what was baked is not used, or not wholly",
+        figures.NOTHING,
+        NOT_WHOLLY,
+    ]
+    assert found[1][1:] == ["2 of 2 hit", "ended early in part", "profile: grpc: latencies are 1.5 times"]
+    assert found[2][1:] == [figures.NOTHING, figures.NOTHING, ""]
+
+
+def test_a_bake_shows_what_it_gained_and_every_start(bake: BakeResult) -> None:
+    page = render_report(bake)
+    assert "Baked: ready after 5.5 s instead of 6.97 s" in text(parsed(own(page)))
+    assert [row[1:] for row in rows(page, "Starts in their order")] == [
+        [figures.number(s.ready_seconds), figures.number(s.warmup_seconds), f"{s.calls:,}", what]
+        for s, what in zip(bake.starts, ["2 programs compiled", "2 of 2 hit", "2 of 2 hit"], strict=True)
+    ]
+    assert rows(page, "by framework") == [["numba", "2", "0", "0", figures.NOTHING]]
+    assert "Baked 0.2 MB 4 files in /opt/warm" in text(parsed(own(page)))
+
+
+def test_a_bake_that_kept_nothing_is_not_called_a_gain(bake: BakeResult) -> None:
+    starts = tuple(replace(start, cache=()) for start in bake.starts)
+    page = render_report(replace(bake, files=0, size=0, starts=starts, profile=False))
+    words = text(parsed(own(page)))
+    assert "Nothing was baked: no framework kept anything" in words
+    assert "Compile caches" not in [e.text for e in parsed(page).iter("dt")]
+
+
+def test_bakes_are_compared(bake: BakeResult) -> None:
+    slower = replace(bake, starts=(replace(bake.starts[0], ready_seconds=60.0), *bake.starts[1:]))
+    found = rows(render_report(slower, bake, labels=["before", "after"]), "A first start, which compiles")
+    assert [(row[0], row[1]) for row in found] == [("before", "60.00"), ("after", "6.97")]
+
+
+def test_what_frameworks_files_and_notes_are_called_is_text(reports: list[WarmupReport], bake: BakeResult) -> None:
+    cache = (CacheCount(HOSTILE, 1, 1, note=HOSTILE),)
+    use = ProfileUse(HOSTILE, (HOSTILE,), (HOSTILE,), (HOSTILE,), HOSTILE)
+    report = replace(reports[0], cache=cache, cache_note=HOSTILE, profile=use)
+    result = replace(bake, out=HOSTILE, starts=tuple(replace(s, cache=cache, note=HOSTILE) for s in bake.starts))
+    for page in (render_report(report), render_report(report, report), render_report(result, result)):
+        assert not {str(e.tag) for e in parsed(own(page)).iter()} & {"script", "img"}
+        assert HOSTILE in "".join(parsed(page).itertext())
+
+
+def test_no_two_places_of_a_page_have_one_name(
+    reports: list[WarmupReport], demo: DemoResult, verification: Verification, baked: WarmupReport, bake: BakeResult
+) -> None:
+    root = parsed(render_report(*reports * 2, *[baked] * 2, *[verification] * 2, *[demo] * 2, *[bake] * 2))
     by_id = [e.attrib["id"] for e in root.iter() if "id" in e.attrib]
     named = {e.attrib["id"]: text(e) for e in root.iter() if "id" in e.attrib}
     places = [

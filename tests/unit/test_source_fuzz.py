@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -93,6 +93,7 @@ def test_a_whole_file_gives_requests(file, form):
 
 @pytest.mark.parametrize("form", FORMATS)
 @given(content=st.binary(max_size=200), pack=st.sampled_from(COMPRESSORS))
+@example(content=b">>\rk\x06", pack=bytes)
 def test_random_bytes_raise_nothing(file, form, content, pack):
     check(form, file, pack(content))
 

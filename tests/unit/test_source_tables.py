@@ -16,7 +16,7 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import decode, encode
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import TensorSpec
-from kserve_warmup.sampling.formats import parquet_table
+from kserve_warmup.sampling.formats import columns, csv_table, parquet_table
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions
 from kserve_warmup.sampling.reader import read, sample_traffic
 
@@ -196,3 +196,21 @@ def test_the_limit_of_a_csv_cell_is_each_readers_own_and_the_process_keeps_its_o
     assert [type(found) for found in narrow] == [BadRecord]
     assert [found.body for found in wide] == [body]
     assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("content", [b">>\rk\x06", b"a,b\r1,2\r3,4\r"])
+def test_a_csv_whose_first_line_holds_a_carriage_return_is_told_in_one_line(tmp_path, content):
+    (tmp_path / "table.csv").write_bytes(content)
+    assert not csv_table.sniff(content)
+    (bad,) = csv_table.read(Part.whole(str(tmp_path / "table.csv")), ReadOptions())
+    assert bad.where == f"{tmp_path / 'table.csv'}:1"
+    assert bad.reason.endswith("a carriage return that ends no line stands in a cell without quotes")
+
+
+def test_the_rows_of_a_csv_up_to_where_it_is_broken_are_read_and_the_place_is_told(tmp_path):
+    sound = 7000
+    (tmp_path / "table.csv").write_bytes(b"a,b\n" + b"1,2\n" * sound + b"\xff,2\n" + b"1,2\n" * sound)
+    *requests, bad = csv_table.read(Part.whole(str(tmp_path / "table.csv")), ReadOptions())
+    assert isinstance(bad, BadRecord)
+    assert (bad.number, bad.unit) == (len(requests) + 1, "row")
+    assert columns.CHUNK < len(requests) <= sound  # text is decoded in blocks, and nothing of the broken one comes out

@@ -47,7 +47,10 @@ def _delimiter(head: bytes) -> str | None:
         return None
     csv = _csv(_LONGEST_HEAD)
     for delimiter in _DELIMITERS:
-        names, second = (*islice(csv.reader(io.StringIO(text), delimiter=delimiter), 2), [], [])[:2]
+        try:
+            names, second = (*islice(csv.reader(io.StringIO(text), delimiter=delimiter), 2), [], [])[:2]
+        except csv.Error:
+            continue
         named = len(names) > 1 and all(n.strip() and not _NUMBER.fullmatch(n.strip()) for n in names)
         if named and len(set(names)) == len(names) and (len(second) == len(names) or not second or _cut(head)):
             return delimiter
@@ -62,27 +65,59 @@ def _cut(head: bytes) -> bool:
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield a request for each row of a log, or for each batch of rows of a table."""
     csv = _csv(options.max_line)
-    number = 0
+    broken: tuple[type[Exception], ...] = (*UNREADABLE, UnicodeDecodeError, csv.Error)
     try:
         with opened(part.file) as stream:
             head = stream.readline(_LONGEST_HEAD).removeprefix(_BOM.encode())
             delimiter = _delimiter(head) or ","
             names: list[str] = next(csv.reader([head.decode()], delimiter=delimiter), [])
             text = io.TextIOWrapper(stream, "utf-8", newline="")
-            rows = csv.reader(_lines(text, options.max_line), delimiter=delimiter)
-            if columns.is_logged(names):
-                for number, row in enumerate(rows, 1):
-                    yield from columns.logged([row], names, part.file, number)
-                return
-            for number, table in _chunks(names, rows, options, part.file):
-                if isinstance(table, BadRecord):
-                    yield table
-                else:
-                    yield from columns.requests(table, options, part.file, number)
+            rows = _Rows(csv.reader(_lines(text, options.max_line), delimiter=delimiter), broken)
+            yield from _requests(names, rows, options, part.file)
+            if rows.error:
+                yield BadRecord(part.file, _no_further(rows.error), rows.number + 1, "row")
     except SampleError as error:
         yield BadRecord(part.file, str(error))
-    except (*UNREADABLE, UnicodeDecodeError, csv.Error) as error:
-        yield BadRecord(part.file, f"cannot be read any further: {error}", number + 1, "row")
+    except broken as error:
+        yield BadRecord(part.file, _no_further(error), 1, "line")
+
+
+class _Rows:
+    """The rows of a table as far as it can be read: how many there were, and then why no more."""
+
+    def __init__(self, rows: Iterator[list[str]], broken: tuple[type[Exception], ...]) -> None:
+        """Take the rows, and what they raise where the file is broken."""
+        self._rows = rows
+        self._broken: tuple[type[Exception], ...] = (*broken, SampleError)
+        self.number = 0
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[list[str]]:
+        try:
+            for row in self._rows:
+                self.number += 1
+                yield row
+        except self._broken as error:
+            self.error = error
+
+
+def _no_further(error: Exception) -> str:
+    why = str(error)
+    if why.startswith("new-line character"):  # what csv says further is to the programmer who opened the file
+        why = "a carriage return that ends no line stands in a cell without quotes"
+    return f"cannot be read any further: {why}"
+
+
+def _requests(names: list[str], rows: _Rows, options: ReadOptions, file: str) -> Iterator[Record | BadRecord]:
+    if columns.is_logged(names):
+        for number, row in enumerate(rows, 1):
+            yield from columns.logged([row], names, file, number)
+        return
+    for number, table in _chunks(names, iter(rows), options, file):
+        if isinstance(table, BadRecord):
+            yield table
+        else:
+            yield from columns.requests(table, options, file, number)
 
 
 def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str]:
@@ -93,7 +128,7 @@ def _lines(text: io.TextIOWrapper, most: int) -> Iterator[str]:
     """
     while line := text.readline(most):
         if len(line) >= most:
-            raise SampleError(f"cannot be read any further: a line is longer than {most:,} characters")
+            raise SampleError(f"a line is longer than {most:,} characters")
         yield line
 
 

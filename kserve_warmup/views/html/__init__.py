@@ -1,20 +1,23 @@
 """Results as one HTML file, which opens offline: no network, and no script but the plotting library's and ours.
 
-``chart`` says what a chart shows, ``templates/charts.js`` draws it with Observable Plot; ``warmup_page``, ``compare``,
-``verify_page`` and ``demo_page`` say what stands on a page, the templates in ``kserve_warmup/views/templates`` how it
-looks, ``page`` brings them together. A further result is one more part and one more template on the same macros.
+``chart`` says what a chart shows, ``templates/charts.js`` draws it with Observable Plot; ``warmup_page``, ``learned``,
+``compare``, ``verify_page``, ``bake_page`` and ``demo_page`` say what stands on a page, the templates in
+``kserve_warmup/views/templates`` how it looks, ``page`` brings them together. A further result is one more part and one
+more template on the same macros.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kserve_warmup.caches.bake import BakeResult
 from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.results import Result
 from kserve_warmup.verify.verify_result import Verification
-from kserve_warmup.views.html.compare import compare
+from kserve_warmup.views.html.bake_page import bake_part, bakes_compared, heading
+from kserve_warmup.views.html.compare import Compared, compare
 from kserve_warmup.views.html.demo_page import demo_part
 from kserve_warmup.views.html.page import page, part
 from kserve_warmup.views.html.verify_page import TITLES, verification_part
@@ -27,7 +30,7 @@ def render_report(*results: Result, labels: Sequence[str] = ()) -> str:
     """Return one self-contained HTML page about results of one or more kinds; those of one kind are compared.
 
     Args:
-        results: Warm-up reports, verifications and the demo's results, earlier ones first.
+        results: Warm-up reports, verifications, results of bakes and of the demo, earlier ones first.
         labels: What to call each, such as ``before`` and ``after``; numbers when left out.
 
     Raises:
@@ -40,6 +43,7 @@ def render_report(*results: Result, labels: Sequence[str] = ()) -> str:
     labelled = list(zip(names, results, strict=True))
     warmups = [(name, r) for name, r in labelled if isinstance(r, WarmupReport)]
     verified = [(name, r) for name, r in labelled if isinstance(r, Verification)]
+    bakes = [(name, r) for name, r in labelled if isinstance(r, BakeResult)]
     demos = [(name, r) for name, r in labelled if isinstance(r, DemoResult)]
     titles, parts = [], []
     if warmups:
@@ -49,6 +53,10 @@ def render_report(*results: Result, labels: Sequence[str] = ()) -> str:
         titles += dict.fromkeys(f"{TITLES[r.verdict]}: {r.target}" for _, r in verified)
         parts += _compared("Verified, before and after", "verify", verified)
         parts += [verification_part(r, _label(name, results), f"verify-{n}") for n, (name, r) in enumerate(verified)]
+    if bakes:
+        titles += dict.fromkeys(heading(r) for _, r in bakes)
+        parts += bakes_compared(bakes)
+        parts += [bake_part(r, _label(name, results), f"bake-{n}") for n, (name, r) in enumerate(bakes)]
     if demos:
         titles.append("The first request, cold and warm")
         parts += _compared("The demo, before and after", "demo", demos)
@@ -56,7 +64,7 @@ def render_report(*results: Result, labels: Sequence[str] = ()) -> str:
     return page("; ".join(titles), *parts)
 
 
-def _compared(heading: str, kind: str, labelled: Sequence[tuple[str, Result]]) -> list[str]:
+def _compared(heading: str, kind: str, labelled: Sequence[tuple[str, Compared]]) -> list[str]:
     if len(labelled) < 2:  # noqa: PLR2004  nothing to compare
         return []
     return [part("comparison.html.j2", heading=heading, comparison=compare(kind, labelled), id=f"compared-{kind}")]

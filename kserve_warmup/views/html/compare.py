@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
+from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport
-from kserve_warmup.results import Result
 from kserve_warmup.verify.verify_result import Verification
 from kserve_warmup.views.figures import count, duration, ratio, stratum, times
 from kserve_warmup.views.html.chart import Chart, Curve, LogScale, Value, latency_chart, row_chart
+from kserve_warmup.views.html.learned import compared
 
 KINDS = ("s0", "s1", "s2", "s3", "s4", "s5")
 """A colour and a mark for each result."""
 
-Labelled = tuple[str, Result]
+Compared: TypeAlias = WarmupReport | Verification | DemoResult
+Labelled = tuple[str, Compared]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ def compare(title: str, results: Sequence[Labelled]) -> dict[str, Any]:
         "names": names,
         "kinds": KINDS[: len(results)],
         "warmups": warmups,
+        "learned": compared([report for _, report in warmups]),
         "steps": list(dict.fromkeys(step for _, report in warmups for step in report.step_seconds)),
         "rows": [{"name": name, "cells": cells, "change": _change(cells)} for name, cells in rows],
         "overviews": [chart for chart in overviews if chart],
@@ -68,7 +71,7 @@ def compare(title: str, results: Sequence[Labelled]) -> dict[str, Any]:
     }
 
 
-def _cells(result: Result) -> dict[str, Cell]:
+def _cells(result: Compared) -> dict[str, Cell]:
     if isinstance(result, WarmupReport):
         return {
             stratum(s): Cell(

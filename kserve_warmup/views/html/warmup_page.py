@@ -11,6 +11,7 @@ from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.views.figures import count, duration, share, state, steps, stratum, times, why
 from kserve_warmup.views.html.chart import Chart, Curve, Value, coverage_chart, latency_chart, row_chart, timeline_chart
 from kserve_warmup.views.html.compare import compare
+from kserve_warmup.views.html.learned import caches_view, profile_view
 from kserve_warmup.views.html.page import part
 
 BAND = 0.10
@@ -50,6 +51,8 @@ def section(report: WarmupReport, label: str = "") -> dict[str, Any]:
         "timeline": _timeline(shown),
         "first": _first(shown),
         "charts": [_chart(s, band) for s in shown.strata if s.latencies_ms],
+        "caches": caches_view(shown.cache, shown.cache_note),
+        "profile": profile_view(shown.profile),
         "problems": [(stratum(s), why(s)) for s in shown.strata if not s.converged or s.failures or s.refused],
     }
 
