@@ -100,7 +100,7 @@ def _fill(
             tell(f"start {number + 2} of {1 + PROOFS}: proves that it hits")
             with tempfile.TemporaryDirectory() as folder:
                 if first.outside:
-                    proof = outside.proof(lambda given: start(given, Path(folder)), made, fingerprint)  # noqa: B023
+                    proof = outside.proof(lambda given: start(given, Path(folder)), made, fingerprint)
                 else:
                     proof = start(use, Path(folder))
                     _check(first, proof, caches)

@@ -77,7 +77,9 @@ class BakeResult(Saved):
         """Return what can be told of a server that nobody sees into: files and seconds, and no hits."""
         first, later = self.starts[0], self.starts[-1]
         warm = f"warm after {first.warm_seconds:.1f} s, from what was baked after {later.warm_seconds:.1f} s"
-        parts = [f"{one.ready_seconds:.1f} s to ready and {one.warmup_seconds:.1f} s of warm-up" for one in (first, later)]
+        parts = [
+            f"{one.ready_seconds:.1f} s to ready and {one.warmup_seconds:.1f} s of warm-up" for one in (first, later)
+        ]
         lines = [f"{warm} ({', then '.join(parts)})"]
         if not self.files:
             return [*lines, "no framework kept anything: nothing but the fingerprint was baked"]

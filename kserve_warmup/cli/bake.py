@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -120,6 +120,6 @@ class _Server:
     def _plan(self, server: Running, models: set[str]) -> Plan:
         from kserve_warmup.gate.options import checked
 
-        given = {"enabled": True, "report": None, "on_failure": "fail", "on_missing_samples": "fail"}
+        given: dict[str, Any] = {"enabled": True, "report": None, "on_failure": "fail", "on_missing_samples": "fail"}
         plan = checked(str(server.http_url), self.samples, model=self.model, grpc=server.grpc_address, **given)
         return replace(plan, sets=tuple(one for one in plan.sets if one.model in models))

@@ -24,7 +24,9 @@ def warm_once(plan: Plan) -> tuple[WarmupReport, ...]:
     except ServerGoneError as error:
         raise WarmupFailedError(str(error)) from None
     if not warm:
-        errors = [f"{s.name} batch {s.batch}: {s.error}" for report in gate.state.reports for s in report.strata if s.error]
+        errors = [
+            f"{s.name} batch {s.batch}: {s.error}" for report in gate.state.reports for s in report.strata if s.error
+        ]
         raise WarmupFailedError(": ".join([gate.state.detail, *errors[:1]]))
     return gate.state.reports
 
