@@ -20,11 +20,12 @@ class BakedStart:
         ready_seconds: From the process's start to ready, which servers of WarmupModels are only when they are warm.
         warmup_seconds: Of all models' warm-ups; from ``outside`` they come after ready.
         calls: Warm-up requests.
-        steady: Whether all strata became steady.
+        steady: Whether all strata became steady; from outside a busy machine can keep that from being seen.
         cache: What each framework counted; nothing from outside, where nobody can count.
         note: Why caches were not used, or not wholly.
         outside: Whether it was warmed as by a gate, since the server does not warm itself.
         written: Files that it wrote to its private copy of what was baked, None where frameworks count.
+        first_seconds: What the first request of each stratum took, all together: compiles, if there were any.
     """
 
     ready_seconds: float
@@ -35,11 +36,18 @@ class BakedStart:
     note: str | None = None
     outside: bool = False
     written: int | None = None
+    first_seconds: float | None = None
 
     @property
     def warm_seconds(self) -> float:
         """Return the seconds from the process's start to warm."""
         return self.ready_seconds + self.warmup_seconds if self.outside else self.ready_seconds
+
+    @property
+    def parts(self) -> str:
+        """Return what its time to warm, seen from outside, is made of."""
+        first = f", first requests {self.first_seconds:.1f} s of it" if self.first_seconds is not None else ""
+        return f"{self.ready_seconds:.1f} s to ready, {self.warmup_seconds:.1f} s of warm-up{first}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,26 +85,33 @@ class BakeResult(Saved):
         """Return what can be told of a server that nobody sees into: files and seconds, and no hits."""
         first, later = self.starts[0], self.starts[-1]
         warm = f"warm after {first.warm_seconds:.1f} s, from what was baked after {later.warm_seconds:.1f} s"
-        parts = [
-            f"{one.ready_seconds:.1f} s to ready and {one.warmup_seconds:.1f} s of warm-up" for one in (first, later)
-        ]
-        lines = [f"{warm} ({', then '.join(parts)})"]
+        lines = [f"{warm} ({'; then '.join(one.parts for one in (first, later))})"]
+        if not first.steady:
+            lines.append("the first start was warm, but not seen to be steady: what it compiles later is not kept")
         if not self.files:
             return [*lines, "no framework kept anything: nothing but the fingerprint was baked"]
         written = " and ".join(str(one.written) for one in self.starts[1:])
-        return [*lines, f"the proofs wrote {written} files to their caches: what is hit is not told by such a server"]
+        return [*lines, f"the proofs wrote {written} files anew; what is hit such a server does not tell"]
 
 
-def start_of(reports: Sequence[WarmupReport], ready_seconds: float) -> BakedStart:
-    """Return one start of the reports of its models.
+def start_of(reports: Sequence[WarmupReport], ready_seconds: float, *, outside: bool = False) -> BakedStart:
+    """Return one start of the reports of its models; latencies seen from ``outside`` need not be steady.
 
     Raises:
         WarmupFailedError: a model was not warm.
     """
     for report in reports:
-        if report.moving or not any(one.converged for one in report.strata):
+        moving = [one for one in report.moving if not (outside and one.warmed)]
+        if moving or not any(one.warmed for one in report.strata):
             raise WarmupFailedError(f"nothing was baked: {report.model} did not become steady: {report.summary()}")
     counts = {one.framework: one for report in reports for one in report.cache}  # of the process: the last has all
-    note = next((report.cache_note for report in reports if report.cache_note), None)
-    seconds, calls = sum(r.seconds for r in reports), sum(r.calls for r in reports)
-    return BakedStart(ready_seconds, seconds, calls, True, tuple(counts.values()), note)
+    return BakedStart(
+        ready_seconds,
+        sum(r.seconds for r in reports),
+        sum(r.calls for r in reports),
+        not any(r.moving for r in reports),
+        tuple(counts.values()),
+        next((report.cache_note for report in reports if report.cache_note), None),
+        outside,
+        first_seconds=sum(one.first_ms or 0.0 for report in reports for one in report.strata) / 1000,
+    )

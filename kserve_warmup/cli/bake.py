@@ -104,8 +104,8 @@ class _Server:
             silent = {one.model for one in self.sets} - {report.model for report in reports}
             from_outside = self._warmed(server, silent) if silent else ()
             warm = time.monotonic()
-        found = start_of([*reports, *from_outside], ready - started)
-        return found if reports else replace(found, outside=True, warmup_seconds=warm - ready)
+        found = start_of([*reports, *from_outside], ready - started, outside=not reports)
+        return found if reports else replace(found, warmup_seconds=warm - ready)
 
     def _warmed(self, server: Running, models: set[str]) -> tuple[WarmupReport, ...]:
         """Warm models that do not warm themselves, as a gate does."""
