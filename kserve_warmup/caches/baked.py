@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,11 +65,12 @@ BAKED = Baked()
 """This process's."""
 
 
-def begin(command: Sequence[str] = ()) -> None:
+def begin(command: Sequence[str] = (), tell: Callable[[str], None] = logger.warning) -> None:
     """Check the baked folder and point frameworks to its caches, once in a process, before they are imported.
 
     Args:
-        command: What this process is about to become, if its models run on another Python than this.
+        command: What this process is about to become, as its models may run on another Python than this.
+        tell: Hears in a line why caches are not used, or not wholly.
 
     Raises:
         RequiredCacheError: the caches are required, and cannot be used.
@@ -95,7 +96,7 @@ def begin(command: Sequence[str] = ()) -> None:
     if BAKED.note:
         if BAKED.required:
             raise RequiredCacheError(BAKED.note)
-        logger.warning("%s", BAKED.note)
+        tell(BAKED.note)
 
 
 def attend() -> None:

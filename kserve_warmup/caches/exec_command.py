@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from kserve_warmup.caches import baked, shadow
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.printable import printable
 
 
 def become(command: Sequence[str]) -> NoReturn:
@@ -29,18 +30,22 @@ def become(command: Sequence[str]) -> NoReturn:
     program = shutil.which(command[0])
     if program is None:
         raise WarmupError(f"{command[0]!r}: there is no such program on PATH")
-    baked.begin(command)
+    baked.begin(command, _tell)
     found = baked.BAKED
     for line in found.said:
-        sys.stderr.write(f"kserve-warmup: {found.folder}: {line}\n")
+        _tell(f"{found.folder}: {line}")
     if found.caches is not None:
-        sys.stderr.write(f"kserve-warmup: {found.folder}: {found.files} files of compile caches are at hand\n")
-    sys.stderr.flush()
+        _tell(f"{found.folder}: {found.files} files of compile caches are at hand")
     shadow.outlive_exec()
     try:
         os.execv(program, list(command))  # noqa: S606  (the caller's own command)
     except OSError as error:
         raise WarmupError(f"cannot start {command[0]}: {error.strerror}") from None
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"kserve-warmup: {printable(line)}\n")
+    sys.stderr.flush()
 
 
 def main(command: Sequence[str]) -> None:
