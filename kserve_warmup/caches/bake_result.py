@@ -73,7 +73,7 @@ class BakeResult(Saved):
             return [f"{self.out}: {self.files} files, {self.size / 1e6:.1f} MB", *self._from_outside()]
         ready = f"ready after {first.ready_seconds:.1f} s, from what was baked after {later.ready_seconds:.1f} s"
         warm = f"warm-up {first.warmup_seconds:.1f} s, then {later.warmup_seconds:.1f} s"
-        lines = [f"{self.out}: {self.files} files, {self.size / 1e6:.1f} MB", f"{ready}; {warm}"]
+        lines = [f"{self.out}: {self.files} files, {self.size / 1e6:.1f} MB", f"{ready}; {warm}", *self.unsteady()]
         for one in later.cache:
             counts = f"{one.hit} hit, {one.compiled} compiled, {one.rejected} rejected" if one.told else "not told"
             lines.append(f"{one.framework}: {counts}{f'; {one.note}' if one.note else ''}")
@@ -81,13 +81,17 @@ class BakeResult(Saved):
             lines.append("no framework kept anything: nothing but the fingerprint was baked")
         return lines
 
+    def unsteady(self) -> list[str]:
+        """Return that a busy machine kept steadiness from being seen; every request was answered all the same."""
+        if self.starts[0].steady:
+            return []
+        return ["the first start was warm, but not seen to be steady: what it compiles later is not kept"]
+
     def _from_outside(self) -> list[str]:
         """Return what can be told of a server that nobody sees into: files and seconds, and no hits."""
         first, later = self.starts[0], self.starts[-1]
         warm = f"warm after {first.warm_seconds:.1f} s, from what was baked after {later.warm_seconds:.1f} s"
-        lines = [f"{warm} ({'; then '.join(one.parts for one in (first, later))})"]
-        if not first.steady:
-            lines.append("the first start was warm, but not seen to be steady: what it compiles later is not kept")
+        lines = [f"{warm} ({'; then '.join(one.parts for one in (first, later))})", *self.unsteady()]
         if not self.files:
             return [*lines, "no framework kept anything: nothing but the fingerprint was baked"]
         written = " and ".join(str(one.written) for one in self.starts[1:])
@@ -95,15 +99,17 @@ class BakeResult(Saved):
 
 
 def start_of(reports: Sequence[WarmupReport], ready_seconds: float, *, outside: bool = False) -> BakedStart:
-    """Return one start of the reports of its models; latencies seen from ``outside`` need not be steady.
+    """Return one start of the reports of its models.
+
+    Latencies that were not seen to be steady are said and refuse nothing: builds run beside others, and what was
+    compiled is in the caches, which the proofs have to hit.
 
     Raises:
-        WarmupFailedError: a model was not warm.
+        WarmupFailedError: a model has a stratum of which no request was answered.
     """
     for report in reports:
-        moving = [one for one in report.moving if not (outside and one.warmed)]
-        if moving or not any(one.warmed for one in report.strata):
-            raise WarmupFailedError(f"nothing was baked: {report.model} did not become steady: {report.summary()}")
+        if any(not one.warmed for one in report.moving) or not any(one.warmed for one in report.strata):
+            raise WarmupFailedError(f"nothing was baked: {report.model} was not warm: {report.summary()}")
     counts = {one.framework: one for report in reports for one in report.cache}  # of the process: the last has all
     return BakedStart(
         ready_seconds,

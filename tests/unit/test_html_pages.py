@@ -519,6 +519,13 @@ def test_a_bake_seen_from_outside_shows_when_it_was_warm_and_no_hits(bake: BakeR
     ]
 
 
+def test_a_bake_that_was_not_seen_to_be_steady_says_so(bake: BakeResult) -> None:
+    said = "not seen to be steady"
+    assert said not in text(parsed(own(render_report(bake))))
+    unsteady = replace(bake, starts=(replace(bake.starts[0], steady=False), *bake.starts[1:]))
+    assert said in text(parsed(own(render_report(unsteady))))
+
+
 def test_bakes_are_compared(bake: BakeResult) -> None:
     slower = replace(bake, starts=(replace(bake.starts[0], ready_seconds=60.0), *bake.starts[1:]))
     found = rows(render_report(slower, bake, labels=["before", "after"]), "A first start, which compiles")

@@ -26,7 +26,7 @@ def bake_part(result: BakeResult, label: str, name: str) -> str:
         first=first,
         later=later,
         caches=caches_view(later.cache, later.note),
-        said=result.lines()[1:] if first.outside else [],
+        said=result.lines()[1:] if first.outside else result.unsteady(),
         overview=_overview(first, later),
         starts=_starts(result.starts),
     )
