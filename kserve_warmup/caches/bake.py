@@ -10,69 +10,32 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
 
+from kserve_warmup.caches import outside
+from kserve_warmup.caches.bake_result import BakedStart, BakeResult
 from kserve_warmup.caches.fingerprint import CACHES, FINGERPRINT, PROFILE
 from kserve_warmup.caches.framework import CacheCount
 from kserve_warmup.caches.frameworks import variables
 from kserve_warmup.caches.this_machine import of_this_machine, seals
 from kserve_warmup.errors import WarmupError, WarmupFailedError
-from kserve_warmup.report import WarmupReport
-from kserve_warmup.saved import SCHEMA, Saved
 
 PROOFS = 2
-
-
-@dataclass(frozen=True, slots=True)
-class BakedStart:
-    """One start: seconds from process start to ready, seconds of all warm-ups, and what caches gave."""
-
-    ready_seconds: float
-    warmup_seconds: float
-    calls: int
-    steady: bool
-    cache: tuple[CacheCount, ...]
-    note: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BakeResult(Saved):
-    """What was baked and gained; ``size`` in bytes, of ``files`` files. ``starts``: that which learnt, then proofs."""
-
-    WHAT: ClassVar[str] = "a bake's result"
-
-    out: str
-    starts: tuple[BakedStart, ...]
-    size: int
-    files: int
-    profile: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON-compatible data."""
-        return {"schema": SCHEMA} | asdict(self)
-
-    def lines(self) -> list[str]:
-        """Return what was gained, in words."""
-        first, later = self.starts[0], self.starts[-1]
-        ready = f"ready after {first.ready_seconds:.1f} s, from what was baked after {later.ready_seconds:.1f} s"
-        warm = f"warm-up {first.warmup_seconds:.1f} s, then {later.warmup_seconds:.1f} s"
-        lines = [f"{self.out}: {self.files} files, {self.size / 1e6:.1f} MB", f"{ready}; {warm}"]
-        for one in later.cache:
-            counts = f"{one.hit} hit, {one.compiled} compiled, {one.rejected} rejected" if one.told else "not told"
-            lines.append(f"{one.framework}: {counts}{f'; {one.note}' if one.note else ''}")
-        if not self.files:
-            lines.append("no framework kept anything: nothing but the fingerprint was baked")
-        return lines
 
 
 Start = Callable[[Mapping[str, str], Path], BakedStart]
 """Runs one fresh process with these variables added, until it is warm, its reports going below this folder."""
 
 
-def bake(start: Start, out: Path, samples: Path, tell: Callable[[str], None] = lambda _: None) -> BakeResult:
+def bake(
+    start: Start,
+    out: Path,
+    samples: Path,
+    tell: Callable[[str], None] = lambda _: None,
+    python: Path | None = None,
+) -> BakeResult:
     """Fill ``out`` with what a start of the server learns, all or nothing.
 
     Args:
@@ -80,6 +43,7 @@ def bake(start: Start, out: Path, samples: Path, tell: Callable[[str], None] = l
         out: the folder; one that an earlier bake made is replaced.
         samples: what the server is warmed with.
         tell: hears a line before each start.
+        python: The Python that runs the models; None: this one.
 
     Raises:
         WarmupError: ``out`` is something else, or cannot be written.
@@ -92,7 +56,7 @@ def bake(start: Start, out: Path, samples: Path, tell: Callable[[str], None] = l
     except OSError as error:
         raise WarmupError(f"cannot write beside {out}: {error.strerror}") from None
     try:
-        starts = _fill(start, made, samples, tell)
+        starts = _fill(start, made, samples, tell, python)
         sealed = seals(made)
         _make_read_only(made)
         _put_in_place(made, out)
@@ -114,7 +78,9 @@ def check_out(out: Path) -> None:
         raise WarmupError(f"--out {out}: it is there, and no bake made it: name another folder, or remove it")
 
 
-def _fill(start: Start, made: Path, samples: Path, tell: Callable[[str], None]) -> tuple[BakedStart, ...]:
+def _fill(
+    start: Start, made: Path, samples: Path, tell: Callable[[str], None], python: Path | None
+) -> tuple[BakedStart, ...]:
     caches = made / CACHES
     caches.mkdir()
     tell(f"start 1 of {1 + PROOFS}: compiles, and is warmed until it is steady")
@@ -124,7 +90,7 @@ def _fill(start: Start, made: Path, samples: Path, tell: Callable[[str], None]) 
         first = start({"KSERVE_WARMUP_CACHE": "off", **learns, **variables(caches)}, Path(folder))
     _leave_out(caches)
     starts = [first]
-    fingerprint = replace(of_this_machine(samples), files=seals(made))
+    fingerprint = replace(of_this_machine(samples, python_program=python), files=seals(made))
     (made / FINGERPRINT).write_text(fingerprint.to_json())
     with tempfile.TemporaryDirectory() as learned:
         profile = Path(learned) / PROFILE
@@ -133,8 +99,11 @@ def _fill(start: Start, made: Path, samples: Path, tell: Callable[[str], None]) 
         for number in range(PROOFS):
             tell(f"start {number + 2} of {1 + PROOFS}: proves that it hits")
             with tempfile.TemporaryDirectory() as folder:
-                proof = start(use, Path(folder))
-            _check(first, proof, caches)
+                if first.outside:
+                    proof = outside.proof(lambda given: start(given, Path(folder)), made, fingerprint)
+                else:
+                    proof = start(use, Path(folder))
+                    _check(first, proof, caches)
             starts.append(proof)
         if profile.is_file():
             shutil.copyfile(profile, made / PROFILE)
@@ -217,18 +186,3 @@ def _put_in_place(made: Path, out: Path) -> None:
         raise WarmupError(f"cannot put {out} in place: {error.strerror}") from None
     if old is not None:
         remove_read_only(old)
-
-
-def start_of(reports: Sequence[WarmupReport], ready_seconds: float) -> BakedStart:
-    """Return one start of the reports of its models.
-
-    Raises:
-        WarmupFailedError: a model was not warm.
-    """
-    for report in reports:
-        if not report.strata or report.moving:
-            raise WarmupFailedError(f"nothing was baked: {report.model} did not become steady: {report.summary()}")
-    counts = {one.framework: one for report in reports for one in report.cache}  # of the process: the last has all
-    note = next((report.cache_note for report in reports if report.cache_note), None)
-    seconds, calls = sum(r.seconds for r in reports), sum(r.calls for r in reports)
-    return BakedStart(ready_seconds, seconds, calls, True, tuple(counts.values()), note)

@@ -5,12 +5,9 @@ Without a baked folder nothing is imported or read here. Only ``KSERVE_WARMUP_CA
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
-import shutil
-import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +17,7 @@ from kserve_warmup.caches.framework import CacheCount
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 
 if TYPE_CHECKING:
-    from kserve_warmup.caches.fingerprint import Fingerprint, Seal
+    from kserve_warmup.caches.fingerprint import Seal
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -45,6 +42,7 @@ class Baked:
         begun: Whether it was looked at.
         folder: Where it lies; None if there is none, or it is not trusted or not readable.
         caches: The private folder that frameworks are pointed to; None if no cache is used.
+        files: How many files of the baked folder lie there.
         note: Why caches are not used, or not wholly; None if all is well.
         required: Whether programs that the caches should hold may not be compiled.
         compiled: Programs by framework that were compiled when it was baked, caches and all.
@@ -55,6 +53,7 @@ class Baked:
     begun: bool = False
     folder: Path | None = None
     caches: Path | None = None
+    files: int = 0
     note: str | None = None
     required: bool = False
     compiled: Mapping[str, int] = field(default_factory=dict)
@@ -66,8 +65,12 @@ BAKED = Baked()
 """This process's."""
 
 
-def begin() -> None:
+def begin(command: Sequence[str] = (), tell: Callable[[str], None] = logger.warning) -> None:
     """Check the baked folder and point frameworks to its caches, once in a process, before they are imported.
+
+    Args:
+        command: What this process is about to become, as its models may run on another Python than this.
+        tell: Hears in a line why caches are not used, or not wholly.
 
     Raises:
         RequiredCacheError: the caches are required, and cannot be used.
@@ -84,7 +87,7 @@ def begin() -> None:
     try:
         if not named and not BAKED.required and not folder.is_dir():
             return
-        _use(folder)
+        _use(folder, command)
     except (WarmupError, OSError, ValueError) as error:
         words = f"{error.filename or folder}: {error.strerror}" if isinstance(error, OSError) and error.errno else error
         BAKED.note = f"baked caches are not used: {words}"
@@ -93,7 +96,7 @@ def begin() -> None:
     if BAKED.note:
         if BAKED.required:
             raise RequiredCacheError(BAKED.note)
-        logger.warning("%s", BAKED.note)
+        tell(BAKED.note)
 
 
 def attend() -> None:
@@ -131,12 +134,16 @@ def baked_profile() -> Path | None:
     """Return where the profile lies that was baked, None if there is none that is as it was baked."""
     if BAKED.folder is None or BAKED.profile is None:
         return None
+    from kserve_warmup.caches.sealed import not_as_baked
+
     file = BAKED.folder / "profile.json"
-    return None if _wrong(file, BAKED.profile) else file
+    return None if not_as_baked(file, BAKED.profile) else file
 
 
-def _use(folder: Path) -> None:
+def _use(folder: Path, command: Sequence[str]) -> None:
     from kserve_warmup.caches.fingerprint import PROFILE, read_fingerprint
+    from kserve_warmup.caches.interpreter import python_of
+    from kserve_warmup.caches.sealed import private_copy
     from kserve_warmup.caches.this_machine import of_this_machine
     from kserve_warmup.caches.trust import distrusted
 
@@ -148,67 +155,13 @@ def _use(folder: Path) -> None:
         raise WarmupError(why)
     made = read_fingerprint(folder)
     samples = Path(os.environ.get("KSERVE_WARMUP_SAMPLES") or "/mnt/models/warmup")
-    here = of_this_machine(samples)
+    here = of_this_machine(samples, python_program=python_of(command) if command else None)
     BAKED.folder, BAKED.profile, BAKED.compiled = folder, made.files.get(PROFILE), made.compiled
     BAKED.said = made.only_said(here)
     if refused := made.refusing(here):
         raise WarmupError(f"{folder} does not fit: {'; '.join(refused)}")
-    _point(folder, made, here, copied=writable)
-
-
-def _point(folder: Path, made: Fingerprint, here: Fingerprint, *, copied: bool) -> None:
-    """Make the private folder, and set the variables of all frameworks to it."""
-    from kserve_warmup.caches.shadow import shadow
-
-    parts = made.refusing_parts(here)
-    had = {path.split("/")[1] for path in made.files if path.startswith("caches/")}
-    problems = [f"{part}: {why}" for part, why in parts.items() if part in had]
-    wanted = {p: seal for p, seal in made.files.items() if p.startswith("caches/") and p.split("/")[1] not in parts}
-
-    def fill(_: Path, private: Path) -> None:
-        wrong = [why for path, seal in wanted.items() if (why := _put(folder, private, path, seal, copied=copied))]
-        if wrong:
-            more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            problems.append(f"{wrong[0]}{more}, left out")
-
-    BAKED.caches = shadow(folder, fill) / "caches"
-    BAKED.caches.mkdir(exist_ok=True)
-    os.environ.update(frameworks.variables(BAKED.caches))
-    if problems:
-        BAKED.note = f"baked caches are not used wholly: {'; '.join(problems)}"
-
-
-def _put(folder: Path, private: Path, path: str, seal: Seal, *, copied: bool) -> str | None:
-    """Link or copy one file that is as it was baked; return what is wrong with it otherwise."""
-    source, target = folder / path, private / path
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not copied:
-        if why := _wrong(source, seal):
-            return why
-        if not path.endswith(".lock"):  # torch refuses a lock that is a link, and makes those that it lacks
-            target.symlink_to(source)
-        return None
-    # what may be written meanwhile is copied first, and the copy is what is checked
-    if source.is_symlink() or not source.is_file() or source.stat().st_size != seal.size:
-        return f"{source} is not as it was baked"
-    shutil.copyfile(source, target, follow_symlinks=False)
-    if why := _wrong(target, seal):
-        target.unlink()
-        return why.replace(str(target), str(source))
-    return None
-
-
-def _wrong(file: Path, seal: Seal) -> str | None:
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        return f"{file}: {error.strerror}"
-    with open(handle, "rb") as stream:  # noqa: PTH123  (a descriptor)
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != seal.size:
-            return f"{file} is not as it was baked"
-        whole, left = hashlib.sha256(), seal.size
-        while left > 0 and (part := stream.read(min(left, 1 << 20))):
-            whole.update(part)
-            left -= len(part)
-    return None if whole.hexdigest() == seal.sha256 else f"{file} is not as it was baked"
+    found = private_copy(folder, made, here, copied=writable)
+    BAKED.caches, BAKED.files = found.caches, found.files
+    os.environ.update(frameworks.variables(found.caches))
+    if found.problems:
+        BAKED.note = f"baked caches are not used wholly: {'; '.join(found.problems)}"

@@ -12,28 +12,40 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from kserve_warmup.caches.fingerprint import CACHES, PACKAGES, PROFILE, Fingerprint, Seal
+from kserve_warmup.caches.interpreter import told_by
 
 MOST_SOURCES = 2_000
 
 
-def of_this_machine(samples: Path | None = None, project: Path | None = None) -> Fingerprint:
+def of_this_machine(
+    samples: Path | None = None, project: Path | None = None, python_program: Path | None = None
+) -> Fingerprint:
     """Return what this process is, without files; no framework is imported.
 
     Args:
         samples: Folder of the sample set, or of one such folder per model.
         project: Below which the sources lie; None: the working folder.
+        python_program: The Python that runs the models; None: this one.
+
+    Raises:
+        WarmupError: ``python_program`` does not tell its versions.
     """
     processor, flags = _processor()
     gpu, driver = _gpus()
-    python = f"{platform.python_implementation()} {platform.python_version()} {sys.implementation.cache_tag}"
-    packages = {name: found for names in PACKAGES.values() for name in names if (found := _version(name))}
+    names = tuple(dict.fromkeys(name for names in PACKAGES.values() for name in names))
+    if python_program is None:
+        python = f"{platform.python_implementation()} {platform.python_version()} {sys.implementation.cache_tag}"
+        packages: Mapping[str, str] = {name: found for name in names if (found := _version(name))}
+    else:
+        told = told_by(python_program, names)
+        python, packages = told.python, told.packages
     code, samples_hash = _code(project), _samples(samples)
     return Fingerprint(platform.machine(), processor, flags, gpu, driver, python, packages, code, samples_hash)
 

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from kserve_warmup.errors import WarmupError
 
-COMMANDS = ("demo", "sample", "inspect", "triton", "serve", "bake", "gate", "verify", "report")
+COMMANDS = ("demo", "sample", "inspect", "triton", "serve", "bake", "with-caches", "gate", "verify", "report")
 
 PASS_OPTIONS_ON = {"serve": {"ignore_unknown_options": True, "allow_extra_args": True}}
 """KServe parses its own options from the same command line."""
@@ -30,7 +30,7 @@ class Commands(TyperGroup):
         """Import a command; None when there is none of the name."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"kserve_warmup.cli.{cmd_name}")
+        module = importlib.import_module(f"kserve_warmup.cli.{cmd_name.replace('-', '_')}")
         # texts are plain: as Rich's markup "[ray]" would vanish
         one = typer.Typer(add_completion=False, rich_markup_mode=None)
         one.command(cmd_name, context_settings=PASS_OPTIONS_ON.get(cmd_name))(module.run)

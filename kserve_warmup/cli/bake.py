@@ -6,8 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,8 +17,11 @@ from kserve_warmup.cli.options import ModelName, Samples
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 
 if TYPE_CHECKING:
-    from kserve_warmup.caches.bake import BakedStart
+    from kserve_warmup.caches.bake_result import BakedStart
+    from kserve_warmup.gate.gate_plan import Plan
+    from kserve_warmup.report import WarmupReport
     from kserve_warmup.samples import SampleSet
+    from kserve_warmup.verify.running import Running
 
 
 def run(
@@ -25,8 +29,8 @@ def run(
         list[str],
         typer.Argument(
             metavar="MODULE:CLASS | -- COMMAND...",
-            help="The model as 'serve' takes it, or a command that starts a server of WarmupModels; {http_port} and "
-            "{grpc_port} are filled in.",
+            help="The model as 'serve' takes it, or a command that starts a server; {http_port} and {grpc_port} are "
+            "filled in.",
         ),
     ],
     *,
@@ -39,18 +43,17 @@ def run(
     """Keep compile caches and a profile for later starts, and prove that they are hit.
 
     The server is started three times in fresh processes: once with empty caches, twice with what that left. Nothing is
-    written unless the proof holds.
+    written unless the proof holds. A server that does not warm itself is warmed as by a gate, and since it counts no
+    hits, the proof is that it does not write its caches anew. 'with-caches' starts it with them.
     """
     from kserve_warmup.caches.bake import bake
+    from kserve_warmup.caches.interpreter import python_of
     from kserve_warmup.samples.sets import open_sets
 
     sets = open_sets(samples, model)
     command = _command(target, model or (sets[0].model if len(sets) == 1 else None))
-
-    def start(variables: Mapping[str, str], folder: Path) -> BakedStart:
-        return _start(command, sets, {**variables, "KSERVE_WARMUP_SAMPLES": str(samples.resolve())}, folder, timeout)
-
-    result = bake(start, out.absolute(), samples, notes().say)
+    server = _Server(command, samples.resolve(), sets, model, timeout)
+    result = bake(server.start, out.absolute(), samples, notes().say, python_of(command))
     if as_json:
         sys.stdout.write(result.to_json() + "\n")
         return
@@ -71,27 +74,52 @@ def _command(target: list[str], name: str | None) -> list[str]:
     return [*own, *named, "--http_port", "{http_port}", "--grpc_port", "{grpc_port}"]
 
 
-def _start(
-    command: list[str], sets: tuple[SampleSet, ...], variables: Mapping[str, str], folder: Path, timeout: float
-) -> BakedStart:
-    """Run the server until all of its models are ready, and read what their warm-ups report."""
-    from kserve_warmup.caches.bake import start_of
-    from kserve_warmup.latency import Target, wait_ready
-    from kserve_warmup.processes import ServerProcess, free_ports
-    from kserve_warmup.report import WarmupReport
-    from kserve_warmup.transports.endpoints import ready_path
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """What is started, and with what it is warmed; ``model`` as the option has it, ``timeout`` in seconds."""
 
-    http, grpc = free_ports(2)
-    filled = [part.replace("{http_port}", str(http)).replace("{grpc_port}", str(grpc)) for part in command]
-    own = {"KSERVE_WARMUP_REPORT": str(folder / "report.json"), "KSERVE_WARMUP_ENABLED": "true"}
-    with ServerProcess(filled, env={**os.environ, **own, **variables}, name="the server") as server:
-        for one in sets:
-            target = Target(f"http://127.0.0.1:{http}", one.model, {})
-            wait_ready(target, "v2", timeout, server.alive, ready_path(one, one.model))
-        seconds = time.monotonic() - server.started
-    texts = [file.read_text() for file in sorted(folder.glob("report*.json"))]
-    if not texts:
-        raise WarmupFailedError(
-            "the server wrote no warm-up report: bake needs a server of WarmupModels", server.last_words()
-        )
-    return start_of([WarmupReport.from_json(text) for text in texts], seconds)
+    command: list[str]
+    samples: Path
+    sets: tuple[SampleSet, ...]
+    model: str | None
+    timeout: float
+
+    def start(self, variables: Mapping[str, str], folder: Path) -> BakedStart:
+        """Run the server until all of its models are warm: it reports that itself, or is warmed from outside."""
+        from kserve_warmup.caches.bake_result import start_of
+        from kserve_warmup.latency import Target, wait_ready
+        from kserve_warmup.report import WarmupReport
+        from kserve_warmup.transports.endpoints import ready_path
+        from kserve_warmup.verify.running import Command
+
+        own = {"KSERVE_WARMUP_REPORT": str(folder / "report.json"), "KSERVE_WARMUP_ENABLED": "true"}
+        own["KSERVE_WARMUP_SAMPLES"] = str(self.samples)
+        started = time.monotonic()
+        with Command(self.command, env={**os.environ, **own, **variables}).start() as server:
+            for one in self.sets:
+                target = Target(str(server.http_url), one.model, {})
+                wait_ready(target, "v2", self.timeout, server.alive, ready_path(one, one.model))
+            ready = time.monotonic()
+            reports = [WarmupReport.from_json(file.read_text()) for file in sorted(folder.glob("report*.json"))]
+            silent = {one.model for one in self.sets} - {report.model for report in reports}
+            from_outside = self._warmed(server, silent) if silent else ()
+            warm = time.monotonic()
+        found = start_of([*reports, *from_outside], ready - started, outside=not reports)
+        return found if reports else replace(found, warmup_seconds=warm - ready)
+
+    def _warmed(self, server: Running, models: set[str]) -> tuple[WarmupReport, ...]:
+        """Warm models that do not warm themselves, as a gate does."""
+        from kserve_warmup.gate.once import warm_once
+
+        try:
+            return warm_once(self._plan(server, models))
+        except WarmupFailedError as error:
+            server.alive()
+            raise WarmupFailedError(f"nothing was baked: {error}") from None
+
+    def _plan(self, server: Running, models: set[str]) -> Plan:
+        from kserve_warmup.gate.options import checked
+
+        given: dict[str, Any] = {"enabled": True, "report": None, "on_failure": "fail", "on_missing_samples": "fail"}
+        plan = checked(str(server.http_url), self.samples, model=self.model, grpc=server.grpc_address, **given)
+        return replace(plan, sets=tuple(one for one in plan.sets if one.model in models))

@@ -69,7 +69,7 @@ class Gate:
     async def _round(self, retry: float) -> float:
         """Warm the server once and watch it until that has to be done again; return when to retry the next failure."""
         try:
-            if await self._warmed():
+            if await self.warmed():
                 await self._until_another_start()
             else:
                 await asyncio.wait_for(self._until_lost(), retry)
@@ -84,7 +84,7 @@ class Gate:
             await asyncio.sleep(retry)
         return RETRY_SECONDS
 
-    async def _warmed(self) -> bool:
+    async def warmed(self) -> bool:
         """Warm the server and say whether its warmth may be promised.
 
         Raises:

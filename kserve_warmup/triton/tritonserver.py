@@ -19,7 +19,7 @@ from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.triton.install import TritonInstall, find_tritonserver, python_runtime, stub_of
 
-__all__ = ["TritonInstall", "TritonServer", "find_tritonserver"]
+__all__ = ["TritonInstall", "TritonServer", "backend_of", "find_tritonserver"]
 
 _ERROR_LINE = re.compile(r"E\d{4} |error: |\[libprotobuf ERROR")
 
@@ -57,9 +57,9 @@ class TritonServer(ServerProcess):
         if not self.repository.is_dir():
             raise WarmupError(f"{self.repository} is not a folder: name a Triton model repository")
         with contextlib.ExitStack() as stack:
-            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kserve-warmup-triton-")))
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kserve-warmup-triton-")))
             install = find_tritonserver()
-            arguments, environment = self._backend(install)
+            arguments, environment = backend_of(install, folder)
             self._http, self._grpc = _hold_port(stack), _hold_port(stack)
             self.command = [str(install.binary), *arguments, *self._ports(), *self.args]
             self.env = {**os.environ, **environment, **self._extra_env}
@@ -83,29 +83,6 @@ class TritonServer(ServerProcess):
             "--allow-metrics=false",
             f"--model-repository={self.repository}",
         ]
-
-    def _backend(self, install: TritonInstall) -> tuple[list[str], dict[str, str]]:
-        """Return the arguments and environment of the wheel's server, after linking a private backend folder."""
-        wheel, python = install.wheel, install.python
-        if wheel is None or python is None:
-            return [], {}
-        runtime = python_runtime(python)
-        stub = stub_of(wheel, runtime.version)
-        backend = self._folder / "backends" / "python"
-        backend.mkdir(parents=True)
-        for file in (*(wheel / "backends" / "python").glob("*.*"), stub):
-            (backend / file.name).symlink_to(file)
-        # links move $ORIGIN, from which the wheel finds its bundled libraries; libpython comes from the base Python
-        libraries = [str(wheel.parent.parent / "nvidia_pytriton.libs"), os.environ.get("LD_LIBRARY_PATH", "")]
-        if runtime.library.is_absolute():
-            libraries.insert(1, str(runtime.library))
-        environment = {
-            # the stub takes its prefix, and so its packages, from the first python3 on PATH
-            "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
-            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
-            "VIRTUAL_ENV": str(install.environment),
-        }
-        return [f"--backend-directory={backend.parent}", f"--cache-directory={wheel / 'caches'}"], environment
 
     @property
     def http_url(self) -> str:
@@ -143,6 +120,30 @@ class TritonServer(ServerProcess):
         lines = [line for line in self.log.splitlines() if line.strip() and not line.startswith(("|", "+"))]
         errors = [line for line in lines if _ERROR_LINE.match(line)]
         return list(dict.fromkeys([*errors[-LOG_LINES_IN_ERRORS:], *lines[-LOG_LINES_IN_ERRORS:]]))
+
+
+def backend_of(install: TritonInstall, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the arguments and environment of the wheel's server, after linking its backends into a private folder."""
+    wheel, python = install.wheel, install.python
+    if wheel is None or python is None:
+        return [], {}
+    runtime = python_runtime(python)
+    stub = stub_of(wheel, runtime.version)
+    backend = folder / "backends" / "python"
+    backend.mkdir(parents=True)
+    for file in (*(wheel / "backends" / "python").glob("*.*"), stub):
+        (backend / file.name).symlink_to(file)
+    # links move $ORIGIN, from which the wheel finds its bundled libraries; libpython comes from the base Python
+    libraries = [str(wheel.parent.parent / "nvidia_pytriton.libs"), os.environ.get("LD_LIBRARY_PATH", "")]
+    if runtime.library.is_absolute():
+        libraries.insert(1, str(runtime.library))
+    environment = {
+        # the stub takes its prefix, and so its packages, from the first python3 on PATH
+        "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
+        "VIRTUAL_ENV": str(install.environment),
+    }
+    return [f"--backend-directory={backend.parent}", f"--cache-directory={wheel / 'caches'}"], environment
 
 
 def _hold_port(stack: contextlib.ExitStack) -> int:

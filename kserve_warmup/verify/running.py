@@ -52,13 +52,15 @@ class Live:
 class Command:
     """A command that starts a server, in a process group of its own that ends with the ``with`` block.
 
-    ``args`` and ``ready`` may hold :data:`PORTS`; without them ``url`` says where the server will be.
+    ``args`` and ``ready`` may hold :data:`PORTS`; without them ``url`` says where the server will be. ``env`` is the
+    server's whole environment, None for this process's own.
     """
 
     args: Sequence[str]
     url: str | None = None
     grpc: str | None = None
     ready: str | None = None
+    env: Mapping[str, str] | None = None
 
     def __str__(self) -> str:
         """Return what is verified."""
@@ -91,7 +93,7 @@ class Command:
         *args, ready = (_filled(text, ports) for text in (*self.args, self.ready or ""))
         url = self.url or f"http://127.0.0.1:{http_port}"
         http_url, grpc_address = addresses(url, self.grpc or (None if self.url else f"127.0.0.1:{grpc_port}"))
-        with ServerProcess(args) as process:
+        with ServerProcess(args, env=self.env) as process:
             yield Running(http_url, grpc_address, process.started, ready or None, process.alive)
 
 

@@ -8,13 +8,14 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from kserve_warmup.caches.bake import BakeResult
+from kserve_warmup.caches.bake_result import BakeResult
 from kserve_warmup.demo.demo_result import SCENARIOS, SERVERS, Cell, DemoResult
 from kserve_warmup.printable import printable
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.results import Result
 from kserve_warmup.verify.verify_result import Verification
 from kserve_warmup.views.figures import (
+    NOTHING,
     caches,
     count,
     learned,
@@ -115,7 +116,8 @@ def bake_table(result: BakeResult) -> Table:
     table = table_of("[bold]What was baked[/]", "start", ("ready", "warm-up", "calls", "hit", "compiled"))
     for place, start in enumerate(result.starts):
         told = [one for one in start.cache if one.told]
-        programs = (f"{sum(one.hit for one in told):,}", f"{sum(one.compiled for one in told):,}")
+        programs = tuple(f"{sum(getattr(one, what) for one in told):,}" for what in ("hit", "compiled"))
+        programs = (NOTHING, NOTHING) if start.outside else programs
         times = (number(start.ready_seconds), number(start.warmup_seconds), f"{start.calls:,}")
         table.add_row("proves that it hits" if place else "compiles", *times, *programs)
     table.caption = "\n".join(map(shown, result.lines()))

@@ -3,6 +3,8 @@
 import io
 import re
 import shutil
+import subprocess
+import sys
 
 import docker
 import pytest
@@ -11,6 +13,10 @@ from docker_servers import BASE, LABEL, MODEL, ROOT, SAMPLES, TRITON, grpc_ready
 from kserve_warmup import SampleSet
 from kserve_warmup.triton.prove import prove
 
+REQUIREMENTS = """
+from importlib.metadata import requires
+print(*(one for one in requires("kserve-warmup") if ";" not in one and not one.startswith("kserve")))
+"""
 DOCKERFILE = ROOT / "docker/Dockerfile.triton"
 
 
@@ -97,6 +103,28 @@ def test_new_samples_make_an_image_stale_and_generating_mends_it(build, project)
     _, log = build(WARMUP="generate")
     assert "wrote 1 blocks" in log
     assert f"{MODEL}: up to date" in log
+
+
+@pytest.fixture
+def wheels(client, generator, project):
+    """What the bake needs beside Triton, for a build without network."""
+    options = ["--quiet", "--only-binary=:all:", "--python-version=3.11", f"--dest={project / 'wheels'}"]
+    wanted = client.containers.run(generator, ["-c", REQUIREMENTS], entrypoint="python3", remove=True).decode()
+    command = [sys.executable, "-m", "pip", "download", *options, *wanted.split(), "numpy<2"]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_baked_image_starts_with_what_its_models_have_compiled_and_an_unmapped_user_may_too(build, triton):
+    image, log = build(BAKE="yes", PIP_NO_INDEX="1")
+    assert "the proofs wrote 0 and 0 files anew" in log
+    server = triton(image=image, user="1234567:0").wait_ready()
+    assert "files of compile caches are at hand" in server.log
+    assert server.infer()["digit"]
+    files = server.container.exec_run(["sh", "-c", "ls -l /tmp/kserve-warmup-caches-*/caches/numba/*"]).output.decode()
+    programs = [line for line in files.splitlines() if line.endswith((".nbc", ".nbi"))]
+    assert programs
+    assert all(line.startswith("l") for line in programs)  # links to what was baked: nothing was compiled anew
 
 
 def test_a_block_whose_data_is_missing_never_turns_ready(triton, project):

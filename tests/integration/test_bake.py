@@ -16,6 +16,7 @@ from kserve_warmup.caches.fingerprint import Fingerprint, read_fingerprint
 from kserve_warmup.processes import ServerProcess
 
 ROOT = Path(__file__).parents[2]
+KNN = "model_repository/digits_knn/1"
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 UNMAPPED = 1234567
 BECOME = ["setpriv", f"--reuid={UNMAPPED}", "--regid=0", "--clear-groups", "--inh-caps=-all,+dac_read_search"]
@@ -27,12 +28,9 @@ BECOME += ["--bounding-set=-all,+dac_read_search", "--ambient-caps=-all,+dac_rea
 def app(tmp_path_factory):
     folder = tmp_path_factory.mktemp("app")
     folder.chmod(0o755)
-    for file in (ROOT / "examples/digits_knn/predictor.py", ROOT / "model_repository/digits_knn/1/known.npz"):
-        shutil.copy(file, folder)
+    for file in ("examples/digits_knn/predictor.py", *(f"{KNN}/{name}" for name in ("core.py", "known.npz"))):
+        shutil.copy(ROOT / file, folder)
     shutil.copytree(ROOT / "examples/digits_knn/warmup", folder / "warmup")
-    core = (ROOT / "model_repository/digits_knn/1/core.py").read_text()
-    assert "fastmath=True)" in core
-    (folder / "core.py").write_text(core.replace("fastmath=True)", "fastmath=True, cache=True)"))
     return folder
 
 

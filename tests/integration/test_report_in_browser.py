@@ -17,7 +17,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from kserve_warmup.caches.bake import BakeResult
+from kserve_warmup.caches.bake_result import BakeResult
 from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.report import Step, WarmupReport
 from kserve_warmup.verify.verify_result import Verification

@@ -12,7 +12,7 @@ import html5lib
 import pytest
 from jinja2 import UndefinedError
 
-from kserve_warmup.caches.bake import BakeResult
+from kserve_warmup.caches.bake_result import BakeResult
 from kserve_warmup.caches.framework import CacheCount
 from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import WarmupError
@@ -503,6 +503,27 @@ def test_a_bake_that_kept_nothing_is_not_called_a_gain(bake: BakeResult) -> None
     words = text(parsed(own(page)))
     assert "Nothing was baked: no framework kept anything" in words
     assert "Compile caches" not in [e.text for e in parsed(page).iter("dt")]
+
+
+def test_a_bake_seen_from_outside_shows_when_it_was_warm_and_no_hits(bake: BakeResult) -> None:
+    starts = tuple(replace(s, cache=(), outside=True, written=n, first_seconds=1.5) for n, s in enumerate(bake.starts))
+    page = render_report(replace(bake, starts=starts))
+    first, later = bake.starts[0], bake.starts[-1]
+    after, instead = (figures.duration(1000 * (s.ready_seconds + s.warmup_seconds)) for s in (later, first))
+    words = text(parsed(own(page)))
+    assert f"Baked: warm after {after} instead of {instead}" in words
+    assert "what is hit such a server does not tell" in words
+    assert [row[-1] for row in rows(page, "Starts in their order")][1:] == [
+        "1 file written anew",
+        "2 files written anew",
+    ]
+
+
+def test_a_bake_that_was_not_seen_to_be_steady_says_so(bake: BakeResult) -> None:
+    said = "not seen to be steady"
+    assert said not in text(parsed(own(render_report(bake))))
+    unsteady = replace(bake, starts=(replace(bake.starts[0], steady=False), *bake.starts[1:]))
+    assert said in text(parsed(own(render_report(unsteady))))
 
 
 def test_bakes_are_compared(bake: BakeResult) -> None:

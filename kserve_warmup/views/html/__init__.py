@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kserve_warmup.caches.bake import BakeResult
+from kserve_warmup.caches.bake_result import BakeResult
 from kserve_warmup.demo.demo_result import DemoResult
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.report import WarmupReport

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kserve_warmup.caches.bake import BakedStart, BakeResult
-from kserve_warmup.views.figures import duration, times
+from kserve_warmup.caches.bake_result import BakedStart, BakeResult
+from kserve_warmup.views.figures import NOTHING, count, duration, times
 from kserve_warmup.views.html.chart import Chart, Value, row_chart
 from kserve_warmup.views.html.learned import caches_view
 from kserve_warmup.views.html.page import part
@@ -26,6 +26,7 @@ def bake_part(result: BakeResult, label: str, name: str) -> str:
         first=first,
         later=later,
         caches=caches_view(later.cache, later.note),
+        said=result.lines()[1:] if first.outside else result.unsteady(),
         overview=_overview(first, later),
         starts=_starts(result.starts),
     )
@@ -36,7 +37,8 @@ def heading(result: BakeResult) -> str:
     if not result.files:
         return "Nothing was baked: no framework kept anything"
     first, later = result.starts[0], result.starts[-1]
-    return f"Baked: ready after {_seconds(later.ready_seconds)} instead of {_seconds(first.ready_seconds)}"
+    what = "warm" if first.outside else "ready"
+    return f"Baked: {what} after {_seconds(later.warm_seconds)} instead of {_seconds(first.warm_seconds)}"
 
 
 def bakes_compared(labelled: Sequence[tuple[str, BakeResult]]) -> list[str]:
@@ -59,9 +61,14 @@ def bakes_compared(labelled: Sequence[tuple[str, BakeResult]]) -> list[str]:
 def _starts(starts: Sequence[BakedStart]) -> list[dict[str, Any]]:
     names = ["1, compiles", *(f"{n}, proves" for n in range(2, len(starts) + 1))]
     return [
-        {"name": name, "start": start, "caches": caches_view(start.cache, start.note)}
+        {"name": name, "start": start, "caches": caches_view(start.cache, start.note), "gave": _written(start)}
         for name, start in zip(names, starts, strict=True)
     ]
+
+
+def _written(start: BakedStart) -> str:
+    """Return what is known of a start that was seen from outside, where nobody counts hits."""
+    return NOTHING if start.written is None else f"{count(start.written, 'file')} written anew"
 
 
 def _overview(first: BakedStart, later: BakedStart) -> Chart:
@@ -74,7 +81,7 @@ def _overview(first: BakedStart, later: BakedStart) -> Chart:
             ),
         )
         for what, before, after in (
-            ("process start to ready", first.ready_seconds, later.ready_seconds),
+            ("process start to warm", first.warm_seconds, later.warm_seconds),
             ("warm-up", first.warmup_seconds, later.warmup_seconds),
         )
     ]

@@ -1,5 +1,6 @@
 """Nearest neighbours, the same for every server: arrays by name in, arrays by name out."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 Arrays = dict[str, np.ndarray]
 NEIGHBOURS = 5
 DIGITS = 10
+KEPT = "NUMBA_CACHE_DIR" in os.environ
+"""Whether what numba compiles is kept: where somebody says where, such as kserve-warmup bake, and nowhere else."""
 
 
-@numba.njit(fastmath=True)
+@numba.njit(fastmath=True, cache=KEPT)
 def nearest(images: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
     answers = np.empty((images.shape[0], 1), np.int64)
     for row in range(images.shape[0]):
