@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,35 @@ from kserve_warmup.caches.framework import CacheCount
 
 _CODE = "*.main.so"
 """What the C++ compiler makes of a graph's kernels; its other libraries only ask what the processor can do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """Before a graph is loaded: the time, and how often the C++ compiler had run."""
+
+    clock: float
+    wall: float
+    compiles: int
+
+    @classmethod
+    def now(cls) -> _Moment:
+        return cls(time.perf_counter(), time.time(), _compiles())
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.clock
+
+    def code_was_made_since(self) -> bool:
+        """Return whether machine code of a graph was; files are looked at only if the compiler ran at all."""
+        if _compiles() == self.compiles:
+            return False
+        folder = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+        return any(file.stat().st_mtime >= self.wall for file in folder.rglob(_CODE))
+
+
+def _compiles() -> int:
+    with contextlib.suppress(Exception):  # nothing may reach the model's call
+        return len(sys.modules["torch._dynamo.utils"].compilation_time_metrics["compile_file"])
+    return 0
 
 
 class InductorCache:
@@ -51,20 +81,18 @@ class InductorCache:
 
     def watch(self) -> None:
         """Wrap what loads a graph, once Inductor is imported; ``torch.compile()`` does that."""
-        codecache: Any = sys.modules.get("torch._inductor.codecache")
-        if self._watched or codecache is None:
+        graphs: Any = getattr(sys.modules.get("torch._inductor.codecache"), "FxGraphCache", None)
+        if self._watched or not hasattr(graphs, "load_with_key"):  # torch before 2.6 has none, and counts all the same
             return
-        graphs = codecache.FxGraphCache
         graphs.load_with_key = staticmethod(self._loader(graphs, graphs.load_with_key))
         self._watched = True
 
     def _loader(self, graphs: Any, original: Callable[..., Any]) -> Callable[..., Any]:
         def load_with_key(*args: Any, **kwargs: Any) -> Any:
-            began, code, entries, key = time.perf_counter(), set[Path](), False, ""
+            entries, key, before = False, "", _Moment.now()
             with contextlib.suppress(Exception):  # a changed torch loses these figures, and no more
                 key = str(kwargs.get("key", args[0] if args else ""))
                 entries = any(Path(graphs._get_tmp_dir_for_key(key)).iterdir())  # noqa: SLF001
-                code = _code()
             try:
                 found = original(*args, **kwargs)
             except Exception as error:
@@ -72,20 +100,20 @@ class InductorCache:
                     raise
                 return original(*args, **kwargs)
             with contextlib.suppress(Exception):
-                self._note(found, key, code, time.perf_counter() - began, entries=entries)
+                self._note(found, key, before, entries=entries)
             return found
 
         return load_with_key
 
-    def _note(self, found: Any, key: str, code: set[Path], seconds: float, *, entries: bool) -> None:
+    def _note(self, found: Any, key: str, before: _Moment, *, entries: bool) -> None:
         graph, info = found
         if graph is None:
             if entries and info.get("cache_status_detailed") != "guard_miss" and key not in self._rejected:
                 self._put_aside(key, "an entry could not be read")
-        elif _code() - code:
+        elif before.code_was_made_since():
             self._rebuilt += 1
         elif (took := info.get("time_saved_ns")) is not None:
-            self._saved = (self._saved or 0.0) + max(took / 1e9 - seconds, 0.0)
+            self._saved = (self._saved or 0.0) + max(took / 1e9 - before.seconds(), 0.0)
 
     def _put_aside(self, key: str, why: str) -> bool:
         """Let Inductor begin with an empty folder, as what is damaged would fail each compile that meets it.
@@ -142,12 +170,6 @@ class InductorCache:
             found["torch cuda"] = str(torch.version.cuda)
             found["torch gpu"] = torch.cuda.get_device_name()
         return found
-
-
-def _code() -> set[Path]:
-    """Return the libraries that Inductor's folder has now."""
-    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    return set(Path(folder).rglob(_CODE)) if folder else set()
 
 
 def _forget() -> None:

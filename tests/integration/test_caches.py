@@ -191,7 +191,9 @@ def test_a_graph_that_only_aotautograd_does_not_have_is_a_hit_that_was_traced_an
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(("kind", "content"), [("*.py", b"foreign"), ("*.main.so", None), ("fxgraph/*/*/*", None)])
+@pytest.mark.parametrize(
+    ("kind", "content"), [("*.py", b"foreign"), ("*.main.so", b"foreign"), ("fxgraph/*/*/*", None)]
+)
 def test_what_inductor_cannot_load_from_a_private_folder_is_put_aside_and_compiled(tmp_path, inductor, kind, content):
     shutil.copytree(inductor, tmp_path / "caches")
     damage(tmp_path / "caches" / "inductor", content, kind)
