@@ -81,7 +81,7 @@ def tried(model: str, variant: str, samples: Path, baked: Path, index: int) -> S
     """Return one start, or why there was none."""
     try:
         return start(model, variant, samples, baked, index)
-    except WarmupError as error:
+    except (WarmupError, OSError) as error:
         return str(error)
 
 
