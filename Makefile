@@ -103,6 +103,7 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 bench-torch: torch-env  ## Benchmarks of torch's models, with torch's CPU build.
 	$(BIN)/python -m benchmarks.first_over_steady --model silero_vad_jit
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_cnn --protocols v2 --starts 3
+	$(BIN)/python -m benchmarks.second_start
 
 clean:  ## Remove environments and results of runs.
 	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) out

@@ -111,7 +111,7 @@ def attend() -> None:
 
 def outcome() -> tuple[CacheCount, ...]:
     """Return what caches gave to the frameworks that compiled something, or of which that cannot be told."""
-    found = frameworks.counts()
+    found = frameworks.counts(untold=BAKED.caches is not None)
     return tuple(one for one in found if one.hit or one.compiled or (BAKED.caches is not None and not one.told))
 
 

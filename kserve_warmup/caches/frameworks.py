@@ -13,6 +13,7 @@ from kserve_warmup.caches.jax_cache import JaxCache
 from kserve_warmup.caches.numba_cache import NumbaCache
 from kserve_warmup.caches.onnxruntime_cache import ONNXRUNTIME
 from kserve_warmup.caches.openvino_cache import OPENVINO
+from kserve_warmup.caches.torchscript_cache import TORCHSCRIPT
 from kserve_warmup.caches.triton_language_cache import TritonLanguageCache
 from kserve_warmup.caches.untold import UntoldCache
 
@@ -23,6 +24,7 @@ FRAMEWORKS: tuple[CompileCache, ...] = (
     JaxCache(),
     InductorCache(),
     TritonLanguageCache(),
+    TORCHSCRIPT,
     ONNXRUNTIME,
     OPENVINO,
     UntoldCache("TensorRT", "tensorrt", UNKNOWN),
@@ -54,9 +56,17 @@ def watch_all() -> None:
         guarded(one, one.watch)
 
 
-def counts() -> tuple[CacheCount, ...]:
-    """Return what the cache of each framework in use did so far; one that failed is not told, with a note."""
-    return tuple(counted(one) for one in in_use())
+def counts(*, untold: bool = True) -> tuple[CacheCount, ...]:
+    """Return what the cache of each framework in use did so far; one that failed is not told, with a note.
+
+    Args:
+        untold: Whether to look for those of which nothing can be told.
+    """
+    return tuple(counted(one) for one in in_use() if not isinstance(one, UntoldCache) or (untold and _seen(one)))
+
+
+def _seen(one: UntoldCache) -> bool:
+    return guarded(one, one.used) is not False  # if that cannot be told either, it is named
 
 
 def counted(one: CompileCache) -> CacheCount:

@@ -1,4 +1,7 @@
-"""JAX: its persistent compilation cache. On some CPU hosts every entry is rejected on reload (jax 38445): counted."""
+"""JAX: its persistent compilation cache. On some CPU hosts every entry is rejected on reload (jax 38445): counted.
+
+What an entry is refused for, the error says: another machine, or damage, which is caught before or as it is parsed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from kserve_warmup.caches.framework import CacheCount
 HIT = "/jax/compilation_cache/cache_hits"
 SAVED = "/jax/compilation_cache/compile_time_saved_sec"
 COMPILE = "/jax/core/compile/backend_compile_duration"
+MACHINE = "machine"
+"""What XLA's words of a refused machine have, and none of its words of damage: cpu_aot_loader.cc compares features."""
 
 
 class JaxCache:
@@ -23,6 +28,7 @@ class JaxCache:
     def __init__(self) -> None:
         self._hit = self._asked = self._rejected = 0
         self._saved = 0.0
+        self._why: dict[str, int] = {}
         self._watched = False
 
     def variables(self, folder: Path) -> Mapping[str, str]:
@@ -54,8 +60,10 @@ class JaxCache:
         def get_executable_and_time(*args: Any, **kwargs: Any) -> Any:
             try:
                 return original(*args, **kwargs)
-            except Exception:
+            except Exception as error:
                 self._rejected += 1
+                why = f"{type(error).__name__}: {' '.join(str(error).split())}"[:150]
+                self._why[why] = self._why.get(why, 0) + 1
                 raise
 
         compilation_cache.get_executable_and_time = get_executable_and_time
@@ -68,15 +76,33 @@ class JaxCache:
 
     def _duration(self, event: str, duration_secs: float, **_: Any) -> None:
         self._asked += event == COMPILE
-        self._saved += duration_secs if event == SAVED else 0.0
+        self._saved += max(duration_secs, 0.0) if event == SAVED else 0.0
 
     def count(self) -> CacheCount:
-        """Return the counts since ``watch``. JAX times a hit's read as a compile, so hits are taken off."""
+        """Return the counts since ``watch``. JAX times a hit's read as a compile, so hits are taken off.
+
+        Entries keep whole seconds: what quicker compiles would have taken is not told.
+        """
         if not self._watched:
             return CacheCount(self.name, told=False, note="JAX was not watched")
-        note = "JAX could not read entries of its cache on this host (jax 38445)" if self._rejected else None
         compiled = max(self._asked - self._hit, 0)
-        return CacheCount(self.name, self._hit, compiled, self._rejected, max(self._saved, 0.0), note=note)
+        return CacheCount(self.name, self._hit, compiled, self._rejected, self._saved or None, note=self._note())
+
+    def _note(self) -> str | None:
+        if not self._why:
+            return None
+        first = next(iter(self._why))
+        machine = sum(number for why, number in self._why.items() if MACHINE in why.lower())
+        damaged = self._rejected - machine
+        kinds = (
+            (
+                machine,
+                f"{machine} entries of JAX's cache were made for another machine, or this host takes them for it",
+            ),
+            (damaged, f"{damaged} entries of JAX's cache are damaged, or are none of its"),
+        )
+        said = "; ".join(words for number, words in kinds if number)
+        return f"{said}{' (jax 38445)' if machine else ''}: {first}"
 
     def versions(self) -> Mapping[str, str]:
         """Return the version of JAX and of the compiler it brings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,13 @@ class UntoldCache:
         name: Of the framework, as people write it.
         package: The module whose import means that it is in use.
         note: Why it is not told, in a line.
+        used: Whether it is in use, where the import does not mean that; the framework is imported.
     """
 
     name: str
     package: str
     note: str
+    used: Callable[[], bool] = lambda: True
 
     def variables(self, folder: Path) -> Mapping[str, str]:  # noqa: ARG002
         """Return nothing."""
