@@ -20,12 +20,13 @@ class BakedStart:
         ready_seconds: From the process's start to ready, which servers of WarmupModels are only when they are warm.
         warmup_seconds: Of all models' warm-ups; from ``outside`` they come after ready.
         calls: Warm-up requests.
-        steady: Whether all strata became steady; from outside a busy machine can keep that from being seen.
+        steady: Whether all strata were seen to become steady, which a busy machine can hide.
         cache: What each framework counted; nothing from outside, where nobody can count.
         note: Why caches were not used, or not wholly.
         outside: Whether it was warmed as by a gate, since the server does not warm itself.
         written: Files that it wrote to its private copy of what was baked, None where frameworks count.
         first_seconds: What the first request of each stratum took, all together: compiles, if there were any.
+        unsteady: The model that was not seen to be steady, and what of it, in a line.
     """
 
     ready_seconds: float
@@ -37,6 +38,7 @@ class BakedStart:
     outside: bool = False
     written: int | None = None
     first_seconds: float | None = None
+    unsteady: str | None = None
 
     @property
     def warm_seconds(self) -> float:
@@ -95,23 +97,24 @@ class BakeResult(Saved):
 
 
 def start_of(reports: Sequence[WarmupReport], ready_seconds: float, *, outside: bool = False) -> BakedStart:
-    """Return one start of the reports of its models; latencies seen from ``outside`` need not be steady.
+    """Return one start of the reports of its models, which need not be steady.
 
     Raises:
-        WarmupFailedError: a model was not warm.
+        WarmupFailedError: a stratum was not warmed, or all were refused.
     """
     for report in reports:
-        moving = [one for one in report.moving if not (outside and one.warmed)]
-        if moving or not any(one.warmed for one in report.strata):
-            raise WarmupFailedError(f"nothing was baked: {report.model} did not become steady: {report.summary()}")
+        if not all(one.warmed for one in report.moving) or not any(one.warmed for one in report.strata):
+            raise WarmupFailedError(f"nothing was baked: {report.model} was not warmed: {report.summary()}")
     counts = {one.framework: one for report in reports for one in report.cache}  # of the process: the last has all
+    unsteady = next((f"{report.model}: {report.summary()}" for report in reports if report.moving), None)
     return BakedStart(
         ready_seconds,
         sum(r.seconds for r in reports),
         sum(r.calls for r in reports),
-        not any(r.moving for r in reports),
+        unsteady is None,
         tuple(counts.values()),
         next((report.cache_note for report in reports if report.cache_note), None),
         outside,
         first_seconds=sum(one.first_ms or 0.0 for report in reports for one in report.strata) / 1000,
+        unsteady=unsteady,
     )
