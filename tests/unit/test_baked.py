@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kserve_warmup.caches import baked
-from kserve_warmup.caches.bake import bake, remove_read_only
 from kserve_warmup.caches.bake_result import BakedStart, BakeResult, start_of
 from kserve_warmup.caches.fingerprint import Fingerprint, FingerprintError, Seal
 from kserve_warmup.caches.framework import CacheCount
@@ -219,10 +218,9 @@ def stratum(**values):
     return StratumReport("v2", "x:FP32[N]", 1, 1.0, 9, 0.1, **told)
 
 
-def test_a_machine_may_be_too_noisy_to_see_steady_and_what_was_seen_is_told():
+def test_a_machine_may_be_too_noisy_to_see_steady():
     found = start_of([WarmupReport("m", "rest", 1.0, (stratum(converged=False),))], 2.0)
     assert (found.steady, found.first_seconds) == (False, 0.005)
-    assert "NOT steady: v2 x:FP32[N] batch 1" in found.unsteady
 
 
 @pytest.mark.parametrize("outside", [True, False])
@@ -231,26 +229,6 @@ def test_a_model_that_refuses_everything_or_was_not_reached_is_not_baked(outside
     for values in (none | {"refused": 1, "error": "HTTP 400"}, none | {"error": "not reached"}):
         with pytest.raises(WarmupFailedError, match="nothing was baked"):
             start_of([WarmupReport("m", "rest", 1.0, (stratum(**values),))], 2.0, outside=outside)
-
-
-def unsteady_once(place, *, outside):
-    """Bake a server whose first start is warm and not seen to be steady; the later ones are."""
-    starts = [BakedStart(2.0, 1.0, 9, False, (), outside=outside, unsteady="m: noisy")]
-
-    def start(variables, _):
-        (Path(variables["NUMBA_CACHE_DIR"]) / "a").mkdir(parents=True, exist_ok=True)
-        return starts.pop() if starts else BakedStart(2.0, 1.0, 9, True, (), outside=outside)
-
-    return bake(start, place / "warm", place)
-
-
-def test_the_start_that_learns_has_to_be_steady_unless_it_is_only_seen_from_outside(tmp_path):
-    with pytest.raises(WarmupFailedError, match="nothing was baked: not steady: m: noisy"):
-        unsteady_once(tmp_path, outside=False)
-    assert not (tmp_path / "warm").exists()
-    lines = unsteady_once(tmp_path, outside=True).lines()
-    assert "the first start was warm, but not seen to be steady: what it compiles later is not kept" in lines
-    remove_read_only(tmp_path / "warm")
 
 
 def test_what_no_one_counted_is_not_called_a_hit():
