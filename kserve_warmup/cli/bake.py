@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kserve_warmup.samples import SampleSet
     from kserve_warmup.verify.running import Running
 
+BUDGET = "KSERVE_WARMUP_MAX_SECONDS"
+
 
 def run(
     target: Annotated[
@@ -37,7 +39,10 @@ def run(
     samples: Samples,
     out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("/opt/warm"),
     model: ModelName = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that a start may take until it is ready.")] = 600.0,
+    timeout: Annotated[
+        float,
+        typer.Option(help="Seconds that a start may take until it is ready. A warm-up has half of them, unless told."),
+    ] = 600.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Keep compile caches and a profile for later starts, and prove that they are hit.
@@ -84,6 +89,11 @@ class _Server:
     model: str | None
     timeout: float
 
+    @property
+    def budget(self) -> str | float:
+        """Return the seconds of one model's warm-up: a build has time, and what was not reached is not kept."""
+        return os.environ.get(BUDGET) or self.timeout / 2
+
     def start(self, variables: Mapping[str, str], folder: Path) -> BakedStart:
         """Run the server until all of its models are warm: it reports that itself, or is warmed from outside."""
         from kserve_warmup.caches.bake_result import start_of
@@ -93,7 +103,7 @@ class _Server:
         from kserve_warmup.verify.running import Command
 
         own = {"KSERVE_WARMUP_REPORT": str(folder / "report.json"), "KSERVE_WARMUP_ENABLED": "true"}
-        own["KSERVE_WARMUP_SAMPLES"] = str(self.samples)
+        own |= {"KSERVE_WARMUP_SAMPLES": str(self.samples), BUDGET: str(self.budget)}
         started = time.monotonic()
         with Command(self.command, env={**os.environ, **own, **variables}).start() as server:
             for one in self.sets:
@@ -121,5 +131,6 @@ class _Server:
         from kserve_warmup.gate.options import checked
 
         given: dict[str, Any] = {"enabled": True, "report": None, "on_failure": "fail", "on_missing_samples": "fail"}
+        given["max_seconds"] = self.budget
         plan = checked(str(server.http_url), self.samples, model=self.model, grpc=server.grpc_address, **given)
         return replace(plan, sets=tuple(one for one in plan.sets if one.model in models))

@@ -179,3 +179,14 @@ def test_what_a_killed_server_leaves_behind_goes_with_the_next_start(tmp_path):
             with Started(command, out, TMPDIR=tmp_path / "own"):
                 assert not left.exists()
                 assert kept.is_dir()
+
+
+def test_a_server_that_cannot_answer_is_not_baked_and_the_reason_is_told(tmp_path):
+    command, code = app(tmp_path), tmp_path / "plain.py"
+    code.write_text(code.read_text().replace("digit = self.digits(", "digit = self.nothing("))
+    done = cli("bake", "--samples", SAMPLES, "--out", tmp_path / "warm", "--", *command)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("kserve-warmup: nothing was baked: 3 of 3 strata cannot be warmed: ")
+    assert "HTTP 500" in last
+    assert not (tmp_path / "warm").exists()

@@ -10,12 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kserve_warmup.caches import baked
+from kserve_warmup.caches.bake_result import BakedStart, BakeResult, start_of
 from kserve_warmup.caches.fingerprint import Fingerprint, FingerprintError, Seal
 from kserve_warmup.caches.framework import CacheCount
 from kserve_warmup.caches.this_machine import of_this_machine, seals
 from kserve_warmup.caches.trust import distrusted
 from kserve_warmup.errors import WarmupFailedError
-from kserve_warmup.report import WarmupReport
+from kserve_warmup.report import StratumReport, WarmupReport
 
 IN_PLACE = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FILES = {"caches/numba/a.nbc": b"first program", "caches/jax/b": b"second", "profile.json": b"{}"}
@@ -210,3 +211,30 @@ def test_a_report_tells_what_caches_gave_in_a_line_and_in_json():
     assert WarmupReport.from_json(report.to_json()) == report
     assert WarmupReport("m", "rest", 1.0, ()).cache_summary == ""
     assert WarmupReport("m", "in process", 1.0, ()).then(report).cache == counts
+
+
+def stratum(**values):
+    told = {"first_ms": 5.0, "steady_ms": 1.0, "converged": True, "failures": 0, "error": None} | values
+    return StratumReport("v2", "x:FP32[N]", 1, 1.0, 9, 0.1, **told)
+
+
+def test_a_machine_may_be_too_noisy_to_see_steady():
+    found = start_of([WarmupReport("m", "rest", 1.0, (stratum(converged=False),))], 2.0)
+    assert (found.steady, found.first_seconds) == (False, 0.005)
+
+
+@pytest.mark.parametrize("outside", [True, False])
+def test_a_model_that_refuses_everything_or_was_not_reached_is_not_baked(outside):
+    none = {"first_ms": None, "steady_ms": None, "converged": False}
+    for values in (none | {"refused": 1, "error": "HTTP 400"}, none | {"error": "not reached"}):
+        with pytest.raises(WarmupFailedError, match="nothing was baked"):
+            start_of([WarmupReport("m", "rest", 1.0, (stratum(**values),))], 2.0, outside=outside)
+
+
+def test_what_no_one_counted_is_not_called_a_hit():
+    first = BakedStart(2.0, 10.0, 50, True, (), outside=True, first_seconds=7.7)
+    proof = BakedStart(2.0, 3.0, 50, True, (), outside=True, written=1, first_seconds=0.9)
+    lines = BakeResult("/opt/warm", (first, proof, replace(proof, written=0)), 2_000_000, 3, profile=False).lines()
+    assert lines[0] == "/opt/warm: 3 files, 2.0 MB"
+    assert lines[1].startswith("warm after 12.0 s, from what was baked after 5.0 s (2.0 s to ready, 10.0 s of warm-up")
+    assert lines[2] == "the proofs wrote 1 and 0 files anew; what is hit such a server does not tell"
