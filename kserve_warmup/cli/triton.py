@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +15,18 @@ from kserve_warmup.cli.calibration import calibrate_and_write
 from kserve_warmup.cli.console import output, warn
 from kserve_warmup.cli.options import sizes
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.triton.binding import MAX_MISFIT
 from kserve_warmup.triton.blocks import MAX_BLOCKS
 from kserve_warmup.triton.counts import EACH, FURTHER
+from kserve_warmup.triton.install import find_tritonserver
 from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import prove
+from kserve_warmup.triton.releases import Release
 from kserve_warmup.triton.render import Templates
 from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository, plan_repository_removal
+from kserve_warmup.triton.trial import Trial, is_possible
+from kserve_warmup.triton.trial import prove_load as try_load
 from kserve_warmup.triton.warmup_files import WARMUP
 
 
@@ -75,9 +80,34 @@ def run(
         str, typer.Option(help="Such as 1,4,8; instead of the traffic's and the batcher's sizes.")
     ] = "",
     max_blocks: Annotated[int, typer.Option(min=1, help="Blocks a model gets at most.")] = MAX_BLOCKS,
+    max_misfit: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of the traffic that may be left out because the model does not take it."
+        ),
+    ] = MAX_MISFIT,
+    loaded_first: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model that is loaded before those whose code calls it, in explicit mode; may be repeated.",
+        ),
+    ] = None,
+    triton_version: Annotated[
+        str | None,
+        typer.Option(metavar="YY.MM", help="The newest Triton that will load the models. Default: any may."),
+    ] = None,
     templates: Annotated[
         Path | None,
         typer.Option(help="A folder of Jinja2 templates to use before the package's own."),
+    ] = None,
+    prove_load: Annotated[
+        bool | None,
+        typer.Option(
+            "--prove-load/--no-prove-load",
+            help="First load a copy of the whole repository with the new blocks on a disposable tritonserver. "
+            "Default: where one is found.",
+        ),
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="Write a minimal config.pbtxt where there is none.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -104,6 +134,9 @@ def run(
             Templates(templates),
             keep=count is None,
             max_seconds=max_seconds,
+            max_misfit=max_misfit,
+            loaded_first=tuple(loaded_first or ()),
+            release=Release.read(triton_version) if triton_version else None,
         )
         if calibrate:
             calibrate_and_write(repository, samples, models, options, server=server, as_json=as_json)
@@ -112,18 +145,43 @@ def run(
     if diff:
         _print_diff(make())
         return
-    plan = make() if check else _written(repository, make)
-    _print(plan, check=check, as_json=as_json)
+    trial = None
+    if check:
+        plan = make()
+    else:
+        plan, trial = _written(repository, make, _trial_wanted(remove=remove, asked=prove_load), loaded_first or ())
+    _print(plan, trial, check=check, as_json=as_json)
     if check and plan.changed:
         raise typer.Exit(1)
 
 
-def _written(repository: Path, make: Callable[[], RepositoryPlan]) -> RepositoryPlan:
-    """Plan and write while no other generator does; return what was planned."""
-    with locked(repository, lambda line: typer.echo(f"kserve-warmup: {line}", err=True)):
+def _trial_wanted(*, remove: bool, asked: bool | None) -> bool:
+    """Return whether what is written is first tried.
+
+    Raises:
+        WarmupError: That was asked for, and there is no tritonserver.
+    """
+    if asked:
+        find_tritonserver()
+    return not remove and asked is not False and is_possible()
+
+
+def _written(
+    repository: Path, make: Callable[[], RepositoryPlan], trial_wanted: bool, loaded_first: Sequence[str]
+) -> tuple[RepositoryPlan, Trial | None]:
+    """Plan, try and write while no other generator does; return what was planned, and what the trial showed."""
+    trial = None
+    with locked(repository, _tell):
         plan = make()
+        if trial_wanted and plan.changed:
+            _tell("trial load of the repository on a disposable tritonserver")
+            trial = try_load(repository, plan.changed, loaded_first)
         apply_all(plan.changed)
-    return plan
+    return plan, trial
+
+
+def _tell(line: str) -> None:
+    typer.echo(f"kserve-warmup: {line}", err=True)
 
 
 def _one_job(
@@ -162,17 +220,27 @@ def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> N
         say(f"{proof.model} version {proof.version}: warm-up ran as written, {proof.counts}")
 
 
-def _print(plan: RepositoryPlan, *, check: bool, as_json: bool) -> None:
+def _print(plan: RepositoryPlan, trial: Trial | None, *, check: bool, as_json: bool) -> None:
+    trial = trial or Trial()
     if as_json:
-        typer.echo(json.dumps({"models": [_facts(m) for m in plan.models], "skipped": plan.skipped}, indent=2))
+        models = [_facts(m) | _tried(m.name, trial) for m in plan.models]
+        typer.echo(json.dumps({"models": models, "skipped": plan.skipped}, indent=2))
         return
     say = output().say
     for model in plan.models:
-        say(f"{model.name}: {_line(model, check=check)}")
+        ran = trial.proved.get(model.name)
+        say(f"{model.name}: {_line(model, check=check)}{f'; a trial load ran {ran}' if ran else ''}")
         if model.warning:
             warn(f"kserve-warmup: {model.name}: {model.warning}")
+        if why := trial.unproved.get(model.name):
+            warn(f"kserve-warmup: {model.name}: not proved by a trial load: {why}")
     for line in plan.skipped:
         say(line)
+
+
+def _tried(model: str, trial: Trial) -> dict[str, object]:
+    ran, why = trial.proved.get(model), trial.unproved.get(model)
+    return {"trial_load": {"ran": str(ran)} if ran else {"not_proved": why} if why else None}
 
 
 def _facts(plan: ModelPlan) -> dict[str, object]:

@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kserve_warmup.protocols.codec import codec_of
-from kserve_warmup.samples.sample import Sample, TensorSpec
+from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.strata import share
+from kserve_warmup.triton.binding import bind
 from kserve_warmup.triton.counts import Cost, default_counts, total, within
 from kserve_warmup.triton.encode import BoundInput
 from kserve_warmup.triton.recorded import Counting, comment
-from kserve_warmup.triton.rules import Model, ModelInput, check_batch, check_names, data_type
+from kserve_warmup.triton.rules import Model, check_batch
 
 MAX_BLOCKS = 16
-
-_JSON_LISTS = ("instances", "inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +62,20 @@ def choose(
 
     Args:
         model: The model's inputs and batching.
-        samples: The samples, heaviest first.
+        samples: The samples that fit it, heaviest first.
         batch_sizes: Take these instead of the traffic's, the dynamic batcher's preferred ones and max_batch_size.
         max_blocks: No more blocks than this.
 
     Raises:
-        TritonConfigError: A sample does not fit the model, a batch size is above what the model takes, or there is no
-            block, which Triton would call a warm-up that is done.
+        TritonConfigError: An asked batch size is above what the model takes, or there is no block, which Triton would
+            call a warm-up that is done.
     """
     for batch in batch_sizes:
         check_batch(model, batch, "--batch-sizes")
     alike: dict[tuple[BoundInput, ...], dict[int, list[Sample]]] = {}
     for sample in samples:
         sizes = alike.setdefault(_key(bind(model, sample)), {})
-        batch = sample.batch if model.max_batch_size else 1
-        check_batch(model, batch, _where(sample))
-        sizes.setdefault(batch, []).append(sample)
+        sizes.setdefault(sample.batch if model.max_batch_size else 1, []).append(sample)
     seen = [c for sizes in alike.values() for c in _choices(model, sizes, batch_sizes or sizes)]
     batcher = () if batch_sizes else model.batcher_sizes
     made = [c for sizes in alike.values() for c in _choices(model, sizes, [n for n in batcher if n not in sizes])]
@@ -102,59 +98,6 @@ def _choices(model: Model, samples: Mapping[int, list[Sample]], sizes: Iterable[
         sample = samples.get(size, heaviest)[0]
         found.append(Choice(sample, bind(model, sample), size, share(samples.get(size, ()))))
     return found
-
-
-def bind(model: Model, sample: Sample) -> tuple[BoundInput, ...]:
-    """Return a recorded request's inputs as the model's inputs, by name.
-
-    Raises:
-        TritonConfigError: A name, type or shape does not fit the model, or a required input is missing.
-    """
-    where, signature = _where(sample), sample.signature
-    if not codec_of(sample.protocol).has_tensors or not signature.inputs:
-        raise model.fail(f"{where}: a request without tensors cannot become a warm-up block; leave it out of the set")
-    if model.max_batch_size and not signature.batched:
-        raise model.fail(
-            f"{where}: its inputs share no batch dimension, but the model has max_batch_size {model.max_batch_size}"
-        )
-    names = _names(model, sample)
-    check_names(model, {*names.values(), *(c.name for c in model.controls)}, where)
-    bound = [_bind(model, model.inputs[names[spec.name]], spec, sample) for spec in signature.inputs]
-    return tuple(sorted(bound))
-
-
-def _where(sample: Sample) -> str:
-    return f"sample {sample.id[:8]}"
-
-
-def _names(model: Model, sample: Sample) -> dict[str, str]:
-    """Map the request's input names to the model's. A v1 list without names is the only input there is."""
-    names = {spec.name: spec.name for spec in sample.signature.inputs}
-    if not codec_of(sample.protocol).is_typed and len(names) == 1 and len(model.inputs) == 1:
-        (name,) = names
-        if name in _JSON_LISTS and name not in model.inputs:
-            return {name: next(iter(model.inputs))}
-    return names
-
-
-def _bind(model: Model, declared: ModelInput, spec: TensorSpec, sample: Sample) -> BoundInput:
-    where = f"{_where(sample)}, input {spec.name!r}"
-    untyped = not codec_of(sample.protocol).is_typed
-    given = data_type(spec.datatype)
-    if spec.datatype == "JSON" or -1 in spec.shape:
-        raise model.fail(
-            f"{where}: its rows are uneven or of mixed types, which no tensor holds; leave it out of the set"
-        )
-    castable = untyped and "TYPE_STRING" not in (given, declared.data_type)
-    if given != declared.data_type and not castable:
-        raise model.fail(f"{where}: its type is {given}, the model takes {declared.data_type}")
-    dims = spec.shape if model.max_batch_size else sample.signature.full_shape(spec, sample.batch)
-    if untyped and declared.takes((*dims, 1)):
-        dims = (*dims, 1)  # JSON clients write a column as a plain list
-    if not declared.takes(dims):
-        wanted = f"{'batch, then ' if model.max_batch_size else ''}{list(declared.dims)}"
-        raise model.fail(f"{where}: dims {list(dims)} do not fit the model's {wanted}")
-    return BoundInput(declared.name, spec.name, declared.data_type, dims, untyped)
 
 
 def block_name(number: int, batch_size: int, inputs: Sequence[BlockInput]) -> str:

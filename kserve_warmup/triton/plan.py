@@ -16,11 +16,13 @@ from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import share
 from kserve_warmup.triton import pbtxt
 from kserve_warmup.triton import warmup_files as files
+from kserve_warmup.triton.binding import MAX_MISFIT, Fitting, MisfitError, name_of
 from kserve_warmup.triton.blocks import MAX_BLOCKS, Block, BlockInput, Choice, block_name, choose, give_counts
 from kserve_warmup.triton.counts import Cost
 from kserve_warmup.triton.encode import BoundInput, encode_row, file_name
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.recorded import Counting, Keys, Origin, Recorded, choose_counting, out_of_date
+from kserve_warmup.triton.releases import Release, check_loadable
 from kserve_warmup.triton.render import WARMUP_TEMPLATE, Templates
 from kserve_warmup.triton.rules import Model, check_warmup, read_model
 
@@ -36,6 +38,9 @@ class Options:
     ``max_seconds`` is what the blocks of an instance may take together. ``counts`` are what a calibration found: for
     each model how often each block, by its name, has to run; a block that is missing there is left out. ``costs`` are
     what it measured of them. ``keep`` stays with where a model's counts came from when these options don't say.
+    ``max_misfit`` is the share of the traffic (0 to 1) that may be left out because it does not fit the model.
+    ``loaded_first`` are models that are loaded before those that call them, and ``release`` is the newest Triton that
+    will load all these, None where that is not known.
     """
 
     count: int | None = None
@@ -47,6 +52,9 @@ class Options:
     costs: Mapping[str, Mapping[str, Cost]] = field(default_factory=dict)
     keep: bool = False
     max_seconds: float | None = None
+    max_misfit: float = MAX_MISFIT
+    loaded_first: tuple[str, ...] = ()
+    release: Release | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that Triton would take for "none", and budgets that are none."""
@@ -116,13 +124,14 @@ def plan_model(name: str, folder: Path, samples: SampleSet, options: Options, ba
         found = Recorded.read(text)
         keys = options.keys(found.span.outside(text) if found else text, samples)
         counting = choose_counting(options.counting(name), found, keys, keep=options.keep)
+        check_loadable(folder, text, options.loaded_first, options.release)
         reason = out_of_date(found, counting.origin, keys, folder) if before is not None else "there is no config.pbtxt"
         if not reason and name not in options.counts:
             stale = files.stale_files(folder, text)
             return ModelPlan(name, folder, before, text, "old data files are left over" if stale else "", stale=stale)
         model = read_model(name, parse(text))
-        choices = choose(model, samples, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
-        made, data = _make_blocks(model, choices)
+        fitting = Fitting(model, samples, options.max_misfit)
+        choices, made, data = _fitting_blocks(model, fitting, options)
         chosen = give_counts(model, choices, made, counting)
         blocks = chosen.blocks
         names = {i.file for block in blocks for i in block.inputs}
@@ -132,10 +141,12 @@ def plan_model(name: str, folder: Path, samples: SampleSet, options: Options, ba
         _check(model, after, {i.file: i.size for b in blocks for i in b.inputs})
     except (TritonConfigError, SampleError) as error:
         prefix = f"model {name}: "
-        raise type(error)(str(error) if str(error).startswith(prefix) else f"{prefix}{error}") from None
+        if str(error).startswith(prefix):
+            raise
+        raise type(error)(f"{prefix}{error}") from None
     coverage = min(1.0, sum(c.share for c in chosen.choices) / (share(samples) or 1.0))
     stale = files.stale_files(folder, after)
-    warning = "; ".join(filter(None, (chosen.warning, _memory_warning(model, blocks))))
+    warning = "; ".join(filter(None, (fitting.warning, chosen.warning, _memory_warning(model, blocks))))
     return ModelPlan(name, folder, before, after, reason, blocks, coverage, data, stale, warning)
 
 
@@ -150,6 +161,18 @@ def plan_removal(name: str, folder: Path) -> ModelPlan:
         raise TritonConfigError(f"model {name}: {error}") from None
     stale = files.stale_files(folder, after)
     return ModelPlan(name, folder, before, after, "warm-up is removed" if after != before or stale else "", stale=stale)
+
+
+def _fitting_blocks(
+    model: Model, fitting: Fitting, options: Options
+) -> tuple[list[Choice], tuple[Block, ...], dict[str, Callable[[], bytes]]]:
+    """Choose blocks and encode them, leaving out samples whose values do not fit until all do."""
+    while True:
+        chosen = choose(model, fitting.samples, batch_sizes=options.batch_sizes, max_blocks=options.max_blocks)
+        try:
+            return chosen, *_make_blocks(model, chosen)
+        except MisfitError as error:
+            fitting.leave_out(error)
 
 
 def _make_blocks(model: Model, choices: Sequence[Choice]) -> tuple[tuple[Block, ...], dict[str, Callable[[], bytes]]]:
@@ -188,7 +211,7 @@ def _tensors(sample: Sample) -> dict[str, Tensor]:
     try:
         return {t.name: t for t in decode(sample.protocol, sample.body, sample.headers)}
     except SampleError as error:
-        raise SampleError(f"sample {sample.id[:8]}: {error}") from None
+        raise SampleError(f"{name_of(sample)}: {error}") from None
 
 
 def _encode(model: Model, tensors: Mapping[str, Tensor], sample: Sample, bound: BoundInput) -> bytes:
@@ -198,7 +221,7 @@ def _encode(model: Model, tensors: Mapping[str, Tensor], sample: Sample, bound: 
         problem = f"its body has no input {bound.source!r}, which its manifest names"
     except WarmupError as error:
         problem = str(error)
-    raise model.fail(f"sample {sample.id[:8]}: {problem}")
+    raise MisfitError(str(model.fail(f"{name_of(sample)}: {problem}")), sample)
 
 
 def _share(choice: Choice) -> str:
