@@ -116,6 +116,9 @@ def run(
     _one_job(
         check=check, diff=diff, remove=remove, prove_url=prove_url, calibrate=calibrate, server=server, count=count
     )
+    if prove_load and (check or diff or remove or calibrate or prove_url is not None):
+        msg = "--prove-load tries what is then written: leave out --check, --diff, --remove, --prove and --calibrate"
+        raise TritonConfigError(msg)
     models = model or []
     if prove_url is not None:
         _prove(repository, prove_url, models, as_json=as_json)

@@ -37,7 +37,8 @@ class Instances:
     def __str__(self) -> str:
         """Return what ran in words."""
         if self.equal:
-            each = f"{sum(self.expected.values())} calls"
+            calls_each = sum(self.expected.values())
+            each = f"{calls_each} call{'' if calls_each == 1 else 's'}"
             return f"{each} on its instance" if self.number == 1 else f"{each} on each of {self.number} instances"
         found = [f"{sum(made.values())} calls on {name}" for name, made in sorted(self.ran.items())]
         wanted = f"not {sum(self.expected.values())} on each of {self.number}"

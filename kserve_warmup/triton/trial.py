@@ -7,7 +7,8 @@ What does not load there without its blocks either, such as a model whose backen
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,20 @@ from kserve_warmup.triton.plan import ModelPlan
 from kserve_warmup.triton.repository import apply_all, model_folders
 from kserve_warmup.triton.tritonserver import TritonServer
 
-LOAD_SECONDS = 600.0
+LOAD_SECONDS = 300.0
+"""A load that is not done by then is ended, and proves nothing."""
+
 ASK_SECONDS = 30.0
+STOP_SECONDS = 2.0
+"""Nothing that it has is worth waiting for, and while it loads it hears no SIGTERM."""
 
 _OPTIONS = ("--exit-on-error=false", "--log-verbose=1")
 _NO_MORE = "unloaded"
+_NOT_LOADED = "Server not ready"
+_HINT = (
+    "a model whose code calls others needs them loaded first, one after the other in explicit mode (say "
+    "--loaded-first MODEL), or the gate to warm it"
+)
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,8 @@ class Loaded:
 
 def _load(copy: Path, names: Sequence[str], loaded_first: Sequence[str]) -> Loaded:
     arguments = [*_OPTIONS, "--model-control-mode=explicit"] if loaded_first else list(_OPTIONS)
-    with TritonServer(copy, arguments) as server:
-        problem = wait(server, server.is_live)
+    with TritonServer(copy, arguments, stop_seconds=STOP_SECONDS) as server:
+        problem = wait(server, _in_time(server))
         failed: dict[str, str] = {}
         running: dict[str, tuple[dict[str, Any], int]] = {}
         if problem is None:
@@ -120,6 +130,18 @@ def _load(copy: Path, names: Sequence[str], loaded_first: Sequence[str]) -> Load
                 problem = wait(server, server.is_live) or str(error)
     log = server.log
     return Loaded(problem, failed, log, {n: instances_in(log, n, *found) for n, found in running.items()})
+
+
+def _in_time(server: TritonServer) -> Callable[[], bool]:
+    """Return the question whether the server is live, which raises when it takes too long."""
+    end = time.monotonic() + LOAD_SECONDS
+
+    def live() -> bool:
+        if time.monotonic() > end:
+            raise WarmupError(f"it was still loading after {LOAD_SECONDS:.0f} s")
+        return server.is_live()
+
+    return live
 
 
 def _load_in_turn(server: TritonServer, names: Sequence[str]) -> None:
@@ -166,14 +188,15 @@ def _compare(plans: Sequence[ModelPlan], warm: Loaded, cold: Loaded) -> None:
     if warm.problem:
         made = [call for plan in plans for call in calls(warm.log, plan.name)]
         last = max(made, key=lambda call: call.at, default=None)
-        where = f"block {last.block!r} on instance {last.instance}" if last else "loading"
+        where = f"instance {last.instance}, block {last.block!r}" if last else "loading"
         raise TritonConfigError(
-            f"{where}: {warm.problem} in a trial load of the repository, and not without the new blocks; {way_out}"
+            f"{where}: {warm.problem} in a trial load of the repository, and not without the new blocks; {_HINT}; "
+            f"{way_out}"
         )
     for name in sorted(warm.failed.keys() - cold.failed.keys()):
         raise TritonConfigError(
             f"model {name}: it does not load with the new blocks, and does without, in a trial load of the repository: "
-            f"{warm.failed[name]}; {way_out}"
+            f"{warm.failed[name].strip('; ')}; {_HINT + '; ' if _NOT_LOADED in warm.failed[name] else ''}{way_out}"
         )
 
 
