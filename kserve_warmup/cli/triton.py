@@ -18,6 +18,7 @@ from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.binding import MAX_MISFIT
 from kserve_warmup.triton.blocks import MAX_BLOCKS
 from kserve_warmup.triton.counts import EACH, FURTHER
+from kserve_warmup.triton.declarations import Declarations
 from kserve_warmup.triton.install import find_tritonserver
 from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import ModelPlan, Options
@@ -58,7 +59,9 @@ def run(
     server: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="With --calibrate: a running server in explicit mode, instead of a disposable one."
+            metavar="URL",
+            help="A server that runs the models: asked for its version and for inputs that config.pbtxt lacks; with "
+            "--calibrate one in explicit mode, instead of a disposable one.",
         ),
     ] = None,
     count: Annotated[
@@ -129,6 +132,7 @@ def run(
         msg = "--samples is missing: name the sample set that 'kserve-warmup sample' wrote"
         raise TritonConfigError(msg)
     else:
+        declarations = Declarations(server, server is None and prove_load is not False and is_possible())
         options = Options(
             count,
             tuple(sorted(sizes(batch_sizes))),
@@ -139,7 +143,8 @@ def run(
             max_seconds=max_seconds,
             max_misfit=max_misfit,
             loaded_first=tuple(loaded_first or ()),
-            release=Release.read(triton_version) if triton_version else None,
+            release=Release.read(triton_version) if triton_version else declarations.release,
+            declarations=declarations,
         )
         if calibrate:
             calibrate_and_write(repository, samples, models, options, server=server, as_json=as_json)
@@ -201,8 +206,8 @@ def _one_job(
     if calibrate and (check or diff or remove or prove_url is not None or count is not None):
         msg = "--calibrate finds the counts and writes them: leave out --check, --diff, --remove, --prove and --count"
         raise TritonConfigError(msg)
-    if server is not None and not calibrate:
-        msg = "--server says where to --calibrate; to prove what a server has run, use --prove URL"
+    if server is not None and (remove or prove_url is not None):
+        msg = "--server is asked when blocks are made; to prove what a server has run, use --prove URL"
         raise TritonConfigError(msg)
     if sum((check, diff, remove, prove_url is not None)) > 1 and not (
         remove and (check or diff) and not (check and diff)

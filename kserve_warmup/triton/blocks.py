@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.strata import share
+from kserve_warmup.triton.batch_sizes import sums
 from kserve_warmup.triton.binding import bind
 from kserve_warmup.triton.counts import Cost, default_counts, total, within
 from kserve_warmup.triton.encode import BoundInput
@@ -24,13 +25,23 @@ class Choice:
     """A block to be made: the first row of ``sample``'s request, ``batch_size`` times in one call.
 
     ``share`` is the part of the traffic (0 to 1) with these inputs and this batch size; 0 for a size that only Triton's
-    batcher makes.
+    batcher makes. ``per_shape`` is who does work anew for that size, where this alone is the reason for the block.
     """
 
     sample: Sample
     inputs: tuple[BoundInput, ...]
     batch_size: int
     share: float
+    per_shape: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Say in words why there is this block."""
+        if self.share:
+            return f"{self.share:.1%} of the traffic"
+        if self.per_shape:
+            return f"a batch size that only the batcher makes; {self.per_shape} does part of its work anew for each"
+        return "a batch size that the batcher aims at, or was asked for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +90,18 @@ def choose(
     seen = [c for sizes in alike.values() for c in _choices(model, sizes, batch_sizes or sizes)]
     batcher = () if batch_sizes else model.batcher_sizes
     made = [c for sizes in alike.values() for c in _choices(model, sizes, [n for n in batcher if n not in sizes])]
+    if model.per_shape and not batch_sizes:
+        made += [c for sizes in alike.values() for c in _each_shape(model, sizes)]
     seen.sort(key=lambda c: -c.share)
     if not seen:
         raise model.fail("its sample set is empty; record some requests")
     return (seen + made)[:max_blocks]
+
+
+def _each_shape(model: Model, samples: Mapping[int, list[Sample]]) -> list[Choice]:
+    """Return a choice of each size that the batcher makes of these requests and does not aim at, the smallest first."""
+    new = [n for n in sums(samples, model.max_batch_size) if n not in samples and n not in model.batcher_sizes]
+    return [replace(choice, per_shape=model.per_shape) for choice in _choices(model, samples, new)]
 
 
 def _key(inputs: tuple[BoundInput, ...]) -> tuple[BoundInput, ...]:

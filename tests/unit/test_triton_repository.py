@@ -319,7 +319,10 @@ def test_json_for_machines(repository, sets):
         [],
         ["--calibrate"],
         ["--calibrate", "--count", "3"],
-        ["--server", "http://x"],
+        ["--server", "http://x", "--remove"],
+        ["--server", "http://x", "--prove", "http://x"],
+        ["--prove-load", "--check"],
+        ["--triton-version", "new", "--samples", "."],
     ],
 )
 def test_options_that_make_no_sense_are_one_line(repository, arguments):
