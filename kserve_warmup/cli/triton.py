@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from kserve_warmup.cli.calibration import calibrate_and_write
+from kserve_warmup.cli.calibration import TRIAL, calibrate_and_write
 from kserve_warmup.cli.console import output, warn
 from kserve_warmup.cli.options import sizes
 from kserve_warmup.errors import TritonConfigError
@@ -119,8 +119,8 @@ def run(
     _one_job(
         check=check, diff=diff, remove=remove, prove_url=prove_url, calibrate=calibrate, server=server, count=count
     )
-    if prove_load and (check or diff or remove or calibrate or prove_url is not None):
-        msg = "--prove-load tries what is then written: leave out --check, --diff, --remove, --prove and --calibrate"
+    if prove_load and (check or diff or remove or prove_url is not None):
+        msg = "--prove-load tries what is then written: leave out --check, --diff, --remove and --prove"
         raise TritonConfigError(msg)
     models = model or []
     if prove_url is not None:
@@ -147,7 +147,10 @@ def run(
             declarations=declarations,
         )
         if calibrate:
-            calibrate_and_write(repository, samples, models, options, server=server, as_json=as_json)
+            trial_wanted = _trial_wanted(remove=False, asked=prove_load)
+            calibrate_and_write(
+                repository, samples, models, options, server=server, trial=trial_wanted, as_json=as_json
+            )
             return
         make = partial(plan_repository, repository, samples, models, options)
     if diff:
@@ -182,7 +185,7 @@ def _written(
     with locked(repository, _tell):
         plan = make()
         if trial_wanted and plan.changed:
-            _tell("trial load of the repository on a disposable tritonserver")
+            _tell(TRIAL)
             trial = try_load(repository, plan.changed, loaded_first)
         apply_all(plan.changed)
     return plan, trial
@@ -219,13 +222,11 @@ def _one_job(
 def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> None:
     proofs = prove(repository, url, models)
     if as_json:
-        typer.echo(
-            json.dumps([{"model": p.model, "version": p.version, "counts": str(p.counts)} for p in proofs], indent=2)
-        )
+        typer.echo(json.dumps([{"model": p.model, **p.facts()} for p in proofs], indent=2))
         return
     say = output().say
     for proof in proofs:
-        say(f"{proof.model} version {proof.version}: warm-up ran as written, {proof.counts}")
+        say(f"{proof.model} {proof}")
 
 
 def _print(plan: RepositoryPlan, trial: Trial | None, *, check: bool, as_json: bool) -> None:

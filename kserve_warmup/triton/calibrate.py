@@ -184,7 +184,7 @@ def _calibrate(bench: Bench) -> ModelResult:
     with started(bench.copy, name) as (server, problem):
         if problem is not None:
             return replace(found, problem=f"it loaded before, and does not any more: {problem}")
-        proofs = tuple(prove(bench.copy, server.http_url, [name]))
+        proofs = tuple(prove(bench.copy, server.http_url, [name], server.log))
         return replace(found, proofs=proofs).seen(measured(server.http_url, name, probe), cold)
 
 

@@ -7,9 +7,10 @@ import typer
 from triton_repository import OUTPUT, Repository, X, sample, tensor
 from typer.testing import CliRunner
 
-from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.errors import TritonConfigError, WarmupFailedError
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import Options
+from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.repository import plan_repository
 from kserve_warmup.triton.trial import prove_load
 from kserve_warmup.triton.tritonserver import TritonServer
@@ -151,3 +152,97 @@ def test_a_string_correlation_id_loads_on_a_server_before_25_01(repository, monk
     repository.add("m", config, sample(tensor(1)), names=("X", "ID"))
     result = command(repository, "--triton-version", "24.10")
     assert "a trial load ran 1 call on its instance" in result.stdout
+
+
+COMPLETES = """
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    @staticmethod
+    def auto_complete_config(config):
+        config.add_input(dict(name="X", data_type="TYPE_FP32", dims=[4]))
+        config.add_output(dict(name="Y", data_type="TYPE_FP32", dims=[1]))
+        config.set_max_batch_size(int("4"))
+        config.set_dynamic_batching()
+        return config
+"""
+
+
+def completing(repository):
+    """Add a model that completes its own configuration; return its folder."""
+    folder = repository.add("m", 'backend: "python"  # all else is told by the model\n', sample(tensor(1)))
+    text = (folder / "1" / "model.py").read_text()
+    (folder / "1" / "model.py").write_text(text.replace("class TritonPythonModel:", COMPLETES))
+    return folder
+
+
+def test_inputs_that_the_model_tells_are_asked_of_a_disposable_server(repository, monkeypatch):
+    monkeypatch.setenv("CALLS", repository.env["CALLS"])
+    config = completing(repository) / "config.pbtxt"
+    result = command(repository)
+    assert "a trial load ran 6 calls on its instance" in result.stdout  # batches of 1 and 4
+    assert config.read_text().startswith('backend: "python"  # all else is told by the model\n')
+    assert [block.batch_size for block in parse(config.read_bytes()).model_warmup] == [1, 4]
+    assert command(repository, "--check").exit_code == 0
+
+
+def test_inputs_are_asked_of_a_server_that_runs_the_model(repository):
+    config = completing(repository) / "config.pbtxt"
+    with TritonServer(repository.models, env=repository.env) as server:
+        server.wait_ready()
+        result = command(repository, "--no-prove-load", "--server", server.http_url)
+    assert result.exit_code == 0
+    assert [block.batch_size for block in parse(config.read_bytes()).model_warmup] == [1, 4]
+
+
+def test_a_servers_version_says_what_it_takes(repository):
+    control = "control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_STRING } ]"
+    repository.add(
+        "m", CONFIG + f"sequence_batching {{ control_input [ {{ name: 'ID' {control} }} ] }}\n", sample(tensor(1))
+    )
+    with TritonServer(repository.models, env=repository.env) as server:  # 2.51, which takes strings
+        server.wait_ready()
+        with pytest.raises(TritonConfigError, match="--triton-version"):
+            command(repository, "--no-prove-load")
+        assert command(repository, "--no-prove-load", "--server", server.http_url).exit_code == 0
+
+
+BY_INSTANCE = """
+import os
+import numpy as np
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.name = args["model_instance_name"]
+
+    def execute(self, requests):
+        with open(os.path.join(os.environ["CALLS"], self.name), "a") as file:
+            file.write(f"{len(requests)}\\n")
+        return [pb.InferenceResponse([pb.Tensor("Y", np.zeros((1, 1), np.float32))]) for _ in requests]
+"""
+
+
+def test_each_instance_is_proved_to_have_run_every_block(repository):
+    config = CONFIG + "instance_group [ { kind: KIND_CPU count: 3 } ]\n"
+    folder = repository.add("m", config, sample(tensor(1), weight=0.7), sample(tensor(2), weight=0.3))
+    (folder / "1" / "model.py").write_text(BY_INSTANCE)
+    repository.generate(count=2)
+    with TritonServer(repository.models, ["--log-verbose=1"], env=repository.env) as server:
+        server.wait_ready()
+        (proof,) = prove(repository.models, server.http_url, ["m"], server.log)
+    assert str(proof.instances) == "4 calls on each of 3 instances"
+    made = {file.name: file.read_text().split() for file in repository.calls_folder.iterdir()}
+    assert made == {f"m_0_{n}": ["1", "1", "2", "2"] for n in range(3)}
+    assert proof.instances.ran.keys() == made.keys()
+
+
+def test_a_sum_that_is_right_does_not_prove_an_instance_that_ran_nothing(repository):
+    folder = repository.add("m", CONFIG + "instance_group [ { kind: KIND_CPU count: 2 } ]\n", sample(tensor(1)))
+    (folder / "1" / "model.py").write_text(BY_INSTANCE)
+    repository.generate(count=2)
+    with TritonServer(repository.models, ["--log-verbose=1"], env=repository.env) as server:
+        server.wait_ready()
+        log = "\n".join(line for line in server.log.splitlines() if "instance m_0_1 is running" not in line)
+        with pytest.raises(WarmupFailedError, match="2 calls on m_0_0, not 2 on each of 2"):
+            prove(repository.models, server.http_url, ["m"], log)
