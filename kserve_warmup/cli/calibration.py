@@ -74,6 +74,7 @@ def _facts(result: ModelResult) -> dict[str, Any]:
     facts: dict[str, Any] = {"model": result.model, "written": result.problem is None, "problem": result.problem}
     facts |= {"blocks": [asdict(b) for b in result.blocks], "note": result.note}
     facts["proofs"] = [proof.facts() for proof in result.proofs]
+    facts["instances"] = next((str(p.instances) for p in result.proofs if p.instances), None)
     for name, measured in (("cold", result.cold), ("warm", result.warm)):
         facts[name] = measured and {
             "first_ms": measured.first_ms,

@@ -57,10 +57,9 @@ class Proof:
         each = "" if self.instances is None else f": {self.instances}"
         return f"version {self.version}: warm-up ran as written, {self.counts}{each}"
 
-    def facts(self) -> dict[str, str | None]:
-        """Return the same for machines, without the model's name."""
-        each = None if self.instances is None else str(self.instances)
-        return {"version": self.version, "counts": str(self.counts), "instances": each}
+    def facts(self) -> dict[str, str]:
+        """Return the same for machines, without the model's name and the instances."""
+        return {"version": self.version, "counts": str(self.counts)}
 
 
 def expected(config: ModelConfig, instances: int) -> Counts:

@@ -101,7 +101,9 @@ NO_CALLS = {
     "    def execute(self, requests: List[pb.InferenceRequest]) -> 'pb.InferenceRequest':\n"
     "        first: pb.InferenceRequest = requests[0]\n        assert isinstance(first, pb.InferenceRequest)\n"
     "        return self.session.exec(first)",
-    "python's own exec": "from triton_python_backend_utils import InferenceRequest\n" + CLASS + "exec('x = 1')",
+    "python's own exec": "from triton_python_backend_utils import InferenceRequest\nKinds = [InferenceRequest]\n"
+    + CLASS
+    + "exec('x = 1')",
     "a comment": "# pb.InferenceRequest(model_name='a').exec()\n" + CLASS + "return 'see InferenceRequest(...).exec()'",
 }
 
