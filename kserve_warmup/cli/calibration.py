@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ from kserve_warmup.triton.calibrate import ModelResult, calibrate
 from kserve_warmup.triton.lock import locked
 from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.remote import calibrate_on, prove_on
-from kserve_warmup.triton.repository import apply_all, plan_repository
-from kserve_warmup.triton.trial import Trial, prove_load
+from kserve_warmup.triton.repository import apply_all, plan_without
+from kserve_warmup.triton.trial import Trial, try_out
 from kserve_warmup.views.figures import NOTHING, number, times
 from kserve_warmup.views.terminal import shown, table_of
 
@@ -48,11 +49,13 @@ def calibrate_and_write(
     if good:
         measured = replace(options, counts={r.model: r.counts for r in good}, costs={r.model: r.costs for r in good})
         with locked(repository, tell):
-            changed = plan_repository(repository, samples, [r.model for r in good], measured).changed
-            if trial and changed:
+            make = partial(plan_without, repository, samples, [r.model for r in good], measured)
+            plan = make({})
+            if trial and plan.changed:
                 tell(TRIAL)
-                _note_unproved(prove_load(repository, changed, options.loaded_first))
-            apply_all(changed)
+                plan, tried = try_out(repository, make, options.max_misfit, options.loaded_first)
+                _note_unproved(tried)
+            apply_all(plan.changed)
     if server is not None:
         results = [r if r.problem else prove_on(server, repository, r) for r in results]
     if as_json:

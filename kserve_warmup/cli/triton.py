@@ -25,9 +25,8 @@ from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.releases import Release
 from kserve_warmup.triton.render import Templates
-from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository, plan_repository_removal
-from kserve_warmup.triton.trial import Trial, is_possible
-from kserve_warmup.triton.trial import prove_load as try_load
+from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository_removal, plan_without
+from kserve_warmup.triton.trial import Trial, Without, is_possible, try_out
 from kserve_warmup.triton.warmup_files import WARMUP
 
 
@@ -127,7 +126,7 @@ def run(
         _prove(repository, prove_url, models, as_json=as_json)
         return
     if remove:
-        make = partial(plan_repository_removal, repository, models)
+        make = partial(_removal, repository, models)
     elif samples is None:
         msg = "--samples is missing: name the sample set that 'kserve-warmup sample' wrote"
         raise TritonConfigError(msg)
@@ -152,15 +151,16 @@ def run(
                 repository, samples, models, options, server=server, trial=trial_wanted, as_json=as_json
             )
             return
-        make = partial(plan_repository, repository, samples, models, options)
+        make = partial(plan_without, repository, samples, models, options)
     if diff:
-        _print_diff(make())
+        _print_diff(make({}))
         return
-    trial = None
+    trial = Trial()
     if check:
-        plan = make()
+        plan = make({})
     else:
-        plan, trial = _written(repository, make, _trial_wanted(remove=remove, asked=prove_load), loaded_first or ())
+        limit = max_misfit if _trial_wanted(remove=remove, asked=prove_load) else None
+        plan, trial = _written(repository, make, limit, loaded_first or ())
     _print(plan, trial, check=check, as_json=as_json)
     if check and plan.changed:
         raise typer.Exit(1)
@@ -178,17 +178,23 @@ def _trial_wanted(*, remove: bool, asked: bool | None) -> bool:
 
 
 def _written(
-    repository: Path, make: Callable[[], RepositoryPlan], trial_wanted: bool, loaded_first: Sequence[str]
-) -> tuple[RepositoryPlan, Trial | None]:
-    """Plan, try and write while no other generator does; return what was planned, and what the trial showed."""
-    trial = None
+    repository: Path, make: Callable[[Without], RepositoryPlan], limit: float | None, loaded_first: Sequence[str]
+) -> tuple[RepositoryPlan, Trial]:
+    """Plan, try and write while no other generator does; return what was planned, and what the trial showed.
+
+    ``limit`` is the share of the traffic that may fail in the trial; None leaves the trial out.
+    """
     with locked(repository, _tell):
-        plan = make()
-        if trial_wanted and plan.changed:
+        plan, trial = make({}), Trial()
+        if limit is not None and plan.changed:
             _tell(TRIAL)
-            trial = try_load(repository, plan.changed, loaded_first)
+            plan, trial = try_out(repository, make, limit, loaded_first)
         apply_all(plan.changed)
     return plan, trial
+
+
+def _removal(repository: Path, models: list[str], _: Without) -> RepositoryPlan:
+    return plan_repository_removal(repository, models)
 
 
 def _tell(line: str) -> None:
@@ -229,8 +235,7 @@ def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> N
         say(f"{proof.model} {proof}")
 
 
-def _print(plan: RepositoryPlan, trial: Trial | None, *, check: bool, as_json: bool) -> None:
-    trial = trial or Trial()
+def _print(plan: RepositoryPlan, trial: Trial, *, check: bool, as_json: bool) -> None:
     if as_json:
         models = [_facts(m) | _tried(m.name, trial) for m in plan.models]
         typer.echo(json.dumps({"models": models, "skipped": plan.skipped}, indent=2))

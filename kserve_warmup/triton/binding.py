@@ -79,18 +79,19 @@ class Fitting:
         return f"left out {self._shares} which the model does not take: {self._first}"
 
     def _check(self) -> None:
-        if self.problems and (self._share > self.limit or len(self.problems) == len(self.recorded)):
+        if self.problems and (self.share > self.limit or len(self.problems) == len(self.recorded)):
             where = f"{self._shares} do not fit the model, more than --max-misfit {self.limit:g} allows"
             raise TritonConfigError(f"model {self.model.name}: {self._first}; {where}")
 
     @property
-    def _share(self) -> float:
+    def share(self) -> float:
+        """Return the share of the traffic (0 to 1) that is left out."""
         left = share(s for s in self.recorded if s.id in self.problems)
         return left / (share(self.recorded) or 1.0)
 
     @property
     def _shares(self) -> str:
-        return f"{len(self.problems)} of {len(self.recorded)} samples ({self._share:.2%} of the traffic)"
+        return f"{len(self.problems)} of {len(self.recorded)} samples ({self.share:.2%} of the traffic)"
 
     @property
     def _first(self) -> str:

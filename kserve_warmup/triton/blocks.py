@@ -5,7 +5,7 @@ Each runs as often as was asked for, as was measured or by default, within the b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kserve_warmup.samples.sample import Sample
@@ -135,7 +135,13 @@ class Counted:
     warning: str
 
 
-def give_counts(model: Model, choices: Sequence[Choice], blocks: Sequence[Block], counting: Counting) -> Counted:
+def give_counts(
+    model: Model,
+    choices: Sequence[Choice],
+    blocks: Sequence[Block],
+    counting: Counting,
+    without: Collection[str] = (),
+) -> Counted:
     """Return the blocks that get a count, with that count.
 
     Args:
@@ -143,6 +149,7 @@ def give_counts(model: Model, choices: Sequence[Choice], blocks: Sequence[Block]
         choices: What each block was made of, the largest share of the traffic first.
         blocks: The blocks, in the same order; their own count is not looked at.
         counting: Where the counts come from, and the budget.
+        without: Names of blocks that are left out.
 
     Raises:
         TritonConfigError: No block is left.
@@ -151,7 +158,9 @@ def give_counts(model: Model, choices: Sequence[Choice], blocks: Sequence[Block]
     costs = None
     if counting.costs is not None:
         costs = [counting.costs.get(b.name, Cost.of_rows(r)) for b, r in zip(blocks, rows, strict=True)]
-    wanted, seconds = _wanted(model, blocks, rows, counting), counting.origin.max_seconds
+    given = zip(blocks, _wanted(model, blocks, rows, counting), strict=True)
+    wanted = [0 if block.name in without else count for block, count in given]
+    seconds = counting.origin.max_seconds
     assumed = costs or [Cost.of_rows(r) for r in rows]
     counts = wanted if seconds is None else within(wanted, assumed, seconds)
     kept = [n for n, count in enumerate(counts) if count]

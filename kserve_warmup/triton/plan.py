@@ -45,6 +45,7 @@ class Options:
     ``max_misfit`` is the share of the traffic (0 to 1) that may be left out because it does not fit the model.
     ``loaded_first`` are models that are loaded before those that call them, and ``release`` is the newest Triton that
     will load all these, None where that is not known. ``declarations`` are asked for a configuration without inputs.
+    ``without`` says which blocks of a model are left out, by their names, and why.
     """
 
     count: int | None = None
@@ -60,6 +61,7 @@ class Options:
     loaded_first: tuple[str, ...] = ()
     release: Release | None = None
     declarations: Declarations = field(default_factory=Declarations)
+    without: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse numbers that Triton would take for "none", and budgets that are none."""
@@ -105,7 +107,8 @@ class ModelPlan:
 
     ``before`` is None when there is no ``config.pbtxt``. ``data`` makes each data file's bytes, by its name; large ones
     are not held in memory. ``stale`` are own files that are no longer needed, as paths from ``folder``.
-    ``reason`` is empty when nothing has to change. ``model`` is what is known of it where blocks are made anew.
+    ``reason`` is empty when nothing has to change. ``model`` is what is known of it where blocks are made anew,
+    ``shares`` is the traffic (0 to 1) that each block stands for, those left out included, ``misfit`` what fits none.
     """
 
     name: str
@@ -119,6 +122,8 @@ class ModelPlan:
     stale: frozenset[str] = frozenset()
     warning: str = ""
     model: Model | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    misfit: float = 0.0
 
     @property
     def changed(self) -> bool:
@@ -158,7 +163,8 @@ def plan_model(name: str, folder: Path, samples: SampleSet, options: Options, ba
         model = read_model(name, config, pays_per_shape(config, folder))
         fitting = Fitting(model, samples, options.max_misfit)
         choices, made, data = _fitting_blocks(model, fitting, options)
-        chosen = give_counts(model, choices, made, counting)
+        without = options.without.get(name, {})
+        chosen = give_counts(model, choices, made, counting, without)
         blocks = chosen.blocks
         names = {i.file for block in blocks for i in block.inputs}
         data = {name: source for name, source in data.items() if name in names}
@@ -170,10 +176,15 @@ def plan_model(name: str, folder: Path, samples: SampleSet, options: Options, ba
         if str(error).startswith(prefix):
             raise
         raise type(error)(f"{prefix}{error}") from None
-    coverage = min(1.0, sum(c.share for c in chosen.choices) / (share(samples) or 1.0))
+    whole = share(samples) or 1.0
+    coverage = min(1.0, sum(c.share for c in chosen.choices) / whole)
+    shares = {block.name: choice.share / whole for block, choice in zip(made, choices, strict=True)}
     stale = files.stale_files(folder, after)
-    warning = "; ".join(filter(None, (fitting.warning, chosen.warning, _memory_warning(model, blocks))))
-    return ModelPlan(name, folder, before, after, reason, blocks, coverage, data, stale, warning, model)
+    failed = _failed_warning(without, shares)
+    warning = "; ".join(filter(None, (fitting.warning, failed, chosen.warning, _memory_warning(model, blocks))))
+    return ModelPlan(
+        name, folder, before, after, reason, blocks, coverage, data, stale, warning, model, shares, fitting.share
+    )
 
 
 def _per_shape(folder: Path, text: bytes) -> str:
@@ -262,6 +273,14 @@ def _check(model: Model, text: bytes, sizes: Mapping[str, int]) -> None:
         raise model.fail("the template model_warmup.pbtxt.j2 wrote no model_warmup")
     for warmup in warmups:
         check_warmup(model, warmup, sizes)
+
+
+def _failed_warning(without: Mapping[str, str], shares: Mapping[str, float]) -> str:
+    if not without:
+        return ""
+    (name, problem), share_of = next(iter(without.items())), sum(shares.get(block, 0.0) for block in without)
+    blocks = f"{len(without)} of {len(shares)} blocks ({share_of:.2%} of the traffic)"
+    return f"left out {blocks} that failed in a trial load: block {name!r}: {problem}"
 
 
 _NOTICEABLE = 256 << 20

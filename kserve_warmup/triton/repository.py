@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
@@ -74,6 +74,17 @@ def plan_repository(repository: Path, samples: Path, models: Sequence[str], opti
     if not plans:
         raise TritonConfigError(f"no model of {repository} has samples in {samples}: {'; '.join(skipped[:3])}")
     return RepositoryPlan(tuple(plans), tuple(skipped))
+
+
+def plan_without(
+    repository: Path,
+    samples: Path,
+    models: Sequence[str],
+    options: Options,
+    without: Mapping[str, Mapping[str, str]],
+) -> RepositoryPlan:
+    """Work out the same as :func:`plan_repository` without some blocks, which ``without`` names for each model."""
+    return plan_repository(repository, samples, models, replace(options, without=without))
 
 
 def plan_repository_removal(repository: Path, models: Sequence[str]) -> RepositoryPlan:

@@ -22,7 +22,7 @@ from kserve_warmup.triton.disposable import calls, copies, wait
 from kserve_warmup.triton.install import find_tritonserver
 from kserve_warmup.triton.instances import Instances, instances_in
 from kserve_warmup.triton.plan import ModelPlan
-from kserve_warmup.triton.repository import apply_all, model_folders
+from kserve_warmup.triton.repository import RepositoryPlan, apply_all, model_folders
 from kserve_warmup.triton.tritonserver import TritonServer
 
 LOAD_SECONDS = 300.0
@@ -33,6 +33,9 @@ STOP_SECONDS = 2.0
 """Nothing that it has is worth waiting for, and while it loads it hears no SIGTERM."""
 
 _OPTIONS = ("--exit-on-error=false", "--log-verbose=1")
+_REASON = 200
+"""Characters of a reason that are told."""
+
 _NO_MORE = "unloaded"
 _NOT_LOADED = "Server not ready"
 _HINT = (
@@ -54,6 +57,15 @@ class Trial:
     unproved: Mapping[str, str] = field(default_factory=dict)
 
 
+class BlockFailedError(TritonConfigError):
+    """A block keeps a model, or the server, from loading."""
+
+    def __init__(self, message: str, model: str, block: str, problem: str) -> None:
+        """Take the line, and what it is about."""
+        super().__init__(message)
+        self.model, self.block, self.problem = model, block, problem
+
+
 def is_possible() -> bool:
     """Return whether there is a tritonserver on this machine."""
     try:
@@ -61,6 +73,43 @@ def is_possible() -> bool:
     except WarmupError:
         return False
     return True
+
+
+Without = Mapping[str, Mapping[str, str]]
+"""Blocks that are left out: for each model why, by their names."""
+
+
+def try_out(
+    repository: Path, make: Callable[[Without], RepositoryPlan], limit: float, loaded_first: Sequence[str] = ()
+) -> tuple[RepositoryPlan, Trial]:
+    """Plan, leaving out blocks that fail in a trial load, until the repository loads; nothing is written.
+
+    A model may refuse what its configuration allows: such requests are as little a reason for a server that does not
+    start as those that its configuration refuses.
+
+    Args:
+        repository: The model repository.
+        make: Plans without some blocks.
+        limit: The share of a model's traffic (0 to 1) that may be left out.
+        loaded_first: As for :func:`prove_load`.
+
+    Raises:
+        TritonConfigError: More fails than may be left out, or it is no block that fails.
+    """
+    without: dict[str, dict[str, str]] = {}
+    first = make(without)
+    while True:
+        plan = make(without) if without else first
+        if not plan.changed:
+            return plan, Trial()
+        try:
+            return plan, prove_load(repository, plan.changed, loaded_first)
+        except BlockFailedError as error:
+            whole = next(model for model in first.models if model.name == error.model)
+            left = without.setdefault(error.model, {})
+            left[error.block] = error.problem
+            if whole.misfit + sum(whole.shares[block] for block in left) > limit or len(left) == len(whole.blocks):
+                raise
 
 
 def prove_load(repository: Path, plans: Sequence[ModelPlan], loaded_first: Sequence[str] = ()) -> Trial:
@@ -96,7 +145,7 @@ def _tried(repository: Path, plans: Sequence[ModelPlan], loaded_first: Sequence[
     for plan in plans:
         why = cold and (cold.problem or cold.failed.get(plan.name))
         if why:
-            unproved[plan.name] = f"without its blocks it does not load there either: {why}"
+            unproved[plan.name] = f"without its blocks it does not load there either: {why[:_REASON]}"
         elif not (ran := warm.instances[plan.name]).equal:
             unproved[plan.name] = f"its instances did not all run its blocks: {ran}"
         else:
@@ -166,7 +215,7 @@ def _states(server: TritonServer, names: Sequence[str]) -> tuple[dict[str, str],
         wrong = [e for e in entries if e.get("state") != "READY" and e.get("reason") != _NO_MORE]
         if wrong or not ready:
             reason = next((str(e["reason"]) for e in wrong if e.get("reason")), "it is not loaded")
-            failed[name] = reason.splitlines()[0][:200]
+            failed[name] = reason.splitlines()[0]
         else:
             versions[name] = ready
     return failed, versions
@@ -186,18 +235,24 @@ def _compare(plans: Sequence[ModelPlan], warm: Loaded, cold: Loaded) -> None:
         return
     way_out = "nothing was written; --no-prove-load writes it untried"
     if warm.problem:
-        made = [call for plan in plans for call in calls(warm.log, plan.name)]
-        last = max(made, key=lambda call: call.at, default=None)
-        where = f"instance {last.instance}, block {last.block!r}" if last else "loading"
-        raise TritonConfigError(
-            f"{where}: {warm.problem} in a trial load of the repository, and not without the new blocks; {_HINT}; "
-            f"{way_out}"
-        )
+        made = [(call, plan.name) for plan in plans for call in calls(warm.log, plan.name)]
+        last, name = max(made, key=lambda found: found[0].at, default=(None, ""))
+        where = f"model {name}: instance {last.instance}, block {last.block!r}: " if last else ""
+        line = f"{where}{warm.problem} in a trial load of the repository, and not without the new blocks; {_HINT}"
+        if last is None:
+            raise TritonConfigError(f"{line}; {way_out}")
+        raise BlockFailedError(f"{line}; {way_out}", name, last.block, warm.problem)
     for name in sorted(warm.failed.keys() - cold.failed.keys()):
-        raise TritonConfigError(
+        why = warm.failed[name]
+        line = (
             f"model {name}: it does not load with the new blocks, and does without, in a trial load of the repository: "
-            f"{warm.failed[name].strip('; ')}; {_HINT + '; ' if _NOT_LOADED in warm.failed[name] else ''}{way_out}"
+            f"{why[:_REASON].strip('; ')}; {_HINT + '; ' if _NOT_LOADED in why else ''}{way_out}"
         )
+        blocks = (block.name for plan in plans if plan.name == name for block in plan.blocks)
+        block = next((block for block in blocks if (said := f"warmup sample '{block}': ") in why), None)
+        if block is None:
+            raise TritonConfigError(line)
+        raise BlockFailedError(line, name, block, why.partition(said)[2][:_REASON].strip("; "))
 
 
 def _write(plans: Sequence[ModelPlan], copy: Path) -> None:

@@ -107,6 +107,52 @@ def test_a_model_whose_code_fails_on_a_recorded_request_is_refused(repository):
     assert tree(repository.models) == before
 
 
+PARTICULAR = """
+import numpy as np
+import triton_python_backend_utils as pb
+
+class TritonPythonModel:
+    def execute(self, requests):
+        width = pb.get_input_tensor_by_name(requests[0], "X").as_numpy().shape[1]
+        if width > 4:
+            raise ValueError(f"no weights for {width} columns")
+        return [pb.InferenceResponse([pb.Tensor("Y", np.zeros((1, 1), np.float32))]) for _ in requests]
+"""
+
+
+@pytest.fixture
+def particular(repository):
+    """A model that refuses what its configuration allows: more than four columns."""
+
+    def _particular(*widths):
+        config = OUTPUT + X.replace("[ 4 ]", "[ -1 ]") + "max_batch_size: 8\n"
+        folder = repository.add("m", config, *(sample(tensor(1, w), weight=share) for w, share in widths))
+        (folder / "1" / "model.py").write_text(PARTICULAR)
+        return folder / "config.pbtxt"
+
+    return _particular
+
+
+def test_what_the_model_itself_refuses_is_left_out_with_its_share(particular, repository):
+    config = particular((4, 0.96), (5, 0.03), (6, 0.01))
+    (found,) = json.loads(command(repository, "--json").stdout)["models"]
+    assert [block.name for block in parse(config.read_bytes()).model_warmup] == ["01 batch 1 X[4]"]
+    assert "left out 2 of 3 blocks (4.00% of the traffic) that failed in a trial load" in found["warning"]
+    assert found["coverage"] == pytest.approx(0.96)
+    assert found["trial_load"]["ran"].endswith("calls on its instance")
+    assert command(repository, "--check").exit_code == 0
+    with TritonServer(repository.models) as server:
+        server.wait_ready()
+
+
+def test_more_of_it_than_may_be_left_out_is_an_error(particular, repository):
+    config = particular((4, 0.94), (5, 0.06))
+    before = config.read_bytes()
+    with pytest.raises(TritonConfigError, match=r"no weights for 5 columns|crashed with signal"):
+        command(repository)
+    assert config.read_bytes() == before
+
+
 def test_what_does_not_load_without_blocks_either_proves_nothing_and_is_written(repository, monkeypatch):
     monkeypatch.setenv("CALLS", repository.env["CALLS"])
     repository.add("m", CONFIG + "instance_group [ { kind: KIND_CPU count: 2 } ]\n", sample(tensor(1)))
