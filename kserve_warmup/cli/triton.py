@@ -118,6 +118,9 @@ def run(
     _one_job(
         check=check, diff=diff, remove=remove, prove_url=prove_url, calibrate=calibrate, server=server, count=count
     )
+    if calibrate and loaded_first and server is None:
+        msg = "--calibrate loads each model alone: for models that call others, name a --server that has those loaded"
+        raise TritonConfigError(msg)
     if prove_load and (check or diff or remove or prove_url is not None):
         msg = "--prove-load tries what is then written: leave out --check, --diff, --remove and --prove"
         raise TritonConfigError(msg)

@@ -124,6 +124,9 @@ def _input(model: str, declared: Any, max_batch_size: int) -> ModelInput:
     if declared.is_shape_tensor and max_batch_size:
         msg = f"input {declared.name!r} is a shape tensor of a batching model, which Triton's warm-up cannot feed"
         raise TritonConfigError(f"model {model}: {msg}")
+    if declared.is_non_linear_format_io:  # whose bytes are padded; core hands the backend as many as dims say
+        msg = f"input {declared.name!r} has a non-linear format, which Triton's warm-up cannot feed"
+        raise TritonConfigError(f"model {model}: {msg}; warm it with requests instead")
     kind = DataType.Name(declared.data_type)
     if kind != STRING and kind not in SIZES:
         raise TritonConfigError(f"model {model}: input {declared.name!r} has no data_type: set it in config.pbtxt")

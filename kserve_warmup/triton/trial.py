@@ -132,7 +132,7 @@ def prove_load(repository: Path, plans: Sequence[ModelPlan], loaded_first: Seque
 
 
 def _tried(repository: Path, plans: Sequence[ModelPlan], loaded_first: Sequence[str]) -> Trial:
-    names = list(model_folders(repository, []))
+    names = sorted({*model_folders(repository, []), *(plan.name for plan in plans)})
     with copies(repository, names) as copy:
         _write(plans, copy)
         warm = _load(copy, names, loaded_first)

@@ -322,6 +322,7 @@ def test_json_for_machines(repository, sets):
         ["--server", "http://x", "--remove"],
         ["--server", "http://x", "--prove", "http://x"],
         ["--prove-load", "--check"],
+        ["--calibrate", "--samples", ".", "--loaded-first", "other"],
         ["--triton-version", "new", "--samples", "."],
     ],
 )
