@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -111,7 +112,12 @@ def run(
             "Default: where one is found.",
         ),
     ] = None,
-    create: Annotated[bool, typer.Option("--create", help="Write a minimal config.pbtxt where there is none.")] = False,
+    create: Annotated[
+        bool,
+        typer.Option(
+            "--create", help="Write a minimal config.pbtxt where there is none; without inputs, go by the samples."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write model_warmup blocks with real requests into config.pbtxt, and touch nothing else in it."""
@@ -128,8 +134,9 @@ def run(
     if prove_url is not None:
         _prove(repository, prove_url, models, as_json=as_json)
         return
+    make: Callable[[Without], RepositoryPlan]
     if remove:
-        make = partial(_removal, repository, models)
+        make = lambda _: plan_repository_removal(repository, models)  # noqa: E731
     elif samples is None:
         msg = "--samples is missing: name the sample set that 'kserve-warmup sample' wrote"
         raise TritonConfigError(msg)
@@ -190,14 +197,11 @@ def _written(
     with locked(repository, _tell):
         plan, trial = make({}), Trial()
         if limit is not None and plan.changed:
-            _tell(TRIAL)
+            if sys.stderr.isatty():  # it takes as long as a start does
+                _tell(TRIAL)
             plan, trial = try_out(repository, make, limit, loaded_first)
         apply_all(plan.changed)
     return plan, trial
-
-
-def _removal(repository: Path, models: list[str], _: Without) -> RepositoryPlan:
-    return plan_repository_removal(repository, models)
 
 
 def _tell(line: str) -> None:

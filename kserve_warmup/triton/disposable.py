@@ -32,6 +32,10 @@ LARGE = 64 << 20
 STALL_SECONDS = 120.0
 """A server whose log stands still for so long while it loads hangs; long compilations say nothing for a minute."""
 
+STUB_SECONDS = 3.0
+"""The same once a Python model's process has given up, such as without model.py: tritonserver 2.51 waits for ever."""
+
+_NO_STUB = re.compile(r"Failed to preinitialize Python stub: (.*)")
 _SAMPLE_FAILED = re.compile(r"failed to run warmup sample '.*?': (.*)")
 _FAILED = re.compile(r"^E\d{4} .*?\] (.*failed.*)", re.MULTILINE | re.IGNORECASE)
 
@@ -106,9 +110,12 @@ def wait(server: TritonServer, done: Callable[[], bool]) -> str | None:
     while not done():
         if server.returncode is not None:
             return _ended(server, server.returncode)
-        if (now := len(server.log)) != length:
+        if (now := len(log := server.log)) != length:
             length, moved = now, time.monotonic()
-        if time.monotonic() - moved > STALL_SECONDS:
+        still = time.monotonic() - moved
+        if still > STUB_SECONDS and (found := _NO_STUB.search(log)):
+            return found[1].strip()
+        if still > STALL_SECONDS:
             return f"nothing happened for {STALL_SECONDS:.0f} s: it hangs"
         time.sleep(0.1)
     return None

@@ -168,6 +168,14 @@ def test_what_does_not_load_without_blocks_either_proves_nothing_and_is_written(
         assert parse((repository.models / name / "config.pbtxt").read_bytes()).model_warmup
 
 
+def test_a_python_model_without_its_file_is_not_waited_for(repository):
+    folder = repository.add("m", CONFIG, sample(tensor(1)))
+    (folder / "1" / "model.py").unlink()
+    (found,) = json.loads(command(repository, "--json").stdout)["models"]
+    assert "model file not found" in found["trial_load"]["not_proved"]
+    assert parse((folder / "config.pbtxt").read_bytes()).model_warmup
+
+
 def test_no_trial_where_none_is_wanted(repository):
     folder = repository.add("m", CONFIG, sample(tensor(1)))
     (folder / "1" / "model.py").write_text("class TritonPythonModel: execute = None")  # fails with the blocks
