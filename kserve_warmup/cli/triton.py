@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -13,8 +12,9 @@ from typing import Annotated
 import typer
 
 from kserve_warmup.cli.calibration import TRIAL, calibrate_and_write
-from kserve_warmup.cli.console import output, warn
+from kserve_warmup.cli.console import output
 from kserve_warmup.cli.options import sizes
+from kserve_warmup.cli.planned import print_diff, print_plan
 from kserve_warmup.errors import TritonConfigError
 from kserve_warmup.triton.binding import MAX_MISFIT
 from kserve_warmup.triton.blocks import MAX_BLOCKS
@@ -22,13 +22,12 @@ from kserve_warmup.triton.counts import EACH, FURTHER
 from kserve_warmup.triton.declarations import Declarations
 from kserve_warmup.triton.install import find_tritonserver
 from kserve_warmup.triton.lock import locked
-from kserve_warmup.triton.plan import ModelPlan, Options
+from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.prove import prove
 from kserve_warmup.triton.releases import Release
 from kserve_warmup.triton.render import Templates
 from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository_removal, plan_without
 from kserve_warmup.triton.trial import Trial, Without, is_possible, try_out
-from kserve_warmup.triton.warmup_files import WARMUP
 
 
 def run(
@@ -163,7 +162,7 @@ def run(
             return
         make = partial(plan_without, repository, samples, models, options)
     if diff:
-        _print_diff(make({}))
+        print_diff(make({}))
         return
     trial = Trial()
     if check:
@@ -171,7 +170,7 @@ def run(
     else:
         limit = max_misfit if _trial_wanted(remove=remove, asked=prove_load) else None
         plan, trial = _written(repository, make, limit, loaded_first or ())
-    _print(plan, trial, check=check, as_json=as_json)
+    print_plan(plan, trial, check=check, as_json=as_json)
     if check and plan.changed:
         raise typer.Exit(1)
 
@@ -240,60 +239,3 @@ def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> N
     say = output().say
     for proof in proofs:
         say(f"{proof.model} {proof}")
-
-
-def _print(plan: RepositoryPlan, trial: Trial, *, check: bool, as_json: bool) -> None:
-    if as_json:
-        models = [_facts(m) | _tried(m.name, trial) for m in plan.models]
-        typer.echo(json.dumps({"models": models, "skipped": plan.skipped}, indent=2))
-        return
-    say = output().say
-    for model in plan.models:
-        ran = trial.proved.get(model.name)
-        say(f"{model.name}: {_line(model, check=check)}{f'; a trial load ran {ran}' if ran else ''}")
-        if model.warning:
-            warn(f"kserve-warmup: {model.name}: {model.warning}")
-        if why := trial.unproved.get(model.name):
-            warn(f"kserve-warmup: {model.name}: not proved by a trial load: {why}")
-    for line in plan.skipped:
-        say(line)
-
-
-def _tried(model: str, trial: Trial) -> dict[str, object]:
-    ran, why = trial.proved.get(model), trial.unproved.get(model)
-    return {"trial_load": {"ran": str(ran)} if ran else {"not_proved": why} if why else None}
-
-
-def _facts(plan: ModelPlan) -> dict[str, object]:
-    facts: dict[str, object] = {"model": plan.name, "changed": plan.changed, "reason": plan.reason}
-    blocks = [{"name": b.name, "batch_size": b.batch_size, "count": b.count} for b in plan.blocks]
-    return facts | {"blocks": blocks, "coverage": plan.coverage, "files": sorted(plan.data), "warning": plan.warning}
-
-
-def _line(plan: ModelPlan, *, check: bool) -> str:
-    if not plan.changed:
-        return "up to date"
-    if check:
-        return f"out of date, {plan.reason}"
-    if not plan.blocks:
-        return plan.reason
-    sizes = {i.file: i.size for block in plan.blocks for i in block.inputs}
-    what = f"{len(plan.blocks)} blocks and {len(sizes)} data files ({sum(sizes.values()):,} bytes)"
-    return f"wrote {what} for {plan.coverage:.1%} of the traffic"
-
-
-def _print_diff(plan: RepositoryPlan) -> None:
-    say = output().say
-    for model in plan.changed:
-        old, new = (
-            (text or b"").decode(errors="replace").splitlines(keepends=True) for text in (model.before, model.after)
-        )
-        path = f"{model.name}/config.pbtxt"
-        for line in difflib.unified_diff(old, new, f"a/{path}", f"b/{path}"):
-            say(line.rstrip("\n").expandtabs(4))
-        sizes = {i.file: i.size for block in model.blocks for i in block.inputs}
-        for name, size in sorted(sizes.items()):
-            if not (model.folder / WARMUP / name).exists():
-                say(f"+++ {model.name}/warmup/{name} ({size:,} bytes)")
-        for name in sorted(model.stale):
-            say(f"--- {model.name}/{name}")
