@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kserve_warmup.cli.calibration import calibrate_and_write
-from kserve_warmup.cli.console import output, warn
+from kserve_warmup.cli.calibration import TRIAL, calibrate_and_write
+from kserve_warmup.cli.console import output
 from kserve_warmup.cli.options import sizes
+from kserve_warmup.cli.planned import print_diff, print_plan
 from kserve_warmup.errors import TritonConfigError
+from kserve_warmup.triton.binding import MAX_MISFIT
 from kserve_warmup.triton.blocks import MAX_BLOCKS
 from kserve_warmup.triton.counts import EACH, FURTHER
+from kserve_warmup.triton.declarations import Declarations
+from kserve_warmup.triton.install import find_tritonserver
 from kserve_warmup.triton.lock import locked
-from kserve_warmup.triton.plan import ModelPlan, Options
+from kserve_warmup.triton.plan import Options
 from kserve_warmup.triton.prove import prove
+from kserve_warmup.triton.releases import Release
 from kserve_warmup.triton.render import Templates
-from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository, plan_repository_removal
-from kserve_warmup.triton.warmup_files import WARMUP
+from kserve_warmup.triton.repository import RepositoryPlan, apply_all, plan_repository_removal, plan_without
+from kserve_warmup.triton.trial import Trial, Without, is_possible, try_out
 
 
 def run(
@@ -53,7 +58,9 @@ def run(
     server: Annotated[
         str | None,
         typer.Option(
-            metavar="URL", help="With --calibrate: a running server in explicit mode, instead of a disposable one."
+            metavar="URL",
+            help="A server that runs the models: asked for its version and for inputs that config.pbtxt lacks; with "
+            "--calibrate one in explicit mode, instead of a disposable one.",
         ),
     ] = None,
     count: Annotated[
@@ -75,27 +82,65 @@ def run(
         str, typer.Option(help="Such as 1,4,8; instead of the traffic's and the batcher's sizes.")
     ] = "",
     max_blocks: Annotated[int, typer.Option(min=1, help="Blocks a model gets at most.")] = MAX_BLOCKS,
+    max_misfit: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of the traffic that may be left out because the model does not take it."
+        ),
+    ] = MAX_MISFIT,
+    loaded_first: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model that is loaded before those whose code calls it, in explicit mode; may be repeated.",
+        ),
+    ] = None,
+    triton_version: Annotated[
+        str | None,
+        typer.Option(metavar="YY.MM", help="The newest Triton that will load the models. Default: any may."),
+    ] = None,
     templates: Annotated[
         Path | None,
         typer.Option(help="A folder of Jinja2 templates to use before the package's own."),
     ] = None,
-    create: Annotated[bool, typer.Option("--create", help="Write a minimal config.pbtxt where there is none.")] = False,
+    prove_load: Annotated[
+        bool | None,
+        typer.Option(
+            "--prove-load/--no-prove-load",
+            help="First load a copy of the whole repository with the new blocks on a disposable tritonserver. "
+            "Default: where one is found.",
+        ),
+    ] = None,
+    create: Annotated[
+        bool,
+        typer.Option(
+            "--create", help="Write a minimal config.pbtxt where there is none; without inputs, go by the samples."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write model_warmup blocks with real requests into config.pbtxt, and touch nothing else in it."""
     _one_job(
         check=check, diff=diff, remove=remove, prove_url=prove_url, calibrate=calibrate, server=server, count=count
     )
+    if calibrate and loaded_first and server is None:
+        msg = "--calibrate loads each model alone: for models that call others, name a --server that has those loaded"
+        raise TritonConfigError(msg)
+    if prove_load and (check or diff or remove or prove_url is not None):
+        msg = "--prove-load tries what is then written: leave out --check, --diff, --remove and --prove"
+        raise TritonConfigError(msg)
     models = model or []
     if prove_url is not None:
         _prove(repository, prove_url, models, as_json=as_json)
         return
+    make: Callable[[Without], RepositoryPlan]
     if remove:
-        make = partial(plan_repository_removal, repository, models)
+        make = lambda _: plan_repository_removal(repository, models)  # noqa: E731
     elif samples is None:
         msg = "--samples is missing: name the sample set that 'kserve-warmup sample' wrote"
         raise TritonConfigError(msg)
     else:
+        declarations = Declarations(server, server is None and prove_load is not False and is_possible())
         options = Options(
             count,
             tuple(sorted(sizes(batch_sizes))),
@@ -104,26 +149,62 @@ def run(
             Templates(templates),
             keep=count is None,
             max_seconds=max_seconds,
+            max_misfit=max_misfit,
+            loaded_first=tuple(loaded_first or ()),
+            release=Release.read(triton_version) if triton_version else declarations.release,
+            declarations=declarations,
         )
         if calibrate:
-            calibrate_and_write(repository, samples, models, options, server=server, as_json=as_json)
+            trial_wanted = _trial_wanted(remove=False, asked=prove_load)
+            calibrate_and_write(
+                repository, samples, models, options, server=server, trial=trial_wanted, as_json=as_json
+            )
             return
-        make = partial(plan_repository, repository, samples, models, options)
+        make = partial(plan_without, repository, samples, models, options)
     if diff:
-        _print_diff(make())
+        print_diff(make({}))
         return
-    plan = make() if check else _written(repository, make)
-    _print(plan, check=check, as_json=as_json)
+    trial = Trial()
+    if check:
+        plan = make({})
+    else:
+        limit = max_misfit if _trial_wanted(remove=remove, asked=prove_load) else None
+        plan, trial = _written(repository, make, limit, loaded_first or ())
+    print_plan(plan, trial, check=check, as_json=as_json)
     if check and plan.changed:
         raise typer.Exit(1)
 
 
-def _written(repository: Path, make: Callable[[], RepositoryPlan]) -> RepositoryPlan:
-    """Plan and write while no other generator does; return what was planned."""
-    with locked(repository, lambda line: typer.echo(f"kserve-warmup: {line}", err=True)):
-        plan = make()
+def _trial_wanted(*, remove: bool, asked: bool | None) -> bool:
+    """Return whether what is written is first tried.
+
+    Raises:
+        WarmupError: That was asked for, and there is no tritonserver.
+    """
+    if asked:
+        find_tritonserver()
+    return not remove and asked is not False and is_possible()
+
+
+def _written(
+    repository: Path, make: Callable[[Without], RepositoryPlan], limit: float | None, loaded_first: Sequence[str]
+) -> tuple[RepositoryPlan, Trial]:
+    """Plan, try and write while no other generator does; return what was planned, and what the trial showed.
+
+    ``limit`` is the share of the traffic that may fail in the trial; None leaves the trial out.
+    """
+    with locked(repository, _tell):
+        plan, trial = make({}), Trial()
+        if limit is not None and plan.changed:
+            if sys.stderr.isatty():  # it takes as long as a start does
+                _tell(TRIAL)
+            plan, trial = try_out(repository, make, limit, loaded_first)
         apply_all(plan.changed)
-    return plan
+    return plan, trial
+
+
+def _tell(line: str) -> None:
+    typer.echo(f"kserve-warmup: {line}", err=True)
 
 
 def _one_job(
@@ -140,8 +221,8 @@ def _one_job(
     if calibrate and (check or diff or remove or prove_url is not None or count is not None):
         msg = "--calibrate finds the counts and writes them: leave out --check, --diff, --remove, --prove and --count"
         raise TritonConfigError(msg)
-    if server is not None and not calibrate:
-        msg = "--server says where to --calibrate; to prove what a server has run, use --prove URL"
+    if server is not None and (remove or prove_url is not None):
+        msg = "--server is asked when blocks are made; to prove what a server has run, use --prove URL"
         raise TritonConfigError(msg)
     if sum((check, diff, remove, prove_url is not None)) > 1 and not (
         remove and (check or diff) and not (check and diff)
@@ -153,58 +234,8 @@ def _one_job(
 def _prove(repository: Path, url: str, models: list[str], *, as_json: bool) -> None:
     proofs = prove(repository, url, models)
     if as_json:
-        typer.echo(
-            json.dumps([{"model": p.model, "version": p.version, "counts": str(p.counts)} for p in proofs], indent=2)
-        )
+        typer.echo(json.dumps([{"model": p.model, **p.facts()} for p in proofs], indent=2))
         return
     say = output().say
     for proof in proofs:
-        say(f"{proof.model} version {proof.version}: warm-up ran as written, {proof.counts}")
-
-
-def _print(plan: RepositoryPlan, *, check: bool, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps({"models": [_facts(m) for m in plan.models], "skipped": plan.skipped}, indent=2))
-        return
-    say = output().say
-    for model in plan.models:
-        say(f"{model.name}: {_line(model, check=check)}")
-        if model.warning:
-            warn(f"kserve-warmup: {model.name}: {model.warning}")
-    for line in plan.skipped:
-        say(line)
-
-
-def _facts(plan: ModelPlan) -> dict[str, object]:
-    facts: dict[str, object] = {"model": plan.name, "changed": plan.changed, "reason": plan.reason}
-    blocks = [{"name": b.name, "batch_size": b.batch_size, "count": b.count} for b in plan.blocks]
-    return facts | {"blocks": blocks, "coverage": plan.coverage, "files": sorted(plan.data), "warning": plan.warning}
-
-
-def _line(plan: ModelPlan, *, check: bool) -> str:
-    if not plan.changed:
-        return "up to date"
-    if check:
-        return f"out of date, {plan.reason}"
-    if not plan.blocks:
-        return plan.reason
-    sizes = {i.file: i.size for block in plan.blocks for i in block.inputs}
-    what = f"{len(plan.blocks)} blocks and {len(sizes)} data files ({sum(sizes.values()):,} bytes)"
-    return f"wrote {what} for {plan.coverage:.1%} of the traffic"
-
-
-def _print_diff(plan: RepositoryPlan) -> None:
-    say = output().say
-    for model in plan.changed:
-        old, new = (
-            (text or b"").decode(errors="replace").splitlines(keepends=True) for text in (model.before, model.after)
-        )
-        path = f"{model.name}/config.pbtxt"
-        for line in difflib.unified_diff(old, new, f"a/{path}", f"b/{path}"):
-            say(line.rstrip("\n").expandtabs(4))
-        sizes = {i.file: i.size for block in model.blocks for i in block.inputs}
-        for name, size in sorted(sizes.items()):
-            if not (model.folder / WARMUP / name).exists():
-                say(f"+++ {model.name}/warmup/{name} ({size:,} bytes)")
-        for name in sorted(model.stale):
-            say(f"--- {model.name}/{name}")
+        say(f"{proof.model} {proof}")

@@ -5,20 +5,19 @@ Each runs as often as was asked for, as was measured or by default, within the b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kserve_warmup.protocols.codec import codec_of
-from kserve_warmup.samples.sample import Sample, TensorSpec
+from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.strata import share
+from kserve_warmup.triton.batch_sizes import sums
+from kserve_warmup.triton.binding import bind
 from kserve_warmup.triton.counts import Cost, default_counts, total, within
 from kserve_warmup.triton.encode import BoundInput
 from kserve_warmup.triton.recorded import Counting, comment
-from kserve_warmup.triton.rules import Model, ModelInput, check_batch, check_names, data_type
+from kserve_warmup.triton.rules import Model, check_batch
 
 MAX_BLOCKS = 16
-
-_JSON_LISTS = ("instances", "inputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +25,23 @@ class Choice:
     """A block to be made: the first row of ``sample``'s request, ``batch_size`` times in one call.
 
     ``share`` is the part of the traffic (0 to 1) with these inputs and this batch size; 0 for a size that only Triton's
-    batcher makes.
+    batcher makes. ``per_shape`` is who does work anew for that size, where this alone is the reason for the block.
     """
 
     sample: Sample
     inputs: tuple[BoundInput, ...]
     batch_size: int
     share: float
+    per_shape: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Say in words why there is this block."""
+        if self.share:
+            return f"{self.share:.1%} of the traffic"
+        if self.per_shape:
+            return f"a batch size that only the batcher makes; {self.per_shape} does part of its work anew for each"
+        return "a batch size that the batcher aims at, or was asked for"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +73,35 @@ def choose(
 
     Args:
         model: The model's inputs and batching.
-        samples: The samples, heaviest first.
+        samples: The samples that fit it, heaviest first.
         batch_sizes: Take these instead of the traffic's, the dynamic batcher's preferred ones and max_batch_size.
         max_blocks: No more blocks than this.
 
     Raises:
-        TritonConfigError: A sample does not fit the model, a batch size is above what the model takes, or there is no
-            block, which Triton would call a warm-up that is done.
+        TritonConfigError: An asked batch size is above what the model takes, or there is no block, which Triton would
+            call a warm-up that is done.
     """
     for batch in batch_sizes:
         check_batch(model, batch, "--batch-sizes")
     alike: dict[tuple[BoundInput, ...], dict[int, list[Sample]]] = {}
     for sample in samples:
         sizes = alike.setdefault(_key(bind(model, sample)), {})
-        batch = sample.batch if model.max_batch_size else 1
-        check_batch(model, batch, _where(sample))
-        sizes.setdefault(batch, []).append(sample)
+        sizes.setdefault(sample.batch if model.max_batch_size else 1, []).append(sample)
     seen = [c for sizes in alike.values() for c in _choices(model, sizes, batch_sizes or sizes)]
     batcher = () if batch_sizes else model.batcher_sizes
     made = [c for sizes in alike.values() for c in _choices(model, sizes, [n for n in batcher if n not in sizes])]
+    if model.per_shape and not batch_sizes:
+        made += [c for sizes in alike.values() for c in _each_shape(model, sizes)]
     seen.sort(key=lambda c: -c.share)
     if not seen:
         raise model.fail("its sample set is empty; record some requests")
     return (seen + made)[:max_blocks]
+
+
+def _each_shape(model: Model, samples: Mapping[int, list[Sample]]) -> list[Choice]:
+    """Return a choice of each size that the batcher makes of these requests and does not aim at, the smallest first."""
+    new = [n for n in sums(samples, model.max_batch_size) if n not in samples and n not in model.batcher_sizes]
+    return [replace(choice, per_shape=model.per_shape) for choice in _choices(model, samples, new)]
 
 
 def _key(inputs: tuple[BoundInput, ...]) -> tuple[BoundInput, ...]:
@@ -102,59 +117,6 @@ def _choices(model: Model, samples: Mapping[int, list[Sample]], sizes: Iterable[
         sample = samples.get(size, heaviest)[0]
         found.append(Choice(sample, bind(model, sample), size, share(samples.get(size, ()))))
     return found
-
-
-def bind(model: Model, sample: Sample) -> tuple[BoundInput, ...]:
-    """Return a recorded request's inputs as the model's inputs, by name.
-
-    Raises:
-        TritonConfigError: A name, type or shape does not fit the model, or a required input is missing.
-    """
-    where, signature = _where(sample), sample.signature
-    if not codec_of(sample.protocol).has_tensors or not signature.inputs:
-        raise model.fail(f"{where}: a request without tensors cannot become a warm-up block; leave it out of the set")
-    if model.max_batch_size and not signature.batched:
-        raise model.fail(
-            f"{where}: its inputs share no batch dimension, but the model has max_batch_size {model.max_batch_size}"
-        )
-    names = _names(model, sample)
-    check_names(model, {*names.values(), *(c.name for c in model.controls)}, where)
-    bound = [_bind(model, model.inputs[names[spec.name]], spec, sample) for spec in signature.inputs]
-    return tuple(sorted(bound))
-
-
-def _where(sample: Sample) -> str:
-    return f"sample {sample.id[:8]}"
-
-
-def _names(model: Model, sample: Sample) -> dict[str, str]:
-    """Map the request's input names to the model's. A v1 list without names is the only input there is."""
-    names = {spec.name: spec.name for spec in sample.signature.inputs}
-    if not codec_of(sample.protocol).is_typed and len(names) == 1 and len(model.inputs) == 1:
-        (name,) = names
-        if name in _JSON_LISTS and name not in model.inputs:
-            return {name: next(iter(model.inputs))}
-    return names
-
-
-def _bind(model: Model, declared: ModelInput, spec: TensorSpec, sample: Sample) -> BoundInput:
-    where = f"{_where(sample)}, input {spec.name!r}"
-    untyped = not codec_of(sample.protocol).is_typed
-    given = data_type(spec.datatype)
-    if spec.datatype == "JSON" or -1 in spec.shape:
-        raise model.fail(
-            f"{where}: its rows are uneven or of mixed types, which no tensor holds; leave it out of the set"
-        )
-    castable = untyped and "TYPE_STRING" not in (given, declared.data_type)
-    if given != declared.data_type and not castable:
-        raise model.fail(f"{where}: its type is {given}, the model takes {declared.data_type}")
-    dims = spec.shape if model.max_batch_size else sample.signature.full_shape(spec, sample.batch)
-    if untyped and declared.takes((*dims, 1)):
-        dims = (*dims, 1)  # JSON clients write a column as a plain list
-    if not declared.takes(dims):
-        wanted = f"{'batch, then ' if model.max_batch_size else ''}{list(declared.dims)}"
-        raise model.fail(f"{where}: dims {list(dims)} do not fit the model's {wanted}")
-    return BoundInput(declared.name, spec.name, declared.data_type, dims, untyped)
 
 
 def block_name(number: int, batch_size: int, inputs: Sequence[BlockInput]) -> str:
@@ -173,7 +135,13 @@ class Counted:
     warning: str
 
 
-def give_counts(model: Model, choices: Sequence[Choice], blocks: Sequence[Block], counting: Counting) -> Counted:
+def give_counts(
+    model: Model,
+    choices: Sequence[Choice],
+    blocks: Sequence[Block],
+    counting: Counting,
+    without: Collection[str] = (),
+) -> Counted:
     """Return the blocks that get a count, with that count.
 
     Args:
@@ -181,6 +149,7 @@ def give_counts(model: Model, choices: Sequence[Choice], blocks: Sequence[Block]
         choices: What each block was made of, the largest share of the traffic first.
         blocks: The blocks, in the same order; their own count is not looked at.
         counting: Where the counts come from, and the budget.
+        without: Names of blocks that are left out.
 
     Raises:
         TritonConfigError: No block is left.
@@ -189,7 +158,9 @@ def give_counts(model: Model, choices: Sequence[Choice], blocks: Sequence[Block]
     costs = None
     if counting.costs is not None:
         costs = [counting.costs.get(b.name, Cost.of_rows(r)) for b, r in zip(blocks, rows, strict=True)]
-    wanted, seconds = _wanted(model, blocks, rows, counting), counting.origin.max_seconds
+    given = zip(blocks, _wanted(model, blocks, rows, counting), strict=True)
+    wanted = [0 if block.name in without else count for block, count in given]
+    seconds = counting.origin.max_seconds
     assumed = costs or [Cost.of_rows(r) for r in rows]
     counts = wanted if seconds is None else within(wanted, assumed, seconds)
     kept = [n for n, count in enumerate(counts) if count]

@@ -21,7 +21,6 @@ from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.counts import Cost
 from kserve_warmup.triton.disposable import calls, copies, durations, started
-from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options
 from kserve_warmup.triton.prove import Proof, prove
 from kserve_warmup.triton.repository import apply_all, plan_repository, plan_repository_removal
@@ -136,10 +135,9 @@ class Bench:
 
     def request(self, plan: ModelPlan, block: Block) -> Sample | None:
         """Return a request like a block's, or None for a sequence, in which a single request is none."""
-        config = parse(plan.after)
-        if config.HasField("sequence_batching"):
+        if plan.model is None or plan.model.sequence:
             return None
-        batching, tensors = config.max_batch_size > 0, []
+        batching, tensors = plan.model.max_batch_size > 0, []
         for given in block.inputs:
             raw = (plan.folder / files.WARMUP / given.file).read_bytes()
             datatype = "BYTES" if given.data_type == STRING else given.data_type.removeprefix("TYPE_")
@@ -186,7 +184,7 @@ def _calibrate(bench: Bench) -> ModelResult:
     with started(bench.copy, name) as (server, problem):
         if problem is not None:
             return replace(found, problem=f"it loaded before, and does not any more: {problem}")
-        proofs = tuple(prove(bench.copy, server.http_url, [name]))
+        proofs = tuple(prove(bench.copy, server.http_url, [name], server.log))
         return replace(found, proofs=proofs).seen(measured(server.http_url, name, probe), cold)
 
 

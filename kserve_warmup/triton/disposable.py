@@ -12,10 +12,11 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -25,9 +26,16 @@ from kserve_warmup.triton.tritonserver import TritonServer
 CACHES = ("NUMBA_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 """Where runtimes keep compiled code between processes; a cold start has none of it."""
 
+LARGE = 64 << 20
+"""Bytes above which a file is linked and not copied: weights of gigabytes, which no server writes to."""
+
 STALL_SECONDS = 120.0
 """A server whose log stands still for so long while it loads hangs; long compilations say nothing for a minute."""
 
+STUB_SECONDS = 3.0
+"""The same once a Python model's process has given up, such as without model.py: tritonserver 2.51 waits for ever."""
+
+_NO_STUB = re.compile(r"Failed to preinitialize Python stub: (.*)")
 _SAMPLE_FAILED = re.compile(r"failed to run warmup sample '.*?': (.*)")
 _FAILED = re.compile(r"^E\d{4} .*?\] (.*failed.*)", re.MULTILINE | re.IGNORECASE)
 
@@ -75,7 +83,10 @@ def copies(repository: Path, models: Sequence[str]) -> Iterator[Path]:
 def _copy(source: str, target: str) -> None:
     if not Path(source).is_file():
         raise OSError("it is no regular file")
-    shutil.copy2(source, target)
+    if Path(source).stat().st_size > LARGE:
+        Path(target).symlink_to(Path(source).resolve())
+    else:
+        shutil.copy2(source, target)
 
 
 @contextmanager
@@ -90,18 +101,21 @@ def started(repository: Path, model: str) -> Iterator[tuple[TritonServer, str | 
         tempfile.TemporaryDirectory(prefix="kserve-warmup-cold-") as cache,
         TritonServer(repository, arguments, env=caches(Path(cache))) as server,
     ):
-        yield server, _wait(server, model)
+        yield server, wait(server, partial(server.is_ready, model))
 
 
-def _wait(server: TritonServer, model: str) -> str | None:
-    """Wait until the model is ready; return in one line why it did not get there, or None."""
+def wait(server: TritonServer, done: Callable[[], bool]) -> str | None:
+    """Wait until the server is done loading; return in one line why it did not get there, or None."""
     length, moved = 0, time.monotonic()
-    while not server.is_ready(model):
+    while not done():
         if server.returncode is not None:
             return _ended(server, server.returncode)
-        if (now := len(server.log)) != length:
+        if (now := len(log := server.log)) != length:
             length, moved = now, time.monotonic()
-        if time.monotonic() - moved > STALL_SECONDS:
+        still = time.monotonic() - moved
+        if still > STUB_SECONDS and (found := _NO_STUB.search(log)):
+            return found[1].strip()
+        if still > STALL_SECONDS:
             return f"nothing happened for {STALL_SECONDS:.0f} s: it hangs"
         time.sleep(0.1)
     return None

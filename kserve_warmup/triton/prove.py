@@ -1,4 +1,7 @@
-"""Proof that warm-up ran: a server's statistics right after a load against what the blocks must have produced."""
+"""Proof that warm-up ran: a server's statistics right after a load against what the blocks must have produced.
+
+The statistics tell the sum of a model's instances. Where the server's log is at hand, each instance is proved.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.triton import pbtxt
 from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.asking import asked
+from kserve_warmup.triton.instances import Instances, instances_in
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.repository import model_folders
 from kserve_warmup.triton.rules import instances_of, is_ensemble
@@ -38,11 +42,24 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A model version whose statistics are what its warm-up blocks must produce."""
+    """A model version whose statistics are what its warm-up blocks must produce.
+
+    ``instances`` is what each instance ran, None where the server's log is out of reach.
+    """
 
     model: str
     version: str
     counts: Counts
+    instances: Instances | None = None
+
+    def __str__(self) -> str:
+        """Return what was proved in words."""
+        each = "" if self.instances is None else f": {self.instances}"
+        return f"version {self.version}: warm-up ran as written, {self.counts}{each}"
+
+    def facts(self) -> dict[str, str]:
+        """Return the same for machines, without the model's name and the instances."""
+        return {"version": self.version, "counts": str(self.counts)}
 
 
 def expected(config: ModelConfig, instances: int) -> Counts:
@@ -58,13 +75,14 @@ def expected(config: ModelConfig, instances: int) -> Counts:
     return Counts(inferences, sum(batches.values()), tuple(sorted(batches.items())))
 
 
-def prove(repository: Path, url: str, models: Sequence[str]) -> list[Proof]:
+def prove(repository: Path, url: str, models: Sequence[str], log: str | None = None) -> list[Proof]:
     """Compare a freshly loaded server with the repository that it loaded.
 
     Args:
         repository: The model repository.
         url: The server's HTTP address.
         models: The models to look at; all with a generated warm-up when empty.
+        log: The server's log from its start, with ``--log-verbose=1``, which tells of each instance.
 
     Raises:
         WarmupFailedError: A model is not loaded, was loaded from another configuration, or its statistics differ.
@@ -78,22 +96,25 @@ def prove(repository: Path, url: str, models: Sequence[str]) -> list[Proof]:
         config = parse(text)
         if not config.model_warmup or is_ensemble(config):
             raise TritonConfigError(f"model {name}: it has no model_warmup to prove")
-        proofs += _prove_model(url, name, config)
+        proofs += _prove_model(url, name, config, log)
     if not proofs:
         raise TritonConfigError(f"no model of {repository} has a generated warm-up: run 'kserve-warmup triton' first")
     return proofs
 
 
-def _prove_model(url: str, name: str, config: ModelConfig) -> list[Proof]:
+def _prove_model(url: str, name: str, config: ModelConfig, log: str | None) -> list[Proof]:
     running = ModelConfig()
-    json_format.ParseDict(_get(url, name, "config"), running, ignore_unknown_fields=True)
+    told = _get(url, name, "config")
+    json_format.ParseDict(told, running, ignore_unknown_fields=True)
     if list(running.model_warmup) != list(config.model_warmup):
         raise WarmupFailedError(
             f"model {name}: the server runs another model_warmup than config.pbtxt holds: reload it"
         )
     want = expected(running, instances_of(running))
+    versions = _get(url, name, "stats")["model_stats"]
+    ran = None if log is None else instances_in(log, name, told, len(versions))
     proofs = []
-    for version in _get(url, name, "stats")["model_stats"]:
+    for version in versions:
         got = _counts(version)
         if got != want:
             hint = (
@@ -101,7 +122,9 @@ def _prove_model(url: str, name: str, config: ModelConfig) -> list[Proof]:
             )
             where = f"model {name} version {version['version']}"
             raise WarmupFailedError(f"{where}: {got}, but its blocks make {want}: {hint}; prove right after a load")
-        proofs.append(Proof(name, str(version["version"]), got))
+        proofs.append(Proof(name, str(version["version"]), got, ran))
+    if ran is not None and not ran.equal:
+        raise WarmupFailedError(f"model {name}: its instances did not all run its blocks: {ran}")
     return proofs
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kserve_warmup.errors import TritonConfigError, WarmupError
@@ -14,6 +14,7 @@ from kserve_warmup.samples.store import MANIFEST, SampleSet
 from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.create import minimal_config
 from kserve_warmup.triton.encode import file_name
+from kserve_warmup.triton.model_calls import CallsOthersError
 from kserve_warmup.triton.model_config import parse
 from kserve_warmup.triton.plan import ModelPlan, Options, plan_model, plan_removal
 from kserve_warmup.triton.rules import is_ensemble
@@ -51,6 +52,7 @@ def plan_repository(repository: Path, samples: Path, models: Sequence[str], opti
     sets = _sets(repository, samples, folders, named=bool(models))
     plans: list[ModelPlan] = []
     skipped: list[str] = []
+    refused: list[CallsOthersError] = []
     for name, folder in folders.items():
         if not models and _is_ensemble(folder):
             skipped.append(f"{name}: skipped, an ensemble is warmed through its members")
@@ -60,10 +62,29 @@ def plan_repository(repository: Path, samples: Path, models: Sequence[str], opti
             recorded = SampleSet.open(sets[name], check=False)
             create = options.create and not (folder / files.CONFIG).exists()
             base = minimal_config(name, folder, recorded, options.templates) if create else None
-            plans.append(plan_model(name, folder, recorded, options, base))
+            try:
+                plans.append(plan_model(name, folder, recorded, options, base))
+            except CallsOthersError as error:
+                if models:
+                    raise
+                refused.append(error)
+    if refused and not plans:
+        raise refused[0]
+    skipped += [f"skipped, {error}" for error in refused]
     if not plans:
         raise TritonConfigError(f"no model of {repository} has samples in {samples}: {'; '.join(skipped[:3])}")
     return RepositoryPlan(tuple(plans), tuple(skipped))
+
+
+def plan_without(
+    repository: Path,
+    samples: Path,
+    models: Sequence[str],
+    options: Options,
+    without: Mapping[str, Mapping[str, str]],
+) -> RepositoryPlan:
+    """Work out the same as :func:`plan_repository` without some blocks, which ``without`` names for each model."""
+    return plan_repository(repository, samples, models, replace(options, without=without))
 
 
 def plan_repository_removal(repository: Path, models: Sequence[str]) -> RepositoryPlan:

@@ -23,6 +23,11 @@ STRING = "TYPE_STRING"
 SIZES = {f"TYPE_{name}": size for name in DATATYPES if (size := element_size(name))}
 """Bytes of one element by Triton type; ``TYPE_STRING`` is not in it: 4 bytes and the text each."""
 
+NO_INPUT = (
+    "config.pbtxt has no input; --server URL asks a server that runs the model, a tritonserver on this machine is "
+    "asked without a word, and --create goes by the samples; or add input and max_batch_size"
+)
+
 _CONTROL_TYPES = ("TYPE_INT32", "TYPE_FP32", "TYPE_BOOL", "TYPE_INT64", "TYPE_UINT64", "TYPE_UINT32")
 
 
@@ -60,7 +65,8 @@ class Model:
 
     ``batcher_sizes`` are the batch sizes that the dynamic batcher aims at, beside those of single requests.
     ``instances`` is the number that the configuration asks for, at least 1. The blocks of a ``sequence`` model run
-    once each, since repeating one would break the sequence.
+    once each, since repeating one would break the sequence. ``per_shape`` is who does part of its work anew for each
+    batch size that the dynamic batcher makes, if anybody.
     """
 
     name: str
@@ -70,6 +76,7 @@ class Model:
     batcher_sizes: tuple[int, ...] = ()
     instances: int = 1
     sequence: bool = False
+    per_shape: str = ""
 
     def fail(self, problem: str) -> TritonConfigError:
         """Return the error that says what is wrong with the warm-up of this model."""
@@ -81,8 +88,13 @@ def is_ensemble(config: ModelConfig) -> bool:
     return bool(config.HasField("ensemble_scheduling") or config.platform == "ensemble")
 
 
-def read_model(name: str, config: ModelConfig) -> Model:
+def read_model(name: str, config: ModelConfig, per_shape: str = "") -> Model:
     """Return what ``config`` says of the model called ``name``.
+
+    Args:
+        name: Its name.
+        config: Its configuration, with inputs.
+        per_shape: See :class:`Model`.
 
     Raises:
         TritonConfigError: Triton could not warm such a model with ``model_warmup``.
@@ -96,12 +108,11 @@ def read_model(name: str, config: ModelConfig) -> Model:
         msg = "Triton cannot warm a model with implicit state (sequence_batching.state); warm it with requests instead"
         raise TritonConfigError(f"model {name}: {msg}")
     if not config.input:
-        msg = "config.pbtxt has no input; add input and max_batch_size as a server's /v2/models/<model>/config shows"
-        raise TritonConfigError(f"model {name}: {msg}")
+        raise TritonConfigError(f"model {name}: {NO_INPUT}")
     controls = tuple(_control(name, c) for c in sequence.control_input) if sequence is not None else ()
     inputs = {i.name: _input(name, i, config.max_batch_size) for i in config.input}
     sizes, instances = _batcher_sizes(config), instances_of(config)
-    return Model(name, config.max_batch_size, inputs, controls, sizes, instances, sequence is not None)
+    return Model(name, config.max_batch_size, inputs, controls, sizes, instances, sequence is not None, per_shape)
 
 
 def instances_of(config: ModelConfig) -> int:
@@ -113,6 +124,9 @@ def _input(model: str, declared: Any, max_batch_size: int) -> ModelInput:
     if declared.is_shape_tensor and max_batch_size:
         msg = f"input {declared.name!r} is a shape tensor of a batching model, which Triton's warm-up cannot feed"
         raise TritonConfigError(f"model {model}: {msg}")
+    if declared.is_non_linear_format_io:  # whose bytes are padded; core hands the backend as many as dims say
+        msg = f"input {declared.name!r} has a non-linear format, which Triton's warm-up cannot feed"
+        raise TritonConfigError(f"model {model}: {msg}; warm it with requests instead")
     kind = DataType.Name(declared.data_type)
     if kind != STRING and kind not in SIZES:
         raise TritonConfigError(f"model {model}: input {declared.name!r} has no data_type: set it in config.pbtxt")
@@ -120,6 +134,7 @@ def _input(model: str, declared: Any, max_batch_size: int) -> ModelInput:
 
 
 def _batcher_sizes(config: ModelConfig) -> tuple[int, ...]:
+    """Return the batch sizes that the dynamic batcher aims at: the preferred ones, and the largest."""
     if not config.HasField("dynamic_batching"):
         return ()
     return tuple(dict.fromkeys([*config.dynamic_batching.preferred_batch_size, config.max_batch_size]))

@@ -96,7 +96,13 @@ class TritonServer(ServerProcess):
 
     def is_ready(self, model: str | None = None) -> bool:
         """Return whether the server, or one model of it, says that it is ready."""
-        path = f"/v2/models/{url_name(model)}/ready" if model else "/v2/health/ready"
+        return self._says_yes(f"/v2/models/{url_name(model)}/ready" if model else "/v2/health/ready")
+
+    def is_live(self) -> bool:
+        """Return whether the server answers: unless it is in explicit mode, every model has loaded then, or failed."""
+        return self._says_yes("/v2/health/live")
+
+    def _says_yes(self, path: str) -> bool:
         try:
             return fetch_now(Address("127.0.0.1", self._http), "GET", path, {}, None, seconds=5).ok
         except ConnectionLostError:

@@ -102,8 +102,8 @@ def repositories(tmp_path_factory):
         shutil.copytree(ROOT / "model_repository" / MODEL, repository / MODEL)
     run("triton", warm, "--samples", SAMPLES)
     run("triton", cold, "--remove")
-    run("triton", endless, "--samples", SAMPLES, "--count", "1000000")
-    run("triton", hungry, "--samples", SAMPLES, "--count", "1")
+    run("triton", endless, "--samples", SAMPLES, "--count", "1000000", "--no-prove-load")
+    run("triton", hungry, "--samples", SAMPLES, "--count", "1", "--no-prove-load")
     with (hungry / MODEL / "1/core.py").open("a") as core:
         core.write(HUNGRY)
     return SimpleNamespace(warm=warm, cold=cold, endless=endless, hungry=hungry)

@@ -93,6 +93,7 @@ def test_statistics_prove_the_counts_and_the_result_is_measured_from_outside(cal
     assert models["m"]["proofs"] == [
         {"version": "1", "counts": f"{count} inferences in {count} executions ({count} of batch 1)"}
     ]
+    assert models["m"]["instances"] == f"{count} calls on its instance"
     assert models["m"]["cold"]["ratio"] > 3
     assert models["m"]["warm"]["first_ms"] < models["m"]["cold"]["first_ms"] / 3
 

@@ -38,7 +38,7 @@ def command(*arguments):
 
     app = typer.Typer()
     app.command()(run)
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(app, [*map(str, arguments), "--no-prove-load"])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output

@@ -42,7 +42,7 @@ def command(*arguments):
 
     app = typer.Typer()
     app.command()(run)
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    result = CliRunner().invoke(app, [*map(str, arguments), "--no-prove-load"])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.exit_code, result.output
@@ -319,7 +319,11 @@ def test_json_for_machines(repository, sets):
         [],
         ["--calibrate"],
         ["--calibrate", "--count", "3"],
-        ["--server", "http://x"],
+        ["--server", "http://x", "--remove"],
+        ["--server", "http://x", "--prove", "http://x"],
+        ["--prove-load", "--check"],
+        ["--calibrate", "--samples", ".", "--loaded-first", "other"],
+        ["--triton-version", "new", "--samples", "."],
     ],
 )
 def test_options_that_make_no_sense_are_one_line(repository, arguments):

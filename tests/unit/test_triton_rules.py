@@ -103,6 +103,11 @@ def test_a_shape_tensor_with_batching(refused):
     assert "shape tensor" in refused(config, sample(x()))
 
 
+def test_a_non_linear_format(refused):
+    config = PLAIN.replace("dims: [ 4 ] }", "dims: [ 4 ] is_non_linear_format_io: true }", 1)
+    assert "non-linear format" in refused(config, sample(x()))
+
+
 def test_a_configuration_without_inputs(refused):
     assert "has no input" in refused("backend: 'onnxruntime'\n", sample(x()))
 
