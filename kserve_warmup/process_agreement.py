@@ -17,7 +17,7 @@ from statistics import median, median_low
 
 from kserve_warmup.agreement import SeriesExpectation
 from kserve_warmup.evidence import StratumCalls
-from kserve_warmup.profile import EDGES, Profile
+from kserve_warmup.profile import EDGES, LearnedRun, Profile
 
 _BELOW, _ABOVE = 0.08, 0.05  # of what was learned: where all strata together may lie
 _DOUBT = 1.0  # standard errors of their middle that are granted on top,
@@ -28,6 +28,10 @@ _WILD = 1.6  # times what was learned, the other strata's share aside
 _FEW_WILD = 1 / 8  # of the strata may be wild even so
 _FASTER, _SLOWER = 0.5, 1.15  # times what was learned: another load of the machine, if newer calls cost what older do
 _FALL = 0.05  # by how much the newer may be cheaper, as a logarithm
+_NODE = math.log(1.8)  # of first calls: what another load of the machine, or a slower one, explains
+_PATTERN = math.log(1.35)  # what is beyond that in the typical stratum is another process
+_ALIKE = math.log(1.25)  # by how much later calls may be slower than first ones are
+_DEAR = 1.5  # times a later call: a first call that tells how fast the machine is
 _BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
@@ -54,7 +58,8 @@ class ProcessExpectation:
         self._why: str | None = None
         if late:
             self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {_EARLY}"
-        self.met = False
+        self.met = self._recognised = False
+        self._common = 0.0
 
     def covers(self, one: StratumCalls) -> bool:
         """Whether there is a profile of a stratum."""
@@ -94,6 +99,11 @@ class ProcessExpectation:
             self.met = all(self._alone(one) for one in judged)
             self._why = None if self.met else "it is a hint, and latencies do not follow the curve that was learned"
             return self.met
+        if not self._recognised:
+            self._recognised = True
+            if self._another(judged):
+                self._profiles, self._why = {}, "the first calls of its strata are not what was learned"
+                return False
         if any(one.calls < self.enough(one) for one in judged):
             return False
         self._why = self._differs(judged)
@@ -111,7 +121,8 @@ class ProcessExpectation:
         shares = {one.order: self._share(one) for one in judged}
         middle = median(shares.values())
         doubt = _doubt(shares.values())
-        level = math.log(1 - _BELOW) - doubt <= middle <= math.log(1 + _ABOVE) + doubt
+        beyond = median(self._beyond(one, share) for one, share in zip(judged, shares.values(), strict=True))
+        level = math.log(1 - _BELOW) - doubt <= beyond <= math.log(1 + _ABOVE) + doubt
         if not level and not (self._similar(judged) and self._flat(judged)):
             return f"latencies are {math.exp(middle):.2g} times what was learned"
         wild = [one for one in judged if abs(shares[one.order] - middle) > math.log(_WILD)]
@@ -122,9 +133,28 @@ class ProcessExpectation:
             )
         return None
 
+    def _another(self, judged: Sequence[StratumCalls]) -> bool:
+        """Whether first calls, in which strata pay what is theirs alone, show that this is another process.
+
+        All may be dearer by a common factor, as on a slower node.
+        """
+        apart = [_outside(one.seconds[0], self._profiles[one.order].runs) for one in judged]
+        self._common = min(max(median(apart), -_NODE), _NODE)
+        return median(abs(value - self._common) for value in apart) > _PATTERN
+
     def _similar(self, judged: Sequence[StratumCalls]) -> bool:
-        """Whether the process is as fast as it was but for what another load of the machine explains."""
-        return math.log(_FASTER) <= median(self._share(one) for one in judged) <= math.log(_SLOWER)
+        """Whether the process is as fast as it was but for what another load of the machine explains.
+
+        First calls that compiled, and took longer by as much, explain more: what is slower later on does not slow them.
+        """
+        middle = median(self._beyond(one, self._share(one)) for one in judged)
+        explained = self._common + _ALIKE if self._compiles(judged) else 0.0
+        return math.log(_FASTER) <= middle <= max(math.log(_SLOWER), min(explained, _NODE))
+
+    def _compiles(self, judged: Sequence[StratumCalls]) -> bool:
+        """Whether most strata were learned to have a first call that is far dearer than later ones."""
+        dear = [min(r.curve[0] * r.plateau / r.typical for r in self._profiles[one.order].runs) for one in judged]
+        return median(dear) >= _DEAR
 
     def _flat(self, judged: Sequence[StratumCalls]) -> bool:
         """Whether newer calls cost what older ones lead to expect of them; all strata had two where none is dear."""
@@ -150,6 +180,12 @@ class ProcessExpectation:
         start = max(min(self.enough(one), one.calls) - 1, one.calls - _NEWEST, 0)
         return median_low([self._log(one, call) for call in range(start, one.calls)])
 
+    def _beyond(self, one: StratumCalls, share: float) -> float:
+        """How far a share lies outside what single runs had, in which neighbours were at work or not."""
+        typical = [run.typical for run in self._profiles[one.order].runs]
+        low, high = (math.log(max(value / median(typical), _TINY)) for value in (min(typical), max(typical)))
+        return max(share - high, 0.0) + min(share - low, 0.0)
+
     def _log(self, one: StratumCalls, call: int) -> float:
         """What a call took over what was learned of it, as a logarithm; ``call`` is counted from 0."""
         runs = self._profiles[one.order].runs
@@ -158,6 +194,13 @@ class ProcessExpectation:
         else:
             learned = median(run.typical for run in runs)
         return math.log(max(one.seconds[call], _TINY) / max(learned, _TINY))
+
+
+def _outside(seconds: float, runs: Sequence[LearnedRun]) -> float:
+    """How far a first call lies above all that were learned, below them if negative, as a logarithm."""
+    learned = [math.log(max(run.plateau * run.curve[0], _TINY)) for run in runs]
+    value = math.log(max(seconds, _TINY))
+    return max(value - max(learned), 0.0) + min(value - min(learned), 0.0)
 
 
 def _took(profile: Profile) -> int:
@@ -176,16 +219,18 @@ def _doubt(values: Iterable[float]) -> float:
 def _settled(profiles: Sequence[Profile]) -> tuple[int, int]:
     """After how many calls of each stratum all together were at the plateau first, and after how many the last time.
 
-    Together, because a hiccup is one stratum's. Later phases that are as dear as a neighbour makes them do not count.
+    Together, because a hiccup is one stratum's, and in most runs, because a neighbour's work is one run's. Later phases
+    that are as dear as a neighbour makes them do not count.
     """
-    runs = [profile.runs[-1] for profile in profiles]
     blocks: list[tuple[int, int, float]] = []
     for index, (start, end) in enumerate(pairwise(EDGES)):
-        seen = [run for run in runs if run.calls >= end > run.compiled]
-        if not seen or len(seen) * 2 < len(runs):
+        seen = [[run for run in profile.runs if run.calls >= end > run.compiled] for profile in profiles]
+        seen = [runs for runs, profile in zip(seen, profiles, strict=True) if len(runs) * 2 > len(profile.runs)]
+        if not seen or len(seen) * 2 < len(profiles):
             break
-        shares = [math.log(max(run.plateau * run.curve[index] / run.typical, _TINY)) for run in seen]
-        blocks.append((start, end, median(shares) - _doubt(shares)))
+        shares = [median_low([run.plateau * run.curve[index] / run.typical for run in runs]) for runs in seen]
+        logs = [math.log(max(share, _TINY)) for share in shares]
+        blocks.append((start, end, median(logs) - _doubt(logs)))
     calm = [share <= math.log(1 + _ABOVE) for _, _, share in blocks]
     last = blocks[-1][1] if blocks else 0
     first = next((blocks[at][0] for at in range(len(blocks)) if all(calm[at : at + 2])), last)
@@ -198,11 +243,14 @@ def _repeated(calls: Sequence[int]) -> int:
 
 
 def _depth(profiles: Sequence[Profile]) -> int:
-    """The last call that was dear in most strata at once: of one it may have been a hiccup."""
-    newest = [profile.runs[-1] for profile in profiles]
+    """The last call that was dear in most strata at once: of one it may have been a hiccup; and that in most runs."""
+    number = max((len(profile.runs) for profile in profiles), default=0)
+    return median_low([_depth_of([p.runs[-at] for p in profiles if len(p.runs) >= at]) for at in range(1, number + 1)] or [0])
 
+
+def _depth_of(runs: Sequence[LearnedRun]) -> int:
     def usual(call: int) -> bool:
-        late, further = sum(run.one_offs == call for run in newest), sum(run.calls > call for run in newest)
+        late, further = sum(run.one_offs == call for run in runs), sum(run.calls > call for run in runs)
         return late >= _TOGETHER and late * 2 >= further
 
-    return max(filter(usual, {run.one_offs for run in newest if run.one_offs > _TWICE}), default=0)
+    return max(filter(usual, {run.one_offs for run in runs if run.one_offs > _TWICE}), default=0)
