@@ -26,12 +26,12 @@ _MEDIAN = 1.25  # standard error of a median, in those of a mean
 _NORMAL = 0.6745  # median deviation from the median, in spreads
 _WILD = 1.6  # times what was learned, the other strata's share aside
 _FEW_WILD = 1 / 8  # of the strata may be wild even so
-_FASTER, _SLOWER = 0.5, 1.15  # times what was learned: another load of the machine, if newer calls cost what older do
+_FASTER, _SLOWER = 0.5, 1.1  # times what was learned: another load of the machine, if newer calls cost what older do
 _FALL = 0.05  # by how much the newer may be cheaper, as a logarithm
 _NODE = math.log(1.8)  # of first calls: what another load of the machine, or a slower one, explains
 _PATTERN = math.log(1.35)  # what is beyond that in the typical stratum is another process
-_ALIKE = math.log(1.25)  # by how much later calls may be slower than first ones are
-_DEAR = 1.5  # times a later call: a first call that tells how fast the machine is
+_ALIKE = math.log(1.1)  # by how much later calls may be slower than first ones are
+_DEAR = 2  # later calls beyond one: a first call that tells how fast the machine is
 _BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
@@ -59,7 +59,6 @@ class ProcessExpectation:
         if late:
             self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {_EARLY}"
         self.met = self._recognised = False
-        self._common = 0.0
 
     def covers(self, one: StratumCalls) -> bool:
         """Whether there is a profile of a stratum."""
@@ -138,9 +137,10 @@ class ProcessExpectation:
 
         All may be dearer by a common factor, as on a slower node.
         """
-        apart = [_outside(one.seconds[0], self._profiles[one.order].runs) for one in judged]
-        self._common = min(max(median(apart), -_NODE), _NODE)
-        return median(abs(value - self._common) for value in apart) > _PATTERN
+        learned = [[run.plateau * run.curve[0] for run in self._profiles[one.order].runs] for one in judged]
+        apart = [_outside(one.seconds[0], seconds) for one, seconds in zip(judged, learned, strict=True)]
+        common = min(max(median(apart), -_NODE), _NODE)
+        return median(abs(value - common) for value in apart) > _PATTERN
 
     def _similar(self, judged: Sequence[StratumCalls]) -> bool:
         """Whether the process is as fast as it was but for what another load of the machine explains.
@@ -148,13 +148,20 @@ class ProcessExpectation:
         First calls that compiled, and took longer by as much, explain more: what is slower later on does not slow them.
         """
         middle = median(self._beyond(one, self._share(one)) for one in judged)
-        explained = self._common + _ALIKE if self._compiles(judged) else 0.0
+        told = [slower for one in judged if (slower := self._compiled_slower(one)) is not None]
+        explained = median(told) + _ALIKE if len(told) * 2 > len(judged) else 0.0
         return math.log(_FASTER) <= middle <= max(math.log(_SLOWER), min(explained, _NODE))
 
-    def _compiles(self, judged: Sequence[StratumCalls]) -> bool:
-        """Whether most strata were learned to have a first call that is far dearer than later ones."""
-        dear = [min(r.curve[0] * r.plateau / r.typical for r in self._profiles[one.order].runs) for one in judged]
-        return median(dear) >= _DEAR
+    def _compiled_slower(self, one: StratumCalls) -> float | None:
+        """How much longer than in any run the first call took beyond a later one, as a logarithm; None if that is little.
+
+        What compiles is slower on a slower node, and no slower because what it compiles is.
+        """
+        learned = [run.curve[0] * run.plateau - run.typical for run in self._profiles[one.order].runs]
+        later = median(one.seconds[1:] or one.seconds)
+        if min(learned) < _DEAR * later or one.seconds[0] < (1 + _DEAR) * later:
+            return None
+        return _outside(one.seconds[0] - later, learned)
 
     def _flat(self, judged: Sequence[StratumCalls]) -> bool:
         """Whether newer calls cost what older ones lead to expect of them; all strata had two where none is dear."""
@@ -196,11 +203,10 @@ class ProcessExpectation:
         return math.log(max(one.seconds[call], _TINY) / max(learned, _TINY))
 
 
-def _outside(seconds: float, runs: Sequence[LearnedRun]) -> float:
-    """How far a first call lies above all that were learned, below them if negative, as a logarithm."""
-    learned = [math.log(max(run.plateau * run.curve[0], _TINY)) for run in runs]
-    value = math.log(max(seconds, _TINY))
-    return max(value - max(learned), 0.0) + min(value - min(learned), 0.0)
+def _outside(seconds: float, learned: Sequence[float]) -> float:
+    """How far seconds lie above all that were learned, below them if negative, as a logarithm."""
+    value, *others = (math.log(max(each, _TINY)) for each in (seconds, *learned))
+    return max(value - max(others), 0.0) + min(value - min(others), 0.0)
 
 
 def _took(profile: Profile) -> int:
