@@ -29,13 +29,15 @@ _FEW_WILD = 1 / 8  # of the strata may be wild even so
 _FASTER, _SLOWER = 0.5, 1.1  # times what was learned: another load of the machine, if newer calls cost what older do
 _FALL = 0.05  # by how much the newer may be cheaper, as a logarithm
 _NODE = math.log(1.8)  # of first calls: what another load of the machine, or a slower one, explains
-_PATTERN = math.log(1.35)  # what is beyond that in the typical stratum is another process
+_QUIET = math.log(2.5)  # or that it has no neighbours any more
+_PATTERN = math.log(1.6)  # what is beyond that in the typical stratum is another process
 _ALIKE = math.log(1.1)  # by how much later calls may be slower than first ones are
 _DEAR = 2  # later calls beyond one: a first call that tells how fast the machine is
 _BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
+_LATE = 60  # calls
 _EARLY = 3  # calls: where any stratum was learned to settle later, what is still to come cannot be told from so few
 _TWICE = 2
 _TINY = 1e-9  # seconds: clocks are coarse
@@ -50,14 +52,15 @@ class ProcessExpectation:
 
     def __init__(self, profiles: Mapping[int, Profile]) -> None:
         """Take what earlier starts learned, by the order of the stratum."""
-        late = [profile for profile in profiles.values() if _took(profile) > _EARLY]
+        bound = _EARLY if any(len(profile.runs) == 1 for profile in profiles.values()) else _LATE
+        late = [profile for profile in profiles.values() if _took(profile) > bound]
         self._profiles = {} if late else dict(profiles)
         learned = list(profiles.values())
         first, last = _settled(learned)
         self._settled, self._settled_known = max(_depth(learned), last), first
         self._why: str | None = None
         if late:
-            self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {_EARLY}"
+            self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {bound}"
         self.met = self._recognised = False
 
     def covers(self, one: StratumCalls) -> bool:
@@ -124,7 +127,7 @@ class ProcessExpectation:
         level = math.log(1 - _BELOW) - doubt <= beyond <= math.log(1 + _ABOVE) + doubt
         if not level and not (self._similar(judged) and self._flat(judged)):
             return f"latencies are {math.exp(middle):.2g} times what was learned"
-        wild = [one for one in judged if abs(shares[one.order] - middle) > math.log(_WILD)]
+        wild = self._wild_of(judged)
         if len(wild) > len(judged) * _FEW_WILD:
             times = math.exp(shares[wild[0].order])
             return (
@@ -139,7 +142,7 @@ class ProcessExpectation:
         """
         learned = [[run.plateau * run.curve[0] for run in self._profiles[one.order].runs] for one in judged]
         apart = [_outside(one.seconds[0], seconds) for one, seconds in zip(judged, learned, strict=True)]
-        common = min(max(median(apart), -_NODE), _NODE)
+        common = min(max(median(apart), -_QUIET), _NODE)
         return median(abs(value - common) for value in apart) > _PATTERN
 
     def _similar(self, judged: Sequence[StratumCalls]) -> bool:
@@ -177,10 +180,12 @@ class ProcessExpectation:
         return -_FALL - doubt <= median(steps) <= _FALL + doubt / 2
 
     def _wild(self, judged: Sequence[StratumCalls]) -> list[StratumCalls]:
-        shares = {one.order: self._share(one) for one in judged}
+        return [one for one in self._wild_of(judged) if one.calls < self.enough(one) + _AGAIN]
+
+    def _wild_of(self, judged: Sequence[StratumCalls]) -> list[StratumCalls]:
+        shares = {one.order: self._beyond(one, self._share(one)) for one in judged}
         middle = median(shares.values())
-        wild = [one for one in judged if abs(shares[one.order] - middle) > math.log(_WILD)]
-        return [one for one in wild if one.calls < self.enough(one) + _AGAIN]
+        return [one for one in judged if shares[one.order] - middle > math.log(_WILD)]
 
     def _share(self, one: StratumCalls) -> float:
         """What the newest calls of a stratum took over what was learned of these calls, as a logarithm."""
@@ -210,8 +215,12 @@ def _outside(seconds: float, learned: Sequence[float]) -> float:
 
 
 def _took(profile: Profile) -> int:
-    """Return after how many calls all was over in the typical run."""
-    return median_low([max(run.settled, run.compiled, run.one_offs) for run in profile.runs])
+    """Return after how many calls all was over; what but one of several runs had is a neighbour's."""
+    runs = profile.runs
+    if len(runs) == 1:
+        return max(runs[0].settled, runs[0].compiled, runs[0].one_offs)
+    settled, compiled = (median_low(calls) for calls in ([r.settled for r in runs], [r.compiled for r in runs]))
+    return max(settled, compiled, _repeated([run.one_offs for run in runs]))
 
 
 def _doubt(values: Iterable[float]) -> float:
