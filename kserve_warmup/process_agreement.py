@@ -37,7 +37,6 @@ _BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
-_LATE = 60  # calls
 _EARLY = 3  # calls: where any stratum was learned to settle later, what is still to come cannot be told from so few
 _TWICE = 2
 _TINY = 1e-9  # seconds: clocks are coarse
@@ -52,15 +51,14 @@ class ProcessExpectation:
 
     def __init__(self, profiles: Mapping[int, Profile]) -> None:
         """Take what earlier starts learned, by the order of the stratum."""
-        bound = _EARLY if any(len(profile.runs) == 1 for profile in profiles.values()) else _LATE
-        late = [profile for profile in profiles.values() if _took(profile) > bound]
+        late = [profile for profile in profiles.values() if _took(profile) > _EARLY]
         self._profiles = {} if late else dict(profiles)
         learned = list(profiles.values())
         first, last = _settled(learned)
         self._settled, self._settled_known = max(_depth(learned), last), first
         self._why: str | None = None
         if late:
-            self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {bound}"
+            self._why = f"{len(late)} of {len(profiles)} strata were learned to settle after call {_EARLY}"
         self.met = self._recognised = False
 
     def covers(self, one: StratumCalls) -> bool:
@@ -71,6 +69,8 @@ class ProcessExpectation:
         """Return after how many calls a stratum with a profile is where it was learned to settle."""
         runs = self._profiles[one.order].runs
         took = max(median_low([run.compiled for run in runs]), _repeated([run.one_offs for run in runs]))
+        if len(runs) > 1:  # what every run had is no neighbour's work
+            took = max(took, min(run.settled for run in runs))
         if one.known is not None:  # what all strata share was over on the earlier path
             return max(1, took, self._settled_known)
         return max(_TWICE, max(took, self._settled) + 1)
@@ -215,12 +215,13 @@ def _outside(seconds: float, learned: Sequence[float]) -> float:
 
 
 def _took(profile: Profile) -> int:
-    """Return after how many calls all was over; what but one of several runs had is a neighbour's."""
+    """Return after how many calls all was over in every run: what single runs show later is a neighbour's work."""
     runs = profile.runs
     if len(runs) == 1:
         return max(runs[0].settled, runs[0].compiled, runs[0].one_offs)
-    settled, compiled = (median_low(calls) for calls in ([r.settled for r in runs], [r.compiled for r in runs]))
-    return max(settled, compiled, _repeated([run.one_offs for run in runs]))
+    one_offs = [run.one_offs for run in runs]
+    same = min(one_offs) if max(one_offs) - min(one_offs) <= 1 else 0
+    return max(min(run.settled for run in runs), same)
 
 
 def _doubt(values: Iterable[float]) -> float:
