@@ -156,7 +156,7 @@ class ProcessExpectation:
         return math.log(_FASTER) <= middle <= max(math.log(_SLOWER), min(explained, _NODE))
 
     def _compiled_slower(self, one: StratumCalls) -> float | None:
-        """How much longer than in any run the first call took beyond a later one, as a logarithm; None if that is little.
+        """How much longer than in any run the first call took beyond a later one, as a logarithm; None if too little.
 
         What compiles is slower on a slower node, and no slower because what it compiles is.
         """
@@ -261,7 +261,9 @@ def _repeated(calls: Sequence[int]) -> int:
 def _depth(profiles: Sequence[Profile]) -> int:
     """The last call that was dear in most strata at once: of one it may have been a hiccup; and that in most runs."""
     number = max((len(profile.runs) for profile in profiles), default=0)
-    return median_low([_depth_of([p.runs[-at] for p in profiles if len(p.runs) >= at]) for at in range(1, number + 1)] or [0])
+    return median_low(
+        [_depth_of([p.runs[-at] for p in profiles if len(p.runs) >= at]) for at in range(1, number + 1)] or [0]
+    )
 
 
 def _depth_of(runs: Sequence[LearnedRun]) -> int:
