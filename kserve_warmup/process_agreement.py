@@ -34,6 +34,7 @@ _PATTERN = math.log(1.6)  # what is beyond that in the typical stratum is anothe
 _ALIKE = math.log(1.1)  # by how much later calls may be slower than first ones are
 _DEAR = 2  # later calls beyond one: a first call that tells how fast the machine is
 _BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
+_FEW_LATE = 1 / 4  # of the strata may settle late in every run, and are called as often
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
@@ -52,6 +53,8 @@ class ProcessExpectation:
     def __init__(self, profiles: Mapping[int, Profile]) -> None:
         """Take what earlier starts learned, by the order of the stratum."""
         late = [profile for profile in profiles.values() if _took(profile) > _EARLY]
+        sure = [profile for profile in late if len(profile.runs) == 1 or _same(profile) > _EARLY]
+        late = late if sure or len(late) > len(profiles) * _FEW_LATE else []
         self._profiles = {} if late else dict(profiles)
         learned = list(profiles.values())
         first, last = _settled(learned)
@@ -70,7 +73,7 @@ class ProcessExpectation:
         runs = self._profiles[one.order].runs
         took = max(median_low([run.compiled for run in runs]), _repeated([run.one_offs for run in runs]))
         if len(runs) > 1:  # what every run had is no neighbour's work
-            took = max(took, min(run.settled for run in runs))
+            took = max(took, _took(self._profiles[one.order]))
         if one.known is not None:  # what all strata share was over on the earlier path
             return max(1, took, self._settled_known)
         return max(_TWICE, max(took, self._settled) + 1)
@@ -219,9 +222,13 @@ def _took(profile: Profile) -> int:
     runs = profile.runs
     if len(runs) == 1:
         return max(runs[0].settled, runs[0].compiled, runs[0].one_offs)
-    one_offs = [run.one_offs for run in runs]
-    same = min(one_offs) if max(one_offs) - min(one_offs) <= 1 else 0
-    return max(min(run.settled for run in runs), same)
+    return max(min(run.settled for run in runs), _same(profile))
+
+
+def _same(profile: Profile) -> int:
+    """The last call that was dear, if it was so in every run, 0 if that was another each time."""
+    one_offs = [run.one_offs for run in profile.runs]
+    return min(one_offs) if max(one_offs) - min(one_offs) <= 1 else 0
 
 
 def _doubt(values: Iterable[float]) -> float:
