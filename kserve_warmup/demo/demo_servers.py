@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ def kserve_server(
     samples: Path | None = None,
     program: Sequence[str] = PREDICTORS,
     warmup_seconds: int | None = None,
+    *,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """Run the demo's predictors in a KServe server.
 
@@ -50,6 +52,7 @@ def kserve_server(
         samples: a sample set to warm with; None serves cold.
         program: what Python runs, if not the demo's predictors; it is given the repository, the models and ports.
         warmup_seconds: when the warm-up ends at the latest, unless after the default time.
+        variables: further variables of its environment.
 
     Raises:
         WarmupFailedError: from ``alive``, when the process has ended; carries the end of its log.
@@ -59,7 +62,7 @@ def kserve_server(
         report = Path(folder, "report.json")
         command = [sys.executable, *program, str(repository), *models]
         command += [f"--http_port={http_port}", f"--grpc_port={grpc_port}"]
-        environment = _environment(Path(folder)) | _warmup(samples, report, warmup_seconds)
+        environment = _environment(Path(folder)) | _warmup(samples, report, warmup_seconds) | dict(variables or {})
         with ServerProcess(command, env=environment, name="KServe", stop_seconds=STOP_SECONDS) as process:
             yield Server(
                 http_url=f"http://127.0.0.1:{http_port}",
