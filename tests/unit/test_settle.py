@@ -89,7 +89,7 @@ def test_a_stratum_of_damaged_requests_only_is_read_twice_and_each_of_them_is_co
 def test_traffic_of_damaged_requests_only_names_the_first_of_them(tmp_path):
     file = written(tmp_path, [v1_body(2, number, damaged=True) for number in range(40)])
     with pytest.raises(SampleError, match=r"no request in 40 records; first: .*day\.jsonl:1: the body is not JSON"):
-        sample_traffic([file], "m", max_bad=1)
+        sample_traffic([file], "m", form="jsonl", max_bad=1)
 
 
 def test_only_what_is_chosen_is_decoded_however_many_strata_there_are(tmp_path, passes):
