@@ -110,5 +110,20 @@ def test_plain_lists_have_the_shape_that_looking_at_each_element_tells(value):
     assert v1._plain_shape(value) in (None, v1.shape_of(value))
 
 
+ROWS = st.dictionaries(st.sampled_from(["x", "y", "b64"]), st.just([1.5, 2]) | NESTED | VALUES, min_size=1, max_size=2)
+
+
+@given(st.lists(ROWS | VALUES, max_size=3) | ROWS, st.integers(1, 3))
+@example([{"b64": "AA=="}], 2)
+@example([{"x": [1], "y": "a"}, {"y": "b", "x": [2.5]}], 1)
+@example({"x": [[1, 2]], "y": [True]}, 1)
+def test_inputs_of_plain_lists_have_the_signature_that_looking_at_each_element_tells(payload, times):
+    body = v1.V1Body({"inputs": payload * times if isinstance(payload, list) else payload}, b"", {})
+    found = told(v1.V1Body.signature, body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(v1, "_plain_shapes", lambda *_: None)
+        assert found == told(v1.V1Body.signature, body)
+
+
 def test_the_shape_of_a_large_v1_body_takes_no_look_at_each_row():
     assert v1._plain_shape([[[1.5] * 3] * 2] * 4) == ((4, 2, 3), frozenset([float]))
