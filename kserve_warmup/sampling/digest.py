@@ -14,6 +14,7 @@ from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.sampling.bottom_k import Place
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.sampling.formats.storage import UNREADABLE, opened
+from kserve_warmup.sampling.large_body import large_sample
 from kserve_warmup.sampling.place import Placer, parsed
 from kserve_warmup.sampling.select import Limits
 from kserve_warmup.sampling.sketch import TrafficSketch
@@ -191,7 +192,7 @@ def decoded(record: Record, protocol: Protocol | None = None) -> Sample:
         SampleError: it holds none.
     """
     try:
-        return parsed(record, protocol).sample(record.path)
+        return large_sample(record, protocol) or parsed(record, protocol).sample(record.path)
     except RecursionError:
         raise SampleError(TOO_DEEP) from None
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import identify, json_body, parse
 from kserve_warmup.protocols.codec import CODECS, Body
 from kserve_warmup.protocols.inference_path import InferencePath, recorded
@@ -42,6 +43,12 @@ _JSON = frozenset({None, *(codec.protocol for codec in CODECS.values() if codec.
 _BARE: Protocol = "v1"
 """Whose payload may be one list of numbers and nothing else."""
 
+MOST_VALUES = 1 << 23
+"""Values of a JSON body that is parsed whole; each takes up to a hundred bytes."""
+
+_MOST_LISTS = 1 << 16
+"""Lists that are cut out of a body: many short ones are no quicker to cut than to parse."""
+
 _Head = tuple[Protocol | None, bytes]
 _T = TypeVar("_T")
 _FIXED = 8
@@ -68,7 +75,7 @@ class Placer:
         Raises:
             SampleError: its body is no request, or its path no inference endpoint.
         """
-        stratum = self._by_head(record) if record.body[:1] == b"{" and record.protocol in _JSON else None
+        stratum = self.by_head(record)
         if stratum is None:
             return self._known(exact(record))
         if record.path is None:
@@ -77,9 +84,9 @@ class Placer:
         usual = endpoint.verb == stratum.verb and endpoint.version is None
         return stratum if usual else self._known(stratum.at(endpoint))
 
-    def _by_head(self, record: Record) -> Stratum | None:
-        """Return the stratum of a JSON body; None when it has to be parsed whole."""
-        if b'"binary_data_size"' in record.body[:_SHORT]:
+    def by_head(self, record: Record) -> Stratum | None:
+        """Return the stratum of a JSON body, wherever it was sent; None when it has to be parsed whole."""
+        if not is_json(record.body, record.protocol):
             return None
         skeleton, cut = without_numbers(record.body)
         if skeleton.startswith(b'{"id"'):
@@ -122,6 +129,22 @@ class Placer:
         return known
 
 
+def is_json(body: bytes, protocol: Protocol | None) -> bool:
+    """Return whether a body looks like a JSON object with nothing behind it."""
+    return body[:1] == b"{" and protocol in _JSON and b'"binary_data_size"' not in body[:_SHORT]
+
+
+def check_values(text: bytes) -> None:
+    """Refuse JSON that would take gigabytes of memory once it is parsed, which its commas tell.
+
+    Raises:
+        SampleError: it would.
+    """
+    if len(text) > MOST_VALUES and (values := text.count(b",")) > MOST_VALUES:
+        what = f"its body has some {values:,} values besides even lists of numbers"
+        raise SampleError(f"{what}, more than {MOST_VALUES:,} that can be parsed: such a request is left out")
+
+
 def exact(record: Record) -> Stratum:
     """Return the stratum of a record, its body parsed whole.
 
@@ -143,6 +166,8 @@ def parsed(record: Record, protocol: Protocol | None = None) -> Body:
         SampleError: the body is no request.
     """
     protocol = protocol or record.protocol
+    if is_json(record.body, protocol):
+        check_values(record.body)
     if protocol is None:
         return identify(record.body, record.headers)
     return parse(protocol, record.body, record.headers)
@@ -171,7 +196,7 @@ def without_numbers(body: bytes) -> tuple[bytes, list[Numbers]]:
     kept: list[bytes] = []
     cut: list[Numbers] = []
     position = brace = 0
-    while match := _LIST.search(body, position):
+    while len(cut) < _MOST_LISTS and (match := _LIST.search(body, position)):
         start = match.end()
         if brace < start:  # one that lies ahead is still the next: looking again would be quadratic in its distance
             brace = body.find(b"}", start)
@@ -201,7 +226,7 @@ def list_shape(text: bytes) -> tuple[int, ...] | None:
         if rest or count < 1:
             return None
         shape.insert(0, count)
-        unit = b"[" + b",".join([unit] * count) + b"]"
+        unit = b"[" + (unit + b",") * (count - 1) + unit + b"]"
     if not shape or unit != marks or (shape[-1] == 1 and _EMPTY.search(text)):
         return None
     return tuple(shape)
@@ -227,6 +252,7 @@ def _bare_variant(skeleton: bytes, key: str, protocol: Protocol | None) -> Varia
 
 
 def _loads(skeleton: bytes) -> dict[str, Any] | None:
+    check_values(skeleton)
     try:
         document = orjson.loads(skeleton)
     except orjson.JSONDecodeError:
