@@ -19,7 +19,7 @@ from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
 _NUMBERS = [((bool,), "BOOL"), ((int,), "INT64"), ((float,), "FP64"), ((int, float), "FP64"), ((), "FP64")]
 _TEXTS = [((str,), BYTES), ((bytes,), BYTES), ((str, bytes), BYTES)]
-_KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
+KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
 """The datatype of an input whose leaves have these types."""
 
 _Facts = tuple[tuple[int, ...], frozenset[type]]
@@ -56,7 +56,7 @@ class V1Body(JSONBody):
             facts = _plain_shapes(key, payload) or {n: shape_of(value) for n, value in _columns(key, payload).items()}
         except SampleError:
             return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
-        return declared_signature((name, _KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
+        return declared_signature((name, KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return a tensor an instance key, or one named after the list when instances are not objects.
@@ -173,7 +173,7 @@ def shape_of(value: Any) -> _Facts:
 
 def _tensor(name: str, value: Any) -> Tensor:
     shape, kinds = shape_of(value)
-    datatype = _KINDS.get(kinds)
+    datatype = KINDS.get(kinds)
     if datatype is None or RAGGED in shape:
         what = "rows of uneven length" if datatype else "values of mixed types"
         raise SampleError(f"input {name!r} has {what}: no tensor can hold them")

@@ -8,7 +8,8 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import json_body
 from kserve_warmup.samples.sample import Protocol, Sample, keep_headers
 from kserve_warmup.sampling.formats.record import Record
-from kserve_warmup.sampling.place import Placer, list_shape, without_numbers
+from kserve_warmup.sampling.number_lists import list_shape
+from kserve_warmup.sampling.place import Placer, without_numbers
 
 LARGE = 1 << 24
 """Bytes of a body, 16 MiB, above which its numbers are parsed piece by piece."""

@@ -21,6 +21,8 @@ from kserve_warmup.protocols.inference_path import InferencePath, recorded
 from kserve_warmup.protocols.variant import Variant, v1_variant
 from kserve_warmup.samples.sample import Protocol, Signature, Stratum, TensorSpec
 from kserve_warmup.sampling.formats.record import Record
+from kserve_warmup.sampling.number_lists import list_end, list_shape, numbers_type
+from kserve_warmup.sampling.v1_rows import rows_stratum
 
 
 class Numbers(NamedTuple):
@@ -34,9 +36,6 @@ class Numbers(NamedTuple):
 # The key of a list of numbers, or of lists of them: no strings, objects, booleans or nulls before the first number.
 _LIST = re.compile(rb'"(data|instances|inputs)"\s*:\s*(?=\[[\s\[]*[-\d])')
 _ID = re.compile(rb'^\{"id"\s*:\s*"[^"\\]*"\s*,')
-_NUMERIC = b"0123456789.+-eE \t\r\n"
-_DEEPEST = 64
-_EMPTY = re.compile(rb"\[\s*\]")
 _REMEMBERED = 4096
 _SHORT = 1024
 _JSON = frozenset({None, *(codec.protocol for codec in CODECS.values() if codec.is_json)})
@@ -88,6 +87,8 @@ class Placer:
         """Return the stratum of a JSON body, wherever it was sent; None when it has to be parsed whole."""
         if not is_json(record.body, record.protocol):
             return None
+        if record.protocol in (None, _BARE) and (stratum := rows_stratum(record.body)):
+            return self._known(stratum)
         skeleton, cut = without_numbers(record.body)
         if skeleton.startswith(b'{"id"'):
             skeleton = _ID.sub(b"{", skeleton)  # new in every request: no head would be met again
@@ -104,7 +105,7 @@ class Placer:
         shape = list_shape(text)
         if shape is None:
             return None
-        datatype = "FP64" if b"." in text or b"e" in text or b"E" in text else "INT64"
+        datatype = "FP64" if numbers_type(text) is float else "INT64"
         signature = Signature((TensorSpec(key, datatype, shape[1:]),))
         return self._known(Stratum(_BARE, "predict", signature, shape[0], variant))
 
@@ -200,36 +201,14 @@ def without_numbers(body: bytes) -> tuple[bytes, list[Numbers]]:
         start = match.end()
         if brace < start:  # one that lies ahead is still the next: looking again would be quadratic in its distance
             brace = body.find(b"}", start)
-        quote = body.find(b'"', start, brace)
-        end = body.rfind(b"]", start, quote if quote >= 0 else brace) + 1
-        if brace < 0 or not end:
+        end = list_end(body, start, brace)
+        if not end:
             break
         kept.append(body[position:start])
         cut.append(Numbers(match[1].decode(), start, end))
         position = end
     kept.append(body[position:])
     return b"[]".join(kept), cut
-
-
-def list_shape(text: bytes) -> tuple[int, ...] | None:
-    """Return the shape of nested JSON lists of numbers; None when it takes parsing to tell, or they are uneven."""
-    marks = text.translate(None, _NUMERIC)
-    depth = len(marks) - len(marks.lstrip(b"["))
-    if depth > _DEEPEST:
-        return None
-    shape: list[int] = []
-    unit = b""
-    for level in range(1, depth + 1):
-        # The first list of this level begins at depth - level and ends at the first run of `level` closing brackets.
-        length = marks.find(b"]" * level) + level - (depth - level)
-        count, rest = divmod(length - 1, len(unit) + 1)
-        if rest or count < 1:
-            return None
-        shape.insert(0, count)
-        unit = b"[" + (unit + b",") * (count - 1) + unit + b"]"
-    if not shape or unit != marks or (shape[-1] == 1 and _EMPTY.search(text)):
-        return None
-    return tuple(shape)
 
 
 def _remembered(memory: dict[_Head, _T], head: _Head, tell: Callable[[], _T]) -> _T:
