@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.sampling import settle
+from kserve_warmup.sampling import reader, settle
 from kserve_warmup.sampling.digest import Job
 from kserve_warmup.sampling.engines import local
 from kserve_warmup.sampling.reader import sample_traffic
@@ -96,3 +96,16 @@ def test_only_what_is_chosen_is_decoded_however_many_strata_there_are(tmp_path, 
     bodies = [v2_body(number, number % 30 + 1) for number in range(600)]
     samples, _ = sample_traffic([written(tmp_path, bodies)], "m", job=Job(Limits(max_samples=20)))
     assert sorted(passes) == sorted(sample.body for sample in samples)
+
+
+@pytest.mark.parametrize("parts", [200, 1 << 20])
+def test_damaged_traffic_gives_the_same_set_however_it_is_split_over_processes(tmp_path, monkeypatch, parts):
+    bodies = [v1_body(n % 3 + 1, n, damaged=n % 3 == 2 or n % 7 == 0) for n in range(120)]
+    file = written(tmp_path, bodies)
+    alone = sample_traffic([file], "m", max_bad=1)
+    monkeypatch.setattr(local, "WORTH_A_PROCESS", 1)
+    monkeypatch.setattr(reader, "PART", parts)
+    split = sample_traffic([file], "m", max_bad=1, engine=local.engine(2))
+    assert [(s.id, s.weight) for s in split[0]] == [(s.id, s.weight) for s in alone[0]]
+    assert (split[1].requests, split[1].bad) == (alone[1].requests, alone[1].bad)
+    assert split[0].selection == alone[0].selection
