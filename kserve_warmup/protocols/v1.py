@@ -19,8 +19,11 @@ from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
 _NUMBERS = [((bool,), "BOOL"), ((int,), "INT64"), ((float,), "FP64"), ((int, float), "FP64"), ((), "FP64")]
 _TEXTS = [((str,), BYTES), ((bytes,), BYTES), ((str, bytes), BYTES)]
-_KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
+KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
 """The datatype of an input whose leaves have these types."""
+
+_Facts = tuple[tuple[int, ...], frozenset[type]]
+"""A shape, and the types of the leaves."""
 
 
 class V1Body(JSONBody):
@@ -49,12 +52,11 @@ class V1Body(JSONBody):
         Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
         """
         key, payload = _payload(self.document)
-        plain = _plain_shape(payload) if isinstance(payload, list) else None
         try:
-            facts = {key: plain} if plain else {name: shape_of(value) for name, value in _columns(key, payload).items()}
+            facts = _plain_shapes(key, payload) or {n: shape_of(value) for n, value in _columns(key, payload).items()}
         except SampleError:
             return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
-        return declared_signature((name, _KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
+        return declared_signature((name, KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return a tensor an instance key, or one named after the list when instances are not objects.
@@ -127,7 +129,21 @@ def _unwrap(value: Any) -> Any:
     return unbase64(value["b64"], 'a {"b64": ...} value is not base64')
 
 
-def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | None:
+def _plain_shapes(key: str, payload: list[Any] | dict[str, Any]) -> dict[str, _Facts] | None:
+    """Return what :func:`shape_of` tells of each input where all are plain lists; None where it takes a closer look."""
+    columns: dict[str, Any] = {key: payload}
+    if isinstance(payload, dict):
+        columns = payload
+    elif payload and set(map(type, payload)) == {dict}:
+        names = payload[0].keys()
+        if names == {"b64"} or any(row.keys() != names for row in payload):
+            return None
+        columns = {name: [row[name] for row in payload] for name in names}
+    facts = {name: _plain_shape(value) if isinstance(value, list) else None for name, value in columns.items()}
+    return None if None in facts.values() else facts  # type: ignore[return-value]  # none of them is None
+
+
+def _plain_shape(value: list[Any]) -> _Facts | None:
     """Return what :func:`shape_of` returns, level by level and ten times as fast; None for all but nested lists."""
     shape: list[int] = [len(value)]
     while (kinds := set(map(type, value))) == {list}:
@@ -139,7 +155,7 @@ def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | 
     return None if kinds & {list, dict} else (tuple(shape), frozenset(kinds))
 
 
-def shape_of(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
+def shape_of(value: Any) -> _Facts:
     """Return the shape of nested lists, RAGGED where they are uneven, and the types of their leaves."""
     if not isinstance(value, list):
         return (), frozenset([type(value)])
@@ -157,7 +173,7 @@ def shape_of(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
 
 def _tensor(name: str, value: Any) -> Tensor:
     shape, kinds = shape_of(value)
-    datatype = _KINDS.get(kinds)
+    datatype = KINDS.get(kinds)
     if datatype is None or RAGGED in shape:
         what = "rows of uneven length" if datatype else "values of mixed types"
         raise SampleError(f"input {name!r} has {what}: no tensor can hold them")

@@ -61,9 +61,9 @@ def _lines(stream: BinaryIO, most: int) -> Iterator[tuple[bytes, bool, int]]:
             while (end := chunk.find(b"\n", begin)) >= 0:
                 length += end - begin
                 if begun:
-                    begun.append(chunk[begin:end])
-                    yield b"" if length > most else b"".join(begun), True, length
-                    begun = []
+                    line = b"" if length > most else b"".join((*begun, chunk[begin:end]))
+                    begun = []  # before it is read: a long line is not held twice
+                    yield line, True, length
                 else:
                     yield chunk[begin:end], True, length
                 begin, length = end + 1, 0
