@@ -40,6 +40,15 @@ def json_value(body: bytes | memoryview, what: str = "the body is ") -> Any:
             raise NotJSONError(f"{what}not JSON: {error}") from None
 
 
+def json_bytes(value: Any) -> bytes:
+    """Return a JSON value as text; NaN and infinity stay what they are, where orjson would write null."""
+    try:
+        written = orjson.dumps(value)
+    except TypeError:  # an integer beyond 64 bits
+        return dumps(value)
+    return dumps(value) if b"null" in written else written
+
+
 def json_object(body: bytes | memoryview, protocol: str) -> dict[str, Any]:
     """Return the JSON object of ``body``."""
     value = json_value(body)

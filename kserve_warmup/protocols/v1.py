@@ -1,8 +1,11 @@
-"""KServe v1 bodies: ``{"instances": [...]}`` or ``{"inputs": ...}``, JSON without declared types."""
+"""KServe v1 bodies: ``{"instances": [...]}`` or ``{"inputs": ...}``, JSON without declared types.
+
+KServe takes any other JSON on the same endpoint: such a body is of the model's own form (see ``own_json``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -10,9 +13,19 @@ import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.codec import JSON, declared_signature
-from kserve_warmup.protocols.edits import Edit, Parts, Place
-from kserve_warmup.protocols.json_body import JSONBody, base64_text, json_values, text, unbase64
+from kserve_warmup.protocols.codec import JSON, Body, declared_signature
+from kserve_warmup.protocols.edits import Edit, Parts, Place, refuse_text
+from kserve_warmup.protocols.json_body import (
+    JSONBody,
+    NotJSONError,
+    base64_text,
+    json_value,
+    json_values,
+    text,
+    unbase64,
+)
+from kserve_warmup.protocols.own_json import own_signature
+from kserve_warmup.protocols.raw_body import RawBody, is_json, media_type
 from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
 from kserve_warmup.protocols.variant import Variant, v1_variant
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
@@ -24,9 +37,35 @@ _KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, data
 
 
 class V1Body(JSONBody):
-    """Instances, each a row, or named inputs."""
+    """Instances, each a row, or named inputs; or JSON of the model's own form, an object or an array."""
 
     protocol = "v1"
+    document: Any
+
+    @classmethod
+    def parse(cls, raw: bytes, headers: Mapping[str, str]) -> Body:  # type: ignore[override]  # on its endpoint may be more
+        try:
+            value = json_value(raw)
+        except NotJSONError:
+            if not is_json(media_type(headers) or JSON):
+                return RawBody.parse(raw, headers)
+            raise
+        if not isinstance(value, (dict, list)):
+            if not is_json(media_type(headers) or JSON):
+                return RawBody.parse(raw, headers)
+            raise SampleError(f"a v1 body is a JSON object or array, not {type(value).__name__}")
+        return cls(value, raw, headers)
+
+    @property
+    def path(self) -> str:
+        """Return where such a body is usually sent: one for Triton's generate has a prompt of its own name."""
+        generates = isinstance(self.document, dict) and isinstance(self.document.get("text_input"), str)
+        return "/v2/models/{model}/generate" if generates and self.is_own else super().path
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether the body is of the model's own form, and holds no tensors."""
+        return _payload(self.document) is None
 
     @classmethod
     def claims(cls, document: dict[str, Any]) -> bool:
@@ -48,7 +87,10 @@ class V1Body(JSONBody):
 
         Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
         """
-        key, payload = _payload(self.document)
+        found = _payload(self.document)
+        if found is None:
+            return own_signature(self.document)
+        key, payload = found
         plain = _plain_shape(payload) if isinstance(payload, list) else None
         try:
             facts = {key: plain} if plain else {name: shape_of(value) for name, value in _columns(key, payload).items()}
@@ -61,9 +103,17 @@ class V1Body(JSONBody):
 
         Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
         """
-        return tuple(_tensor(name, value) for name, value in _columns(*_payload(self.document)).items())
+        found = _payload(self.document)
+        if found is None:
+            msg = "a v1 body of the model's own form holds no tensors: there are neither instances nor inputs in it"
+            raise SampleError(msg)
+        return tuple(_tensor(name, value) for name, value in _columns(*found).items())
 
     def places(self, rule: Edit) -> Iterator[Place]:
+        if self.is_own:
+            rows = self.document if isinstance(self.document, list) else [self.document]
+            yield from ((row, rule.input, None) for row in rows if isinstance(row, dict) and rule.input in row)
+            return
         key = "instances" if "instances" in self.document else "inputs"
         payload = self.document.get(key)
         rows = payload if isinstance(payload, list) else [payload]
@@ -78,6 +128,9 @@ class V1Body(JSONBody):
 
     def is_structural(self, parts: Parts) -> bool:
         return parts == ("signature_name",)
+
+    def refuse_uncovered(self) -> None:
+        refuse_text(self.document, self.is_structural)
 
 
 def _encoded(tensors: Sequence[Tensor]) -> bytes:
@@ -94,12 +147,14 @@ def _encoded(tensors: Sequence[Tensor]) -> bytes:
     return orjson.dumps({"instances": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]})
 
 
-def _payload(document: dict[str, Any]) -> tuple[str, Any]:
+def _payload(document: Any) -> tuple[str, Any] | None:
+    """Return what holds the data, and its key; None for a body of the model's own form."""
+    if not isinstance(document, dict):
+        return None
     key = "instances" if "instances" in document else "inputs"
     payload = document.get(key)
     if not isinstance(payload, (list, dict)) or (key == "instances" and isinstance(payload, dict)) or payload == {}:
-        msg = 'a v1 body is {"instances": [...]} or {"inputs": ...}: this one has neither list'
-        raise SampleError(msg)
+        return None
     return key, payload
 
 

@@ -28,9 +28,9 @@ _MEDIA = {
 _KINDS = {kind: media for media, kinds in _MEDIA.items() for kind in kinds}
 
 
-def v1_variant(document: Mapping[str, Any]) -> Variant:
+def v1_variant(document: Any) -> Variant:
     """Return the signature that a v1 body asks TensorFlow Serving for, where it is not the default one."""
-    name = document.get("signature_name")
+    name = document.get("signature_name") if isinstance(document, dict) else None
     return _variant({"signature_name": None if name == "serving_default" else name})
 
 

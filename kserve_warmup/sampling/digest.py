@@ -5,12 +5,13 @@ from __future__ import annotations
 import bisect
 import importlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Protocol, Sample
+from kserve_warmup.sampling.formats.answers import judged
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.sampling.formats.storage import UNREADABLE, opened
 from kserve_warmup.sampling.place import Placer, parsed
@@ -23,6 +24,7 @@ FORMATS = {
     "tf-serving": "tfrecord",
     "kserve-logger": "kserve_logger",
     "cloudevents": "cloudevents",
+    "event-display": "event_display",
     "sagemaker": "sagemaker",
     "perf-analyzer": "perf_analyzer",
     "perf-analyzer-raw": "perf_raw",
@@ -50,7 +52,8 @@ class Job:
         buckets: whether dimensions are rounded up to powers of two to make strata.
         since: requests before this time (seconds since 1970, UTC) are passed over, and those without a time.
         until: requests at or after this time as well.
-        status_ok: requests whose answer's recorded status is not 200 are passed over.
+        status_ok: requests whose answer's recorded status is not 200 are passed over, and those without an answer where
+            others have one.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -59,6 +62,11 @@ class Job:
     since: float | None = None
     until: float | None = None
     status_ok: bool = False
+
+    def __post_init__(self) -> None:
+        """Have answers told where they decide."""
+        if self.status_ok and not self.options.answers:
+            object.__setattr__(self, "options", replace(self.options, answers=True))
 
     def passes(self, record: Record) -> bool:
         """Return whether a record belongs to the traffic that was asked for."""
@@ -210,7 +218,8 @@ def records(form: str, part: Part, options: ReadOptions, seen: set[str] | None =
     if seen is not None:
         seen.add(name)
     try:
-        yield from source(name).read(part, options)
+        found = source(name).read(part, options)
+        yield from judged(found) if options.answers else found
     except MemoryError:
         yield BadRecord(part.file, "cannot be read any further: it takes more memory than there is")
 

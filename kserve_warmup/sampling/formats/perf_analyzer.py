@@ -2,12 +2,15 @@
 
 ``{"data": [{"IN": {"content": […], "shape": […]}, "TEXT": ["…"], "RAW": {"b64": "…", "shape": […]}}, …]}``; a list
 among the entries is a sequence. The format has neither types nor, for batching models, the batch dimension: types not
-given in the options are taken from the values (INT64, FP32, BOOL, BYTES).
+given in the options are taken from the values of the whole file (INT64, FP32, BOOL, BYTES): whole numbers in an input
+that has others too are FP32. genai-perf's files have OpenAI bodies as ``payload``, AIPerf's ``inputs.json`` several as
+``payloads``.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
@@ -15,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.json_body import unbase64
+from kserve_warmup.protocols.json_body import json_bytes, unbase64
 from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw, reshape
 from kserve_warmup.protocols.v1 import leaves_of, shape_of
 from kserve_warmup.samples.sample import RAGGED, TensorSpec
@@ -38,8 +41,13 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     data = content.get("data") if isinstance(content, dict) else None
     if not isinstance(data, list):
         raise SampleError('no list "data", as perf_analyzer\'s input data has')
+    found = list(_flat(data))
+    if any(isinstance(entry, dict) and _payload_key(entry) for entry in found):
+        yield from _payloads(found, part.file)
+        return
+    options = replace(options, inputs=_mixed_numbers(found) | dict(options.inputs))
     entries: list[list[Tensor]] = []
-    for number, entry in enumerate(_flat(data), 1):
+    for number, entry in enumerate(found, 1):
         try:
             entries.append(_entry(entry, options))
         except SampleError as error:  # noqa: PERF203  (one bad entry must not hide the others)
@@ -55,6 +63,36 @@ def _flat(data: list[Any]) -> Iterator[Any]:
             yield from item
         else:
             yield item
+
+
+def _payload_key(entry: dict[str, Any]) -> str | None:
+    """Return the key below which an entry has whole bodies, None if it has tensors."""
+    for key in ("payload", "payloads"):
+        value = entry.get(key)
+        if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+            return key
+    return None
+
+
+def _payloads(entries: list[Any], file: str) -> Iterator[Record | BadRecord]:
+    """Yield the bodies that entries have, in their order."""
+    for number, entry in enumerate(entries, 1):
+        key = _payload_key(entry) if isinstance(entry, dict) else None
+        if key is None:
+            yield BadRecord(file, "the entry has no payload, and others have", number, "entry")
+            continue
+        for body in entry[key] if isinstance(entry[key], list) else [entry[key]]:
+            yield Record(file, number, json_bytes(body), unit="entry")
+
+
+def _mixed_numbers(entries: list[Any]) -> dict[str, TensorSpec]:
+    """Return the inputs that have whole numbers in some entries and others in some, as FP32."""
+    kinds: dict[str, set[type]] = {}
+    for entry in entries:
+        for name, value in entry.items() if isinstance(entry, dict) else ():
+            content = value.get("content") if isinstance(value, dict) else value
+            kinds.setdefault(name, set()).update(map(type, leaves_of(content)))
+    return {name: TensorSpec(name, "FP32", ()) for name, found in kinds.items() if found == {int, float}}
 
 
 def _batches(entries: list[list[Tensor]], size: int) -> Iterator[list[Tensor]]:

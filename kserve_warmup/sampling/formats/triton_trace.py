@@ -56,19 +56,23 @@ def sniff(head: bytes) -> bool:
 
 @noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
-    """Yield a request for each that was traced with its tensors; those that an ensemble makes are left out.
+    """Yield a request for each that was traced with its tensors.
 
-    In a trace of several models only those to ``options.model`` are meant.
+    In a trace of several models only those to ``options.model`` are meant: from outside, or made by an ensemble that
+    has it as a member.
     """
     with opened(part.file) as stream:
         traced = _traced(whole(stream))
+    models = {t.model for t in traced.values()} - {None}
     asked = {number: t for number, t in traced.items() if t.inputs and not t.inner}
-    models = {t.model for t in asked.values()} - {None}
     if len(models) > 1:
-        asked = {number: t for number, t in asked.items() if t.model == options.model}
+        asked = {number: t for number, t in traced.items() if t.inputs and t.model == options.model}
     if not asked:
-        names = f" of {options.model}, only of {', '.join(sorted(map(str, models)))}" if models else ""
-        raise SampleError(f"there are no input tensors{names}: trace with level=TENSORS")
+        of = f" of {options.model}" if models - {options.model} else ""
+        others = f": the trace has {', '.join(sorted(map(str, models)))}" if of else ""
+        raise SampleError(
+            f"there are no input tensors{of}{others}; trace with level=TENSORS, and name one of the models"
+        )
 
     def made(one: _Traced, *at: Any) -> Record:
         return made_of([_tensor(entry, options) for entry in one.inputs], *at)
