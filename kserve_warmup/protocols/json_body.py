@@ -57,6 +57,18 @@ def json_object(body: bytes | memoryview, protocol: str) -> dict[str, Any]:
     return value
 
 
+def json_container(body: bytes, protocol: str) -> Any:
+    """Return the JSON object or array of ``body``.
+
+    Raises:
+        NotJSONError: it is neither.
+    """
+    value = json_value(body)
+    if not isinstance(value, (dict, list)):
+        raise NotJSONError(f"a {protocol} body is a JSON object or array, not {type(value).__name__}")
+    return value
+
+
 class JSONBody(Body):
     """A body that is a JSON object."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.nested import leaves_of, shape_of
 from kserve_warmup.protocols.sizes import size_class
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
@@ -19,6 +20,13 @@ _DEEPEST = 3
 _MOST_KEYS = 64
 _REQUESTS = ("instances", "inputs", "messages", "prompt")
 _ANSWERS = ("predictions", "explanations", "choices")
+_KNOWN = (
+    ({"bytes", "reqType"}, "one of KServe's logger (--format kserve-logger)"),
+    ({"specversion", "type", "source"}, "a CloudEvent (--format cloudevents)"),
+    ({"captureData"}, "SageMaker's captured data (--format sagemaker)"),
+    ({"body"}, "an envelope"),
+    ({"body_b64"}, "an envelope"),
+)
 _HOW = 'write {"path": "/v1/models/m:predict", "body": …}, one a line'
 
 
@@ -39,7 +47,14 @@ def refuse_envelope(document: Any) -> None:
         SampleError: it is an array, which may be of requests; an answer; or a record that has a request inside.
     """
     if isinstance(document, list):
-        raise SampleError(f"the record is a JSON array, of requests or a request itself: {_HOW}")
+        raise SampleError(f"the record is a JSON array, which may be a request or hold several: {_HOW}")
+    if not isinstance(document, dict):
+        raise SampleError(
+            f"the record is no request but a JSON {type(document).__name__}: a body is an object or array"
+        )
+    for keys, what in _KNOWN:
+        if document.keys() >= keys:
+            raise SampleError(f"the record looks like {what}, but is none that can be read")
     if found := next((key for key in _ANSWERS if key in document), None):
         raise SampleError(f"the record looks like an answer, with its key {found!r}, and not like a request")
     for key, value in document.items():
@@ -73,8 +88,6 @@ def _flat(document: dict[str, Any], prefix: str, depth: int) -> Iterator[tuple[s
 
 def _kind(value: Any) -> tuple[str, tuple[int, ...]]:
     """Return the datatype and the shape of a value: text by its size, numbers alike, all else as JSON."""
-    from kserve_warmup.protocols.v1 import leaves_of, shape_of
-
     shape, kinds = shape_of(value)
     if kinds <= {int, float}:
         return "FP64", shape

@@ -43,7 +43,7 @@ class RawBody(Body):
         return cls(raw, headers)
 
     def signature(self) -> tuple[Signature, int]:
-        """Return a pseudo-signature: its one input is called after the media type, and as large as the body, in steps."""
+        """Return a pseudo-signature: one input, called after the media type and as large as the body, in steps."""
         spec = TensorSpec(media_type(self.headers), "BYTES", (size_class(len(self.raw)),))
         return Signature((spec,), batched=False), 1
 

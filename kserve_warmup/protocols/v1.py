@@ -6,7 +6,6 @@ KServe takes any other JSON on the same endpoint: such a body is of the model's 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,12 @@ from kserve_warmup.protocols.json_body import (
     JSONBody,
     NotJSONError,
     base64_text,
-    json_value,
+    json_container,
     json_values,
     text,
     unbase64,
 )
+from kserve_warmup.protocols.nested import leaves_of, plain_shape, shape_of
 from kserve_warmup.protocols.own_json import own_signature
 from kserve_warmup.protocols.raw_body import RawBody, is_json, media_type
 from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
@@ -40,21 +40,16 @@ class V1Body(JSONBody):
     """Instances, each a row, or named inputs; or JSON of the model's own form, an object or an array."""
 
     protocol = "v1"
-    document: Any
+    document: Any  # an object or an array
 
     @classmethod
-    def parse(cls, raw: bytes, headers: Mapping[str, str]) -> Body:  # type: ignore[override]  # on its endpoint may be more
+    def parse(cls, raw: bytes, headers: Mapping[str, str]) -> Body:  # type: ignore[override]  # its endpoint takes more
         try:
-            value = json_value(raw)
+            return cls(json_container(raw, cls.protocol), raw, headers)
         except NotJSONError:
-            if not is_json(media_type(headers) or JSON):
-                return RawBody.parse(raw, headers)
-            raise
-        if not isinstance(value, (dict, list)):
-            if not is_json(media_type(headers) or JSON):
-                return RawBody.parse(raw, headers)
-            raise SampleError(f"a v1 body is a JSON object or array, not {type(value).__name__}")
-        return cls(value, raw, headers)
+            if is_json(media_type(headers) or JSON):
+                raise
+            return RawBody.parse(raw, headers)
 
     @property
     def path(self) -> str:
@@ -91,7 +86,7 @@ class V1Body(JSONBody):
         if found is None:
             return own_signature(self.document)
         key, payload = found
-        plain = _plain_shape(payload) if isinstance(payload, list) else None
+        plain = plain_shape(payload) if isinstance(payload, list) else None
         try:
             facts = {key: plain} if plain else {name: shape_of(value) for name, value in _columns(key, payload).items()}
         except SampleError:
@@ -182,34 +177,6 @@ def _unwrap(value: Any) -> Any:
     return unbase64(value["b64"], 'a {"b64": ...} value is not base64')
 
 
-def _plain_shape(value: list[Any]) -> tuple[tuple[int, ...], frozenset[type]] | None:
-    """Return what :func:`shape_of` returns, level by level and ten times as fast; None for all but nested lists."""
-    shape: list[int] = [len(value)]
-    while (kinds := set(map(type, value))) == {list}:
-        sizes = set(map(len, value))
-        if 0 in sizes:
-            return None
-        shape.append(sizes.pop() if len(sizes) == 1 else RAGGED)
-        value = list(chain.from_iterable(value))
-    return None if kinds & {list, dict} else (tuple(shape), frozenset(kinds))
-
-
-def shape_of(value: Any) -> tuple[tuple[int, ...], frozenset[type]]:
-    """Return the shape of nested lists, RAGGED where they are uneven, and the types of their leaves."""
-    if not isinstance(value, list):
-        return (), frozenset([type(value)])
-    kinds = set(map(type, value))
-    if list not in kinds:
-        return (len(value),), frozenset(kinds)
-    children = [shape_of(item) for item in value]
-    depths = {len(shape) for shape, _ in children}
-    leaves = frozenset().union(*(leaf for _, leaf in children))
-    if len(depths) > 1:  # a number beside a list: not even the rank is one
-        return (len(value),), leaves | {list}
-    dims = zip(*(shape for shape, _ in children), strict=True)
-    return (len(value), *(sizes[0] if len(set(sizes)) == 1 else RAGGED for sizes in dims)), leaves
-
-
 def _tensor(name: str, value: Any) -> Tensor:
     shape, kinds = shape_of(value)
     datatype = _KINDS.get(kinds)
@@ -225,15 +192,6 @@ def _tensor(name: str, value: Any) -> Tensor:
         raise SampleError(f"input {name!r} has an integer beyond 64 bits") from None
     except ValueError as error:
         raise SampleError(f"input {name!r}: {error}") from None
-
-
-def leaves_of(value: Any) -> list[Any]:
-    """Return what nested lists hold, in row-major order."""
-    if not isinstance(value, list):
-        return [value]
-    if list not in set(map(type, value)):
-        return value
-    return [leaf for item in value for leaf in leaves_of(item)]
 
 
 def _text_or_b64(value: bytes, _: str) -> Any:

@@ -13,8 +13,8 @@ from kserve_warmup.sampling.formats.record import Answer, BadRecord, Record
 NO_ANSWER = 0
 """Status of a request that others were answered around, and it was not."""
 
-_WAITING = 4096
-_WAITING_BYTES = 64 << 20
+_MOST = 4096
+_MOST_BYTES = 64 << 20
 """Requests that wait for their answers: a log has both close together. Beyond that the oldest waits no longer."""
 
 _EARLY = 65_536
@@ -26,37 +26,58 @@ def judged(items: Iterable[Record | BadRecord | Answer]) -> Iterator[Record | Ba
 
     The order is that in which it is known. In what has no answers at all, every status stays as it was recorded.
     """
-    waiting: dict[str, Record] = {}
-    early: dict[str, None] = {}
-    size, seen = 0, False
-
-    def told(record: Record) -> Record:
-        return record._replace(status=NO_ANSWER) if seen else record
-
+    waiting = _Waiting()
     for item in items:
         if isinstance(item, Answer):
-            seen = True
-            if record := waiting.pop(item.id, None):
-                size -= len(record.body)
-                yield record._replace(status=200)
-            elif item.id:
-                early[item.id] = None
-                if len(early) > _EARLY:
-                    del early[next(iter(early))]
-        elif isinstance(item, BadRecord) or item.id is None or item.status is not None:
-            seen = seen or (isinstance(item, Record) and item.id is not None)
+            yield from waiting.answered(item.id)
+        elif isinstance(item, BadRecord) or item.id is None:
             yield item
-        elif item.id in early:
-            del early[item.id]
-            yield item._replace(status=200)
         else:
-            if before := waiting.pop(item.id, None):
-                size -= len(before.body)
-                yield told(before)
-            waiting[item.id] = item
-            size += len(item.body)
-            while len(waiting) > _WAITING or size > _WAITING_BYTES:
-                oldest = waiting.pop(next(iter(waiting)))
-                size -= len(oldest.body)
-                yield told(oldest)
-    yield from map(told, waiting.values())
+            yield from waiting.asked(item, item.id)
+    yield from waiting.rest()
+
+
+class _Waiting:
+    """Requests whose answers may still come, the oldest first."""
+
+    def __init__(self) -> None:
+        self._requests: dict[str, Record] = {}
+        self._early: dict[str, None] = {}
+        self._bytes = 0
+        self._seen = False
+
+    def answered(self, key: str) -> Iterator[Record]:
+        self._seen = True
+        if record := self._take(key):
+            yield record._replace(status=200)
+        elif key:
+            self._early[key] = None
+            if len(self._early) > _EARLY:
+                del self._early[next(iter(self._early))]
+
+    def asked(self, record: Record, key: str) -> Iterator[Record]:
+        if record.status is not None:
+            self._seen = True
+            yield record
+        elif key in self._early:
+            del self._early[key]
+            yield record._replace(status=200)
+        else:
+            if before := self._take(key):
+                yield self._unanswered(before)
+            self._requests[key] = record
+            self._bytes += len(record.body)
+            while len(self._requests) > _MOST or self._bytes > _MOST_BYTES:
+                if oldest := self._take(next(iter(self._requests))):
+                    yield self._unanswered(oldest)
+
+    def rest(self) -> Iterator[Record]:
+        yield from map(self._unanswered, self._requests.values())
+
+    def _take(self, key: str) -> Record | None:
+        record = self._requests.pop(key, None)
+        self._bytes -= len(record.body) if record else 0
+        return record
+
+    def _unanswered(self, record: Record) -> Record:
+        return record._replace(status=NO_ANSWER) if self._seen else record

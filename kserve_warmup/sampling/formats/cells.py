@@ -1,6 +1,6 @@
 """What a cell of CSV holds: a number where readers of CSV take it for one, and text elsewhere.
 
-Python takes more for a number: ``1_0``, digits of other scripts, ``infinity``. A number keeps its value, whatever its size.
+Python takes more for a number, such as ``1_0`` and digits of other scripts. A number keeps its value.
 """
 
 from __future__ import annotations

@@ -48,7 +48,10 @@ def _delimiter(head: bytes) -> str | None:
         return None
     csv = _csv(_LONGEST_HEAD)
     for delimiter in _DELIMITERS:
-        names, second = (*islice(csv.reader(io.StringIO(text), delimiter=delimiter), 2), [], [])[:2]
+        try:
+            names, second = (*islice(csv.reader(io.StringIO(text), delimiter=delimiter), 2), [], [])[:2]
+        except csv.Error:
+            return None
         named = len(names) > 1 and all(n.strip() and not _NUMBER.fullmatch(n.strip()) for n in names)
         if named and len(set(names)) == len(names) and (len(second) == len(names) or not second or _cut(head)):
             return delimiter

@@ -10,8 +10,8 @@ that has others too are FP32. genai-perf's files have OpenAI bodies as ``payload
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -19,8 +19,8 @@ import numpy as np
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.json_body import json_bytes, unbase64
+from kserve_warmup.protocols.nested import leaves_of, shape_of
 from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw, reshape
-from kserve_warmup.protocols.v1 import leaves_of, shape_of
 from kserve_warmup.samples.sample import RAGGED, TensorSpec
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, load_json, noted
 from kserve_warmup.sampling.formats.rows import made_of, typed

@@ -60,9 +60,7 @@ def _request(options: ReadOptions, line: dict[str, Any], file: str, number: int,
     return record._replace(id=f"{file}:{unit}:{number}", status=200 if answered else None)
 
 
-def _made(  # noqa: PLR0913, PLR0917  (what one line tells)
-    body: bytes, content_type: str, is_csv: bool, options: ReadOptions, time: float | None, *at: Any
-) -> Record:
+def _made(body: bytes, content_type: str, is_csv: bool, options: ReadOptions, time: float | None, *at: Any) -> Record:
     """Return the request that an input is."""
     file, number, unit = at
     if is_csv or content_type == "text/csv":

@@ -1,4 +1,4 @@
-"""Seldon's own protocol (``ndarray``, ``tensor``, ``strData``, ``binData``, ``jsonData``) → v1 instances, which KServe takes.
+"""Seldon's own protocol (``ndarray``, ``tensor``, ``strData``, ``binData``, ``jsonData``) → KServe's v1 instances.
 
 Rows keep their values; names of columns, which v1 has no place for, are left out.
 """
@@ -72,10 +72,11 @@ def _instances(document: dict[str, Any]) -> list[Any]:
 
 
 def _nested(tensor: Any) -> list[Any]:
-    shape, values = (tensor.get("shape"), tensor.get("values")) if isinstance(tensor, dict) else (None, None)
+    shape: Any = tensor.get("shape") if isinstance(tensor, dict) else None
+    values: Any = tensor.get("values") if isinstance(tensor, dict) else None
     sized = isinstance(shape, list) and shape and all(type(size) is int and size >= 0 for size in shape)
     if not sized or not isinstance(values, list) or math.prod(shape) != len(values):
         raise SampleError("Seldon's tensor has a shape and as many values as that says: this one has not")
     for size in reversed(shape[1:]):
         values = [values[start : start + size] for start in range(0, len(values), size)] if size else []
-    return values
+    return list(values)
