@@ -2,6 +2,7 @@
 
 import collections
 import gzip
+from typing import ClassVar
 
 import kserve
 from kserve.model_server import app
@@ -10,7 +11,7 @@ from kserve_warmup import WarmupModel
 
 
 class TakesAnything(WarmupModel):
-    seen = collections.Counter()
+    seen: ClassVar = collections.Counter()
 
     def load(self):
         self.ready = True
