@@ -28,10 +28,7 @@ _CHOSEN = frozenset(
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.:+/-]{0,31}")
 _MOST_OPEN = 16
 _SMALL = 1024
-_TEXTS = frozenset({"messages", "prompt", "input", "query", "documents", "text_1", "text_2", "user", "id", "metadata"})
-
 _LONGEST = 80
-_DATA = frozenset({"instances", "inputs", "signature_name", "id"})
 _SEQUENCE = ("sequence_start", "sequence_end")
 _ADAPTERS = ("lora_name", "lora_path", "adapter_id")
 _GRAMMARS = ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar")
@@ -41,6 +38,17 @@ _MEDIA = {
     "video": ("video", "video_url"),
     "file": ("file", "input_file", "document"),
 }
+_DATA = frozenset({"instances", "inputs", "signature_name", "id"})
+_TOLD = frozenset(
+    {
+        *(*_SEQUENCE, "sequence_id", *_ADAPTERS, *_GRAMMARS, "binary_data_output"),
+        *("model", "stream", "stream_options", "response_format", "tools", "tool_choice", "functions", "function_call"),
+        *("logprobs", "prompt_logprobs", "echo", "suffix", "n", "use_beam_search", "temperature", "logit_bias", "text"),
+        *("messages", "prompt", "input", "query", "documents", "text_1", "text_2", "user", "id", "metadata"),
+    }
+)
+"""Fields that other facts tell already, or that hold text and ids."""
+
 _KINDS = {kind: media for media, kinds in _MEDIA.items() for kind in kinds}
 
 
@@ -56,13 +64,13 @@ def v1_variant(document: Any) -> Variant:
 
 
 def v2_variant(document: Mapping[str, Any]) -> Variant:
-    """Return the sequence flags, the adapter and whatever else a v2 body's parameters have, and the outputs it wants."""
+    """Return the sequence flags, the adapter and what else a v2 body's parameters have, and the outputs it wants."""
     parameters, outputs = document.get("parameters"), document.get("outputs")
     if not parameters and not outputs:
         return ()
     asked = {item.get("name") for item in _objects(outputs)}
     names = "+".join(sorted(name for name in asked if isinstance(name, str)))
-    facts = _facts(parameters) | open_facts({"parameters": parameters}) if isinstance(parameters, dict) else {}
+    facts = _facts(parameters) | open_facts({"parameters": parameters}, _TOLD) if isinstance(parameters, dict) else {}
     return _variant(facts | {"outputs": names})
 
 
@@ -73,7 +81,7 @@ def grpc_variant(message: Any) -> Variant:
     which = {name: (value, value.WhichOneof("parameter_choice")) for name, value in message.parameters.items()}
     parameters = {name: getattr(value, choice) for name, (value, choice) in which.items() if choice}
     outputs = "+".join(sorted({item.name for item in message.outputs}))
-    facts = {**_facts(parameters), **open_facts({"parameters": parameters})}
+    facts = {**_facts(parameters), **open_facts({"parameters": parameters}, _TOLD)}
     return _variant({**facts, "version": message.model_version, "outputs": outputs})
 
 
@@ -90,7 +98,7 @@ def openai_variant(document: Mapping[str, Any]) -> Variant:
         "media": "+".join(sorted(media - {""})),
     }
     facts |= {name: value is not None and value is not False for name, value in asked.items()}
-    return _variant(open_facts(document, _TEXTS) | facts | _sampling(document))
+    return _variant(open_facts(document, _TOLD) | facts | _sampling(document))
 
 
 def is_open(name: str) -> bool:
@@ -99,7 +107,7 @@ def is_open(name: str) -> bool:
 
 
 def open_facts(document: Mapping[str, Any], left_out: frozenset[str] = frozenset()) -> dict[str, str]:
-    """Return what a body has beside its data that may choose a path: words, booleans and, one level down, small numbers.
+    """Return what beside its data may choose a path: words, what is true and, one level down, small numbers.
 
     Free text is none of these. Whether a key has few values, only the traffic as a whole can tell (``open_values``).
     """
@@ -110,7 +118,7 @@ def open_facts(document: Mapping[str, Any], left_out: frozenset[str] = frozenset
         if isinstance(value, dict):
             for name, inner in list(value.items())[:_MOST_OPEN]:
                 small = type(inner) is int and abs(inner) <= _SMALL
-                if word := str(inner) if small else _word(inner):
+                if name not in left_out and (word := str(inner) if small else _word(inner)):
                     found[f"{key}.{name}"] = word
         elif word := _word(value):
             found[key if is_open(key) else f"$.{key}"] = word
@@ -118,8 +126,8 @@ def open_facts(document: Mapping[str, Any], left_out: frozenset[str] = frozenset
 
 
 def _word(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return str(value).lower()
+    if value is True:  # and false is as usual, as it is where the key is missing
+        return "true"
     return value if isinstance(value, str) and _WORD.fullmatch(value) else None
 
 
