@@ -10,6 +10,7 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import CODECS, Body, codec_of
 from kserve_warmup.protocols.json_body import JSONBody, NotJSONError, json_value
 from kserve_warmup.protocols.own_json import refuse_envelope
+from kserve_warmup.protocols.raw_body import UNTOLD
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Protocol, Sample, keep_headers
 
@@ -53,7 +54,7 @@ def identify(body: bytes, headers: Mapping[str, str] | None = None) -> Body:
             with contextlib.suppress(SampleError):
                 return codec.body.parse(body, kept)
         msg = f"the body ({len(body)} bytes{_begins(body)}) is neither JSON, v2 binary nor a gRPC ModelInferRequest"
-        raise SampleError(f"{msg}, and no content type tells what else it is") from None
+        raise SampleError(f"{msg}, and {UNTOLD}") from None
     if isinstance(document, dict):
         return json_body(document, body, kept)
     if "content-type" not in kept:

@@ -15,6 +15,11 @@ from kserve_warmup.protocols.edits import Edit, UncoveredError
 from kserve_warmup.protocols.sizes import size_class
 from kserve_warmup.samples.sample import Signature, TensorSpec
 
+UNTOLD = (
+    'no content type tells what it is: write {"path": …, "headers": {"content-type": …}, "body_b64": …}, one a line'
+)
+"""What is missing of a body that is not JSON."""
+
 
 class RawBody(Body):
     """Bytes of a declared type."""
@@ -36,8 +41,7 @@ class RawBody(Body):
         """
         kind = media_type(headers)
         if not kind:
-            what = f"the body ({len(raw)} bytes) is not JSON, and has no content type that tells what it is"
-            raise SampleError(f'{what}: record it with "headers": {{"content-type": …}}')
+            raise SampleError(f"the body ({len(raw)} bytes) is not JSON, and {UNTOLD}")
         if is_json(kind):
             raise SampleError(f"the body ({len(raw)} bytes) is not JSON, although its content type is {kind}")
         return cls(raw, headers)

@@ -47,8 +47,9 @@ class V1Body(JSONBody):
         try:
             return cls(json_container(raw, cls.protocol), raw, headers)
         except NotJSONError:
-            if is_json(media_type(headers) or JSON):
-                raise
+            kind = media_type(headers)
+            if is_json(kind) or (not kind and raw.lstrip()[:1] in (b"{", b"[", b"")):
+                raise  # damaged, rather than something else
             return RawBody.parse(raw, headers)
 
     @property

@@ -29,6 +29,7 @@ FORMATS = {
     "perf-analyzer": "perf_analyzer",
     "perf-analyzer-raw": "perf_raw",
     "triton-trace": "triton_trace",
+    "aiperf": "aiperf",
     "v2-log": "v2_log",
     "jsonl": "jsonl",
     "csv": "csv_table",

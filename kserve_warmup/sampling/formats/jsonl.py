@@ -17,7 +17,7 @@ import orjson
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.inference_path import recorded
-from kserve_warmup.protocols.json_body import base64_text, json_bytes, json_value, unbase64
+from kserve_warmup.protocols.json_body import NotJSONError, base64_text, json_bytes, json_value, unbase64
 from kserve_warmup.samples.sample import PROTOCOLS, Sample, keep_headers, keep_path
 from kserve_warmup.sampling.formats import cloudevents, kserve_logger, lines, seldon
 from kserve_warmup.sampling.formats.encodings import plain
@@ -39,8 +39,8 @@ def sniff(head: bytes) -> bool:
 
 def _whole(line: bytes) -> bool:
     try:
-        return isinstance(orjson.loads(line), dict)
-    except orjson.JSONDecodeError:
+        return isinstance(json_value(line), dict)
+    except NotJSONError:
         return False
 
 

@@ -17,9 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import orjson
-
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.json_body import json_value
 from kserve_warmup.samples.sample import Protocol, Sample, TensorSpec
 from kserve_warmup.sampling.formats.storage import UNREADABLE, opened, size, whole
 
@@ -163,15 +162,12 @@ def recorded(sample: Sample, file: str, number: int, unit: str = "record") -> Re
 
 
 def parsed(text: bytes) -> Any:
-    """Return what JSON text holds.
+    """Return what JSON text holds; NaN and infinity too, which Python's loggers write.
 
     Raises:
         SampleError: it is not JSON.
     """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise SampleError(f"not JSON: {error}") from None
+    return json_value(text, "")
 
 
 def load_json(file: str) -> Any:
