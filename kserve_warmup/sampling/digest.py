@@ -99,7 +99,7 @@ class Tally:
         """Count a record that is no usable request."""
         self.bad += 1
         self.unfinished += bad.unfinished
-        bisect.insort(self.examples, bad)
+        bisect.insort(self.examples, bad, key=_in_order)
         del self.examples[self.SHOWN :]
 
     def merge(self, other: Tally) -> None:
@@ -126,6 +126,11 @@ class Tally:
         if share > max_bad:
             what = f"{damaged} of {damaged + self.requests} records ({share:.1%}) are unusable"
             raise SampleError(f"{what}, more than --max-bad {max_bad:g} allows{first}")
+
+
+def _in_order(bad: BadRecord) -> tuple[str, int, str]:
+    """Return what orders notes as their records stand; the first is what an error names."""
+    return (bad.file, bad.number, bad.reason)
 
 
 class Digest:
