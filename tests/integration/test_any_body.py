@@ -6,6 +6,9 @@ import json
 import pytest
 from test_capture import recorded, wait_for
 
+from kserve_warmup.sampling import reader
+from kserve_warmup.transports.rest import RestTransport
+
 JSON = "application/json"
 PREDICT, EXPLAIN = "/v1/models/model:predict", "/v1/models/model:explain"
 PNG = b"\x89PNG\r\n\x1a\n\0\xff"
@@ -52,3 +55,13 @@ def test_what_a_model_has_recorded_of_any_kind_warms_its_next_start(start, seen,
     assert told["coverage"] == pytest.approx(1)
     cold = {name: answer for name in ASKED if not (answer := ask(server, name))["before"]}
     assert not cold
+
+
+def test_each_recorded_request_is_answered_over_rest_too(start, seen):
+    server = start("", script="traffic_models.py")
+    server.wait_ready()
+    transport = RestTransport(f"http://127.0.0.1:{server.http}", "model", 30)
+    samples = list(reader.read([seen]))
+    assert len(samples) == len(ASKED)
+    for sample in samples:
+        assert json.loads(transport.prepared(sample)().body)["size"] > 0

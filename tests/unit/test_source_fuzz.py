@@ -51,6 +51,7 @@ WHOLE = {
         b"\xe2\x98\x81\xef\xb8\x8f  cloudevents.Event\nValidation: valid\nContext Attributes,\n  specversion: 1.0\n"
         b'  type: a.request\n  id: 1\n  datacontenttype: application/json\nData,\n  {\n    "instances": [1]\n  }\n'
     ),
+    "aiperf": json.dumps({"session_id": "1", "turns": [{"text": "a"}, {"text": "b"}]}).encode(),
     "sagemaker": json.dumps(CAPTURED).encode() + b"\n" + json.dumps(CAPTURED).encode(),
     "perf-analyzer": json.dumps({"data": [{"x": {"content": [1, 2], "shape": [2]}}, {"x": [1.5, 2]}]}).encode(),
     "perf-analyzer-raw": b"\0" * 8,
