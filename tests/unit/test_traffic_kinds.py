@@ -304,6 +304,14 @@ def test_an_input_of_perf_analyzer_has_one_type_over_the_file(tmp_path):
     assert {str(sample.signature) for sample in found} == {"x:FP32[N,2]"}
 
 
+@pytest.mark.parametrize("odd", ["text", True])
+def test_an_entry_with_another_type_than_the_others_is_told_the_option_that_settles_it(tmp_path, odd):
+    content = json.dumps({"data": [{"x": [1]}, {"x": [odd]}, {"x": [2.5]}]})
+    *found, bad = sorted(read([write(tmp_path, content)]), key=lambda one: isinstance(one, BadRecord))
+    assert {str(sample.signature) for sample in found} == {"x:FP32[N,1]"}
+    assert (bad.number, "--input 'x:" in bad.reason) == (2, True)
+
+
 @pytest.mark.parametrize(
     "entries",
     [
