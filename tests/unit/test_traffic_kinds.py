@@ -367,6 +367,12 @@ def test_a_log_with_answers_tells_which_requests_were_refused(tmp_path, order):
     assert (tally.requests, tally.passed_over) == (50, 0)  # a log without answers tells nothing
 
 
+def test_json_that_curl_was_not_told_the_type_of_is_json(tmp_path):
+    record = logged(1, "request", b'{"instances": [1]}') | {"contentType": "application/x-www-form-urlencoded"}
+    (sample,) = read([write(tmp_path, lines(record))])
+    assert (sample.protocol, sample.headers["content-type"]) == ("v1", "application/json")
+
+
 def test_a_document_with_an_answer_tells_that_others_have_none(tmp_path):
     both = {"request": {"payload": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}]}}}
     file = write(tmp_path, lines(both | {"response": {"payload": {}}}, both))
