@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from kserve_warmup.capture.capturing import Capture
-from kserve_warmup.errors import SampleError
 from kserve_warmup.monitor.taken_request import CURRENT, TakenRequest
 from kserve_warmup.protocols.codec import LENGTH_HEADER
 from kserve_warmup.protocols.inference_path import MODEL_INFER
 from kserve_warmup.samples.sample import Protocol
+from kserve_warmup.sampling.formats.encodings import plain
 from kserve_warmup.sampling.formats.record import Record
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
@@ -27,7 +27,7 @@ _HTTP_OK = range(200, 300)
 LARGEST = 16 << 20
 """Bytes of the largest body that is held for the watch."""
 
-_VERBS = {"/v1/models/": ":predict", "/v2/models/": "/infer"}
+_VERBS = {"/v1/models/": (":predict", ":explain"), "/v2/models/": ("/infer",)}
 
 
 class WiretapMiddleware:
@@ -95,25 +95,23 @@ class _Tap:
 
 
 def _model(scope: Any) -> str | None:
-    """Return whose prediction a request asks for, None if it asks for something else."""
+    """Return whose prediction or explanation a request asks for, None if it asks for something else."""
     if scope["type"] != "http":
         return None
     path = scope["path"]
-    verb = _VERBS.get(path[: len("/v1/models/")])
-    if verb is None or not path.endswith(verb):
-        return None  # KServe answers v2 paths with a version with 501
-    return str(path[len("/v1/models/") : -len(verb)])
+    for verb in _VERBS.get(path[: len("/v1/models/")], ()):
+        if path.endswith(verb):
+            return str(path[len("/v1/models/") : -len(verb)])
+    return None  # KServe answers v2 paths with a version with 501
 
 
 def _record(path: str, raw: Iterable[tuple[bytes, bytes]], chunks: list[bytes], taken: float) -> Record:
     """Return what came over REST; run by the recorder's thread."""
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
-    if "content-encoding" in headers:
-        raise SampleError("a compressed request is not recorded: the model has not seen it as it came")
     protocol: Protocol = "v1" if path.startswith("/v1") else "v2"
     if LENGTH_HEADER in headers:
         protocol = "v2-binary"
-    return Record("", 0, b"".join(chunks), headers, path, protocol, 200, taken)
+    return plain(Record("", 0, b"".join(chunks), headers, path, protocol, 200, taken))
 
 
 def tapped(handler: Any, details: Any, capture: Capture, watch: Watch) -> Any:

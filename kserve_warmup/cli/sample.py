@@ -76,7 +76,10 @@ def run(
     ] = None,
     until: Annotated[str | None, typer.Option(help="Only requests before this time.")] = None,
     status_ok: Annotated[
-        bool, typer.Option("--status-ok", help="Only requests that were answered with 200, where that is recorded.")
+        bool,
+        typer.Option(
+            "--status-ok", help="Only requests that were answered with 200, where status or answers are recorded."
+        ),
     ] = False,
     max_bad: Annotated[float, typer.Option(min=0, max=1, help="Share of unusable records above which to fail.")] = 0.01,
     batch_sizes: Annotated[
@@ -212,7 +215,8 @@ def _report_bad(tally: Tally) -> None:
         for line in lines:
             warn(f"  {line}")
     if tally.passed_over:
-        sys.stderr.write(f"passed over {tally.passed_over} requests outside the time or status asked for\n")
+        what = "outside the time or status asked for, or without an answer where others have one"
+        sys.stderr.write(f"passed over {tally.passed_over} requests {what}\n")
 
 
 def _report_unscrubbed(selected: SampleSet) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kserve_warmup.protocols.variant import MODEL
+from kserve_warmup.samples.open_values import open_names, without
 from kserve_warmup.samples.sample import ANY_NAME, Stratum
 from kserve_warmup.samples.strata import nameless
 
@@ -15,11 +16,13 @@ class WarmedStrata:
     def __init__(self, strata: Iterable[Stratum]) -> None:
         """Take them as the samples have them."""
         self._strata = {_plain(stratum) for stratum in strata}
+        self._facts = {name for stratum in self._strata for name in open_names(stratum)}
         self._any_name = {nameless(s) for s in self._strata if any(i.name == ANY_NAME for i in s.signature.inputs)}
 
     def __contains__(self, stratum: Stratum) -> bool:
         """Return whether a request of ``stratum`` is of a warmed kind."""
         plain = _plain(stratum)
+        plain = without(plain, open_names(plain) - self._facts)  # what differs in every request tells no kind
         return plain in self._strata or nameless(plain) in self._any_name
 
 

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import CODECS, Body, codec_of
-from kserve_warmup.protocols.json_body import JSONBody, NotJSONError, json_object
+from kserve_warmup.protocols.json_body import JSONBody, NotJSONError, json_value
+from kserve_warmup.protocols.own_json import refuse_envelope
+from kserve_warmup.protocols.raw_body import UNTOLD
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.samples.sample import Protocol, Sample, keep_headers
 
@@ -46,13 +48,23 @@ def identify(body: bytes, headers: Mapping[str, str] | None = None) -> Body:
             with contextlib.suppress(SampleError):
                 return codec.body.parse(body, kept)
     try:
-        return json_body(json_object(body, "request"), body, kept)
+        document = json_value(body)
     except NotJSONError:
         for codec in _BINARY:
             with contextlib.suppress(SampleError):
                 return codec.body.parse(body, kept)
-        msg = f"the body ({len(body)} bytes) is neither JSON, v2 binary nor a gRPC ModelInferRequest"
-        raise SampleError(msg) from None
+        msg = f"the body ({len(body)} bytes{_begins(body)}) is neither JSON, v2 binary nor a gRPC ModelInferRequest"
+        raise SampleError(f"{msg}, and {UNTOLD}") from None
+    if isinstance(document, dict):
+        return json_body(document, body, kept)
+    if "content-type" not in kept:
+        refuse_envelope(document)
+    return parse("v1", body, kept)  # an array; all else is refused, or is no JSON by its content type
+
+
+def is_claimed(document: dict[str, Any]) -> bool:
+    """Return whether a JSON object tells by its fields which protocol's request it is."""
+    return any(cast("type[JSONBody]", CODECS[name].body).claims(document) for name in _CLAIMING)
 
 
 def json_body(
@@ -73,8 +85,14 @@ def json_body(
         found = cast("type[JSONBody]", CODECS[name].body)
         if protocol or found.claims(document):
             return found(document, raw, headers or {})
-    msg = "the body is neither v1, v2 nor OpenAI: it has no instances, inputs, messages, prompt or input"
-    raise SampleError(msg)
+    if "content-type" not in (headers or {}):  # which a log of requests has, and any other file has not
+        refuse_envelope(document)
+    return cast("type[JSONBody]", CODECS["v1"].body)(document, raw, headers or {})
+
+
+def _begins(body: bytes) -> str:
+    """Return in words how a body begins."""
+    return f" that begin with {body[:12].decode(errors='backslashreplace')!r}" if body else ""
 
 
 def decode(protocol: Protocol, body: bytes, headers: Mapping[str, str]) -> tuple[Tensor, ...]:

@@ -213,6 +213,16 @@ CODECS: dict[str, Codec] = {
             looks=lambda body, _: body[:1] not in _JSON_STARTS,
         ),
         Codec("openai", ("openai", "OpenAIBody"), "/openai/v1/chat/completions", has_tensors=False, is_typed=False),
+        Codec(
+            "raw",
+            ("raw_body", "RawBody"),
+            "/v1/models/{model}:predict",
+            suffix=".bin",
+            content_type=BINARY,
+            is_json=False,
+            has_tensors=False,
+            is_typed=False,
+        ),
     )
 }
 

@@ -44,6 +44,7 @@ _VERBS: dict[Api, frozenset[str]] = {"v1": _PREDICT, "v2": _INFER | _GENERATE, "
 _OF_PROTOCOL: dict[str, dict[Api, frozenset[str]]] = {
     # a body for Triton's generate is JSON of any kind, and is taken for what it looks like
     "v1": {"v1": _PREDICT, "v2": _GENERATE},
+    "raw": {"v1": _PREDICT},
     "v2": {"v2": _INFER | _GENERATE},
     "v2-binary": {"v2": _INFER},
     "openai": {"openai": _OPENAI, "v2": _GENERATE},

@@ -40,11 +40,32 @@ def json_value(body: bytes | memoryview, what: str = "the body is ") -> Any:
             raise NotJSONError(f"{what}not JSON: {error}") from None
 
 
+def json_bytes(value: Any) -> bytes:
+    """Return a JSON value as text; NaN and infinity stay what they are, where orjson would write null."""
+    try:
+        written = orjson.dumps(value)
+    except TypeError:  # an integer beyond 64 bits
+        return dumps(value)
+    return dumps(value) if b"null" in written else written
+
+
 def json_object(body: bytes | memoryview, protocol: str) -> dict[str, Any]:
     """Return the JSON object of ``body``."""
     value = json_value(body)
     if not isinstance(value, dict):
         raise SampleError(f"a {protocol} body is a JSON object, not {type(value).__name__}")
+    return value
+
+
+def json_container(body: bytes, protocol: str) -> Any:
+    """Return the JSON object or array of ``body``.
+
+    Raises:
+        NotJSONError: it is neither.
+    """
+    value = json_value(body)
+    if not isinstance(value, (dict, list)):
+        raise NotJSONError(f"a {protocol} body is a JSON object or array, not {type(value).__name__}")
     return value
 
 

@@ -16,6 +16,7 @@ _KINDS = {
     "documents": ("rerank", "/openai/v1/rerank"),
     "prompt": ("completion", "/openai/v1/completions"),
     "input": ("embedding", "/openai/v1/embeddings"),
+    "text_1": ("score", "/score"),
 }
 """Fields that tell what is asked, what it is, and where KServe's OpenAI endpoints answer it."""
 

@@ -1,18 +1,31 @@
-"""KServe v1 bodies: ``{"instances": [...]}`` or ``{"inputs": ...}``, JSON without declared types."""
+"""KServe v1 bodies: ``{"instances": [...]}`` or ``{"inputs": ...}``, JSON without declared types.
+
+KServe takes any other JSON on the same endpoint: such a body is of the model's own form (see ``own_json``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.codec import JSON, declared_signature
-from kserve_warmup.protocols.edits import Edit, Parts, Place
-from kserve_warmup.protocols.json_body import JSONBody, base64_text, json_values, text, unbase64
+from kserve_warmup.protocols.codec import JSON, Body, declared_signature
+from kserve_warmup.protocols.edits import Edit, Parts, Place, refuse_text
+from kserve_warmup.protocols.json_body import (
+    JSONBody,
+    NotJSONError,
+    base64_text,
+    json_container,
+    json_values,
+    text,
+    unbase64,
+)
+from kserve_warmup.protocols.nested import leaves_of, plain_shape, shape_of
+from kserve_warmup.protocols.own_json import own_signature
+from kserve_warmup.protocols.raw_body import RawBody, is_json, media_type
 from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
 from kserve_warmup.protocols.variant import Variant, v1_variant
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
@@ -27,9 +40,31 @@ _Facts = tuple[tuple[int, ...], frozenset[type]]
 
 
 class V1Body(JSONBody):
-    """Instances, each a row, or named inputs."""
+    """Instances, each a row, or named inputs; or JSON of the model's own form, an object or an array."""
 
     protocol = "v1"
+    document: Any  # an object or an array
+
+    @classmethod
+    def parse(cls, raw: bytes, headers: Mapping[str, str]) -> Body:  # type: ignore[override]  # its endpoint takes more
+        try:
+            return cls(json_container(raw, cls.protocol), raw, headers)
+        except NotJSONError:
+            kind = media_type(headers)
+            if is_json(kind) or (not kind and raw.lstrip()[:1] in (b"{", b"[", b"")):
+                raise  # damaged, rather than something else
+            return RawBody.parse(raw, headers)
+
+    @property
+    def path(self) -> str:
+        """Return where such a body is usually sent: one for Triton's generate has a prompt of its own name."""
+        generates = isinstance(self.document, dict) and isinstance(self.document.get("text_input"), str)
+        return "/v2/models/{model}/generate" if generates and self.is_own else super().path
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether the body is of the model's own form, and holds no tensors."""
+        return _payload(self.document) is None
 
     @classmethod
     def claims(cls, document: dict[str, Any]) -> bool:
@@ -51,7 +86,10 @@ class V1Body(JSONBody):
 
         Such an input has ``-1`` for a dimension of uneven length, and the datatype ``JSON`` for mixed content.
         """
-        key, payload = _payload(self.document)
+        found = _payload(self.document)
+        if found is None:
+            return own_signature(self.document)
+        key, payload = found
         try:
             facts = _plain_shapes(key, payload) or {n: shape_of(value) for n, value in _columns(key, payload).items()}
         except SampleError:
@@ -63,9 +101,17 @@ class V1Body(JSONBody):
 
         Integers are INT64, floats FP64, booleans BOOL; strings and ``{"b64": …}`` objects BYTES.
         """
-        return tuple(_tensor(name, value) for name, value in _columns(*_payload(self.document)).items())
+        found = _payload(self.document)
+        if found is None:
+            msg = "a v1 body of the model's own form holds no tensors: there are neither instances nor inputs in it"
+            raise SampleError(msg)
+        return tuple(_tensor(name, value) for name, value in _columns(*found).items())
 
     def places(self, rule: Edit) -> Iterator[Place]:
+        if self.is_own:
+            rows = self.document if isinstance(self.document, list) else [self.document]
+            yield from ((row, rule.input, None) for row in rows if isinstance(row, dict) and rule.input in row)
+            return
         key = "instances" if "instances" in self.document else "inputs"
         payload = self.document.get(key)
         rows = payload if isinstance(payload, list) else [payload]
@@ -80,6 +126,9 @@ class V1Body(JSONBody):
 
     def is_structural(self, parts: Parts) -> bool:
         return parts == ("signature_name",)
+
+    def refuse_uncovered(self) -> None:
+        refuse_text(self.document, self.is_structural)
 
 
 def _encoded(tensors: Sequence[Tensor]) -> bytes:
@@ -96,12 +145,14 @@ def _encoded(tensors: Sequence[Tensor]) -> bytes:
     return orjson.dumps({"instances": [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]})
 
 
-def _payload(document: dict[str, Any]) -> tuple[str, Any]:
+def _payload(document: Any) -> tuple[str, Any] | None:
+    """Return what holds the data, and its key; None for a body of the model's own form."""
+    if not isinstance(document, dict):
+        return None
     key = "instances" if "instances" in document else "inputs"
     payload = document.get(key)
     if not isinstance(payload, (list, dict)) or (key == "instances" and isinstance(payload, dict)) or payload == {}:
-        msg = 'a v1 body is {"instances": [...]} or {"inputs": ...}: this one has neither list'
-        raise SampleError(msg)
+        return None
     return key, payload
 
 
@@ -139,36 +190,8 @@ def _plain_shapes(key: str, payload: list[Any] | dict[str, Any]) -> dict[str, _F
         if names == {"b64"} or any(row.keys() != names for row in payload):
             return None
         columns = {name: [row[name] for row in payload] for name in names}
-    facts = {name: _plain_shape(value) if isinstance(value, list) else None for name, value in columns.items()}
+    facts = {name: plain_shape(value) if isinstance(value, list) else None for name, value in columns.items()}
     return None if None in facts.values() else facts  # type: ignore[return-value]  # none of them is None
-
-
-def _plain_shape(value: list[Any]) -> _Facts | None:
-    """Return what :func:`shape_of` returns, level by level and ten times as fast; None for all but nested lists."""
-    shape: list[int] = [len(value)]
-    while (kinds := set(map(type, value))) == {list}:
-        sizes = set(map(len, value))
-        if 0 in sizes:
-            return None
-        shape.append(sizes.pop() if len(sizes) == 1 else RAGGED)
-        value = list(chain.from_iterable(value))
-    return None if kinds & {list, dict} else (tuple(shape), frozenset(kinds))
-
-
-def shape_of(value: Any) -> _Facts:
-    """Return the shape of nested lists, RAGGED where they are uneven, and the types of their leaves."""
-    if not isinstance(value, list):
-        return (), frozenset([type(value)])
-    kinds = set(map(type, value))
-    if list not in kinds:
-        return (len(value),), frozenset(kinds)
-    children = [shape_of(item) for item in value]
-    depths = {len(shape) for shape, _ in children}
-    leaves = frozenset().union(*(leaf for _, leaf in children))
-    if len(depths) > 1:  # a number beside a list: not even the rank is one
-        return (len(value),), leaves | {list}
-    dims = zip(*(shape for shape, _ in children), strict=True)
-    return (len(value), *(sizes[0] if len(set(sizes)) == 1 else RAGGED for sizes in dims)), leaves
 
 
 def _tensor(name: str, value: Any) -> Tensor:
@@ -186,15 +209,6 @@ def _tensor(name: str, value: Any) -> Tensor:
         raise SampleError(f"input {name!r} has an integer beyond 64 bits") from None
     except ValueError as error:
         raise SampleError(f"input {name!r}: {error}") from None
-
-
-def leaves_of(value: Any) -> list[Any]:
-    """Return what nested lists hold, in row-major order."""
-    if not isinstance(value, list):
-        return [value]
-    if list not in set(map(type, value)):
-        return value
-    return [leaf for item in value for leaf in leaves_of(item)]
 
 
 def _text_or_b64(value: bytes, _: str) -> Any:

@@ -6,6 +6,7 @@ Each function looks at a body that is parsed already, at its few fields that cho
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,18 @@ Variant = tuple[tuple[str, str], ...]
 MODEL = "model"
 """The fact that names an OpenAI request's model or adapter; it chooses no path where all traffic names the same."""
 
+_CHOSEN = frozenset(
+    {
+        *("signature_name", "version", "sequence_start", "sequence_end", "lora", "outputs", "model", "stream"),
+        *("response_format", "tools", "media", "logprobs", "prompt_logprobs", "temperature", "penalties", "logit_bias"),
+        *("n", "beam_search", "echo", "suffix"),
+    }
+)
+"""Facts that choose a path for sure; all others are open: what they are worth shows in the traffic as a whole."""
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.:+/-]{0,31}")
+_MOST_OPEN = 16
+_SMALL = 1024
 _LONGEST = 80
 _SEQUENCE = ("sequence_start", "sequence_end")
 _ADAPTERS = ("lora_name", "lora_path", "adapter_id")
@@ -25,28 +38,51 @@ _MEDIA = {
     "video": ("video", "video_url"),
     "file": ("file", "input_file", "document"),
 }
+_DATA = frozenset({"instances", "inputs", "signature_name", "id"})
+_TOLD = frozenset(
+    {
+        *(*_SEQUENCE, "sequence_id", *_ADAPTERS, *_GRAMMARS, "binary_data_output"),
+        *("model", "stream", "stream_options", "response_format", "tools", "tool_choice", "functions", "function_call"),
+        *("logprobs", "prompt_logprobs", "echo", "suffix", "n", "use_beam_search", "temperature", "logit_bias", "text"),
+        *("messages", "prompt", "input", "query", "documents", "text_1", "text_2", "user", "id", "metadata"),
+    }
+)
+"""Fields that other facts tell already, or that hold text and ids."""
+
 _KINDS = {kind: media for media, kinds in _MEDIA.items() for kind in kinds}
 
 
-def v1_variant(document: Mapping[str, Any]) -> Variant:
+def v1_variant(document: Any) -> Variant:
     """Return the signature that a v1 body asks TensorFlow Serving for, where it is not the default one."""
+    if not isinstance(document, dict):
+        return ()
     name = document.get("signature_name")
-    return _variant({"signature_name": None if name == "serving_default" else name})
+    asked = {"signature_name": None if name == "serving_default" else name}
+    if len(document) == 1:
+        return _variant(asked)
+    return _variant(open_facts(document, _DATA) | asked)
 
 
 def v2_variant(document: Mapping[str, Any]) -> Variant:
-    """Return the sequence flags and the adapter that a v2 body's parameters have."""
-    parameters = document.get("parameters")
-    return _variant(_facts(parameters)) if isinstance(parameters, dict) and parameters else ()
+    """Return the sequence flags, the adapter and what else a v2 body's parameters have, and the outputs it wants."""
+    parameters, outputs = document.get("parameters"), document.get("outputs")
+    if not parameters and not outputs:
+        return ()
+    asked = {item.get("name") for item in _objects(outputs)}
+    names = "+".join(sorted(name for name in asked if isinstance(name, str)))
+    facts = _facts(parameters) | open_facts({"parameters": parameters}, _TOLD) if isinstance(parameters, dict) else {}
+    return _variant(facts | {"outputs": names})
 
 
 def grpc_variant(message: Any) -> Variant:
     """Return what :func:`v2_variant` does, and the version that a ``ModelInferRequest`` asks for."""
-    if not (message.parameters or message.model_version):
+    if not (message.parameters or message.model_version or message.outputs):
         return ()
     which = {name: (value, value.WhichOneof("parameter_choice")) for name, value in message.parameters.items()}
     parameters = {name: getattr(value, choice) for name, (value, choice) in which.items() if choice}
-    return _variant({**_facts(parameters), "version": message.model_version})
+    outputs = "+".join(sorted({item.name for item in message.outputs}))
+    facts = {**_facts(parameters), **open_facts({"parameters": parameters}, _TOLD)}
+    return _variant({**facts, "version": message.model_version, "outputs": outputs})
 
 
 def openai_variant(document: Mapping[str, Any]) -> Variant:
@@ -61,7 +97,53 @@ def openai_variant(document: Mapping[str, Any]) -> Variant:
         "tools": _tools(document),
         "media": "+".join(sorted(media - {""})),
     }
-    return _variant(facts | {name: value is not None and value is not False for name, value in asked.items()})
+    facts |= {name: value is not None and value is not False for name, value in asked.items()}
+    return _variant(open_facts(document, _TOLD) | facts | _sampling(document))
+
+
+def is_open(name: str) -> bool:
+    """Return whether a fact of this name may as well be data that differs in every request."""
+    return name not in _CHOSEN
+
+
+def open_facts(document: Mapping[str, Any], left_out: frozenset[str] = frozenset()) -> dict[str, str]:
+    """Return what beside its data may choose a path: words, what is true and, one level down, small numbers.
+
+    Free text is none of these. Whether a key has few values, only the traffic as a whole can tell (``open_values``).
+    """
+    found: dict[str, str] = {}
+    for key, value in document.items():
+        if key in left_out or len(found) >= _MOST_OPEN:
+            continue
+        if isinstance(value, dict):
+            for name, inner in list(value.items())[:_MOST_OPEN]:
+                small = type(inner) is int and abs(inner) <= _SMALL
+                if name not in left_out and (word := str(inner) if small else _word(inner)):
+                    found[f"{key}.{name}"] = word
+        elif word := _word(value):
+            found[key if is_open(key) else f"$.{key}"] = word
+    return found
+
+
+def _word(value: Any) -> str | None:
+    if value is True:  # and false is as usual, as it is where the key is missing
+        return "true"
+    return value if isinstance(value, str) and _WORD.fullmatch(value) else None
+
+
+def _sampling(document: Mapping[str, Any]) -> dict[str, bool]:
+    """Return what of a request's sampling runs other programs of an LLM server, whatever the numbers."""
+    count = document.get("n")
+    penalties = (document.get(f"{kind}_penalty") for kind in ("presence", "frequency", "repetition"))
+    return {
+        "temperature": bool(document.get("temperature")),
+        "penalties": any(value not in (None, 0, 1) for value in penalties),
+        "logit_bias": bool(document.get("logit_bias")),
+        "n": type(count) is int and count > 1,
+        "beam_search": document.get("use_beam_search") is True,
+        "echo": document.get("echo") is True,
+        "suffix": bool(document.get("suffix")),
+    }
 
 
 def _facts(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.inference_path import MODEL_INFER, InferencePath, recorded
 from kserve_warmup.protocols.variant import Variant
 
-Protocol = Literal["v1", "v2", "v2-binary", "grpc", "openai"]
+Protocol = Literal["v1", "v2", "v2-binary", "grpc", "openai", "raw"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 DEFAULT_PATHS: dict[Protocol, str] = {
@@ -22,6 +22,7 @@ DEFAULT_PATHS: dict[Protocol, str] = {
     "v2-binary": "/v2/models/{model}/infer",
     "grpc": MODEL_INFER,
     "openai": "/openai/v1/chat/completions",
+    "raw": "/v1/models/{model}:predict",
 }
 """Where a request was sent whose recording does not tell; an OpenAI body tells more."""
 
@@ -155,12 +156,13 @@ class StoredBody(NamedTuple):
 class Sample:
     """A request as it came over the wire.
 
-    ``body`` is the request's body, byte for byte: JSON for ``v1``, ``v2`` and ``openai``, JSON followed by raw tensors
-    for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``. That of a sample set is read from its file at
-    each use, which raises SampleError where the file is no longer what it was. ``path`` is that of an inference
-    endpoint, with ``{model}`` for the model's name: checked where a sample is made, read, written and sent. ``headers``
-    have lower-case names, allow-listed ones only. ``weight`` is the share (0 to 1) of the traffic that it stands for.
-    ``variant`` is what in the body takes another path through a server (see :class:`Stratum`).
+    ``body`` is the request's body, byte for byte: JSON for ``v1``, ``v2`` and ``openai``, JSON followed by raw
+    tensors for ``v2-binary``, a serialised ``ModelInferRequest`` for ``grpc``, bytes of its content type for
+    ``raw``. That of a sample set is read from its file at each use, which raises SampleError where the file is no
+    longer what it was. ``path`` is that of an inference endpoint, with ``{model}`` for the model's name: checked
+    where a sample is made, read, written and sent. ``headers`` have lower-case names, allow-listed ones only.
+    ``weight`` is the share (0 to 1) of the traffic that it stands for. ``variant`` is what in the body takes
+    another path through a server (see :class:`Stratum`).
     """
 
     protocol: Protocol

@@ -5,13 +5,14 @@ from __future__ import annotations
 import bisect
 import importlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Protocol, Sample
 from kserve_warmup.sampling.bottom_k import Place
+from kserve_warmup.sampling.formats.answers import judged
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.sampling.formats.storage import UNREADABLE, opened
 from kserve_warmup.sampling.large_body import large_sample
@@ -25,10 +26,12 @@ FORMATS = {
     "tf-serving": "tfrecord",
     "kserve-logger": "kserve_logger",
     "cloudevents": "cloudevents",
+    "event-display": "event_display",
     "sagemaker": "sagemaker",
     "perf-analyzer": "perf_analyzer",
     "perf-analyzer-raw": "perf_raw",
     "triton-trace": "triton_trace",
+    "aiperf": "aiperf",
     "v2-log": "v2_log",
     "jsonl": "jsonl",
     "csv": "csv_table",
@@ -52,7 +55,8 @@ class Job:
         buckets: whether dimensions are rounded up to powers of two to make strata.
         since: requests before this time (seconds since 1970, UTC) are passed over, and those without a time.
         until: requests at or after this time as well.
-        status_ok: requests whose answer's recorded status is not 200 are passed over.
+        status_ok: requests whose answer's recorded status is not 200 are passed over, and those without an answer where
+            others have one.
         checked: each request that would be kept is decoded whole at once, which is slow, and not kept if it is damaged.
     """
 
@@ -63,6 +67,11 @@ class Job:
     until: float | None = None
     status_ok: bool = False
     checked: bool = False
+
+    def __post_init__(self) -> None:
+        """Have answers told where they decide."""
+        if self.status_ok and not self.options.answers:
+            object.__setattr__(self, "options", replace(self.options, answers=True))
 
     def passes(self, record: Record) -> bool:
         """Return whether a record belongs to the traffic that was asked for."""
@@ -94,7 +103,7 @@ class Tally:
         """Count a record that is no usable request."""
         self.bad += 1
         self.unfinished += bad.unfinished
-        bisect.insort(self.examples, bad)
+        bisect.insort(self.examples, bad, key=_in_order)
         del self.examples[self.SHOWN :]
 
     def merge(self, other: Tally) -> None:
@@ -121,6 +130,11 @@ class Tally:
         if share > max_bad:
             what = f"{damaged} of {damaged + self.requests} records ({share:.1%}) are unusable"
             raise SampleError(f"{what}, more than --max-bad {max_bad:g} allows{first}")
+
+
+def _in_order(bad: BadRecord) -> tuple[str, int, str]:
+    """Return what orders notes as their records stand; the first is what an error names."""
+    return (bad.file, bad.number, bad.reason)
 
 
 class Digest:
@@ -214,7 +228,8 @@ def records(form: str, part: Part, options: ReadOptions, seen: set[str] | None =
     if seen is not None:
         seen.add(name)
     try:
-        yield from source(name).read(part, options)
+        found = source(name).read(part, options)
+        yield from judged(found) if options.answers else found
     except MemoryError:
         yield BadRecord(part.file, "cannot be read any further: it takes more memory than there is")
 

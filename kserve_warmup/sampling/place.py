@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.bodies import identify, json_body, parse
+from kserve_warmup.protocols.bodies import identify, is_claimed, json_body, parse
 from kserve_warmup.protocols.codec import CODECS, Body
 from kserve_warmup.protocols.inference_path import InferencePath, recorded
 from kserve_warmup.protocols.variant import Variant, v1_variant
@@ -112,7 +112,7 @@ class Placer:
     def _declared(self, skeleton: bytes, protocol: Protocol | None, *, whole: bool) -> Stratum | None:
         """Return the stratum that a JSON body tells; only v2 tells it when the body is not ``whole``."""
         document = _loads(skeleton)
-        if document is None:
+        if document is None or (protocol is None and not is_claimed(document)):
             return None
         body = json_body(document, protocol=protocol)
         if not whole and not CODECS[body.protocol].is_typed:

@@ -18,6 +18,7 @@ except ImportError:  # what serves goes without: of what it has recorded it keep
     xxhash = None  # type: ignore[assignment]
 
 from kserve_warmup.errors import SampleError
+from kserve_warmup.samples.open_values import OpenValues, settled, without
 from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Stratum
 from kserve_warmup.samples.strata import Vocabulary, nameless, told
 from kserve_warmup.sampling.bottom_k import BottomK, Kept, Place
@@ -54,6 +55,7 @@ class TrafficSketch:
         self.seed = seed
         self.strata: dict[Stratum, BottomK] = {}
         self._names: dict[Stratum, Vocabulary] = {}
+        self._values = OpenValues()
         self._key = str(seed).encode()
         self._held = 0
         self._ranks = per_stratum
@@ -90,6 +92,8 @@ class TrafficSketch:
         if (self.per_stratum, self.seed) != (other.per_stratum, other.seed):
             msg = "sketches can only be merged when they have the same per_stratum and seed"
             raise SampleError(msg)
+        self._put_together(self._values.merge(other._values))
+        other._put_together(self._values.free)
         for form, names in other._names.items():
             self._vocabulary(form).merge(names)
             self._forget_names(form)
@@ -101,7 +105,10 @@ class TrafficSketch:
         found: dict[Stratum, BottomK] = {}
         for stratum, called in told(self._names, {s: one.count for s, one in self.strata.items()}).items():
             found.setdefault(called, BottomK(self.per_stratum)).merge(self.strata[stratum])
-        return found
+        together: dict[Stratum, BottomK] = {}
+        for stratum, called in settled({stratum: one.count for stratum, one in found.items()}).items():
+            together.setdefault(called, BottomK(self.per_stratum)).merge(found[stratum])
+        return together
 
     @property
     def requests(self) -> int:
@@ -135,6 +142,9 @@ class TrafficSketch:
         sketch = self.strata.get(stratum)
         if sketch is not None:
             return sketch
+        if stratum.variant:
+            self._put_together(self._values.meet(stratum.variant))
+            stratum = without(stratum, self._values.free)
         form = nameless(stratum)
         names = self._vocabulary(form)
         names.meet(stratum)
@@ -156,6 +166,18 @@ class TrafficSketch:
         for sketch in apart:
             self._held -= sum(kept.size for kept in sketch.kept if kept.record)
             self._absorb(self._room(form), sketch)
+
+    def _put_together(self, free: set[str]) -> None:
+        """Put the strata together that facts of these names, which turned out to be data, have kept apart."""
+        for form in [form for form in self._names if without(form, free) is not form] if free else ():
+            names, target = self._names.pop(form), without(form, free)
+            moved = {stratum: self.strata.pop(stratum) for stratum in {*names.strata, form} if stratum in self.strata}
+            names.strata = {without(stratum, free) for stratum in names.strata}
+            self._vocabulary(target).merge(names)
+            for stratum, sketch in moved.items():
+                self._held -= sum(kept.size for kept in sketch.kept if kept.record)
+                self._absorb(self._room(without(stratum, free) if self._names[target].told_apart else target), sketch)
+            self._forget_names(target)
 
     def _room(self, stratum: Stratum) -> BottomK:
         if stratum not in self.strata:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from strategies import requests_of
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols import v1
+from kserve_warmup.protocols import nested, v1
 from kserve_warmup.protocols.bodies import encode
 from kserve_warmup.sampling import v1_rows
 from kserve_warmup.sampling.formats.record import Record
@@ -109,7 +109,7 @@ def test_buckets_round_free_lengths_up_and_leave_channels_and_batches_alone(buck
 @example([[[1]], []])
 @example([])
 def test_plain_lists_have_the_shape_that_looking_at_each_element_tells(value):
-    assert v1._plain_shape(value) in (None, v1.shape_of(value))
+    assert nested.plain_shape(value) in (None, nested.shape_of(value))
 
 
 ROWS = st.dictionaries(st.sampled_from(["x", "y", "b64"]), st.just([1.5, 2]) | NESTED | VALUES, min_size=1, max_size=2)
@@ -163,4 +163,4 @@ def test_inputs_of_plain_lists_have_the_signature_that_looking_at_each_element_t
 
 
 def test_the_shape_of_a_large_v1_body_takes_no_look_at_each_row():
-    assert v1._plain_shape([[[1.5] * 3] * 2] * 4) == ((4, 2, 3), frozenset([float]))
+    assert nested.plain_shape([[[1.5] * 3] * 2] * 4) == ((4, 2, 3), frozenset([float]))

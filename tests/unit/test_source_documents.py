@@ -162,7 +162,7 @@ def test_captured_rows_become_a_typed_input_when_one_is_declared(tmp_path):
 def test_documents_of_seldons_logger_give_the_v2_requests_in_them(tmp_path):
     both = {"request": {"payload": V2, "ce-time": "2026-05-01T08:00:00Z"}, "response": {"payload": {}}}
     answer = {"response": {"payload": {"outputs": []}}, "RequestId": "7"}
-    other = {"request": {"payload": {"data": {"ndarray": [[1]]}}}}
+    other = {"request": {"payload": {"data": {"words": [[1]]}}}}
     lines = [both, {"_index": "inference-log", "_source": both}, answer, {"inference_request": V2, "model": "m"}, other]
     *found, bad = read([write(tmp_path, "\n".join(map(json.dumps, lines)))])
     assert [tensors(s) for s in found] == [{"x": [[1.5, 2.5]]}] * 3

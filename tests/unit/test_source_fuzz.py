@@ -47,6 +47,11 @@ WHOLE = {
     "tf-serving": (DATA / "tf_serving_warmup_requests").read_bytes(),
     "kserve-logger": json.dumps([LOGGED, LOGGED]).encode(),
     "cloudevents": b"ce-specversion: 1.0\r\nce-type: a.request\r\ncontent-length: 17\r\n\r\n" + b'{"instances":[1]}',
+    "event-display": (
+        b"\xe2\x98\x81\xef\xb8\x8f  cloudevents.Event\nValidation: valid\nContext Attributes,\n  specversion: 1.0\n"
+        b'  type: a.request\n  id: 1\n  datacontenttype: application/json\nData,\n  {\n    "instances": [1]\n  }\n'
+    ),
+    "aiperf": json.dumps({"session_id": "1", "turns": [{"text": "a"}, {"text": "b"}]}).encode(),
     "sagemaker": json.dumps(CAPTURED).encode() + b"\n" + json.dumps(CAPTURED).encode(),
     "perf-analyzer": json.dumps({"data": [{"x": {"content": [1, 2], "shape": [2]}}, {"x": [1.5, 2]}]}).encode(),
     "perf-analyzer-raw": b"\0" * 8,

@@ -11,13 +11,22 @@ from collections.abc import Iterator, Mapping
 from email.parser import BytesHeaderParser
 from typing import Any, BinaryIO
 
-import orjson
-
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.json_body import unbase64
-from kserve_warmup.sampling.formats import documents
-from kserve_warmup.sampling.formats.kserve_logger import recorded_headers
-from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, noted, parsed, seconds
+from kserve_warmup.protocols.json_body import json_bytes, unbase64
+from kserve_warmup.sampling.formats import documents, seldon
+from kserve_warmup.sampling.formats.encodings import plain
+from kserve_warmup.sampling.formats.kserve_logger import identified, recorded_headers
+from kserve_warmup.sampling.formats.record import (
+    Answer,
+    BadRecord,
+    Part,
+    ReadOptions,
+    Record,
+    converted,
+    noted,
+    parsed,
+    seconds,
+)
 from kserve_warmup.sampling.formats.storage import exactly, opened, whole
 
 _STRUCTURED = re.compile(rb"\s*[\[{]")
@@ -40,19 +49,32 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     with opened(part.file) as stream:
         structured = _STRUCTURED.match(stream.read(256))
     if structured:
-        yield from documents.requests(part, _structured_event, options.max_line)
+        yield from documents.requests(part, _structured_event, options)
     else:
-        yield from _messages(part.file, options.max_body)
+        messages = _messages(part.file, options.max_body)
+        yield from converted(messages, _request, part.file, answers=options.answers)
 
 
-def _structured_event(event: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
-    """Return the request of a structured event, None for a response."""
+def _structured_event(event: dict[str, Any], file: str, number: int, unit: str) -> Record | Answer:
+    """Return the request of a structured event, or that it is a response."""
     if "specversion" not in event or "type" not in event:
         raise SampleError("not a CloudEvent: it has no specversion and type")
-    if _is_response(event["type"]):
-        return None
+    key = identified(event.get("id"))
+    if is_answer(event["type"]):
+        return Answer(key or "")
     headers = _headers_of(event.get("metadata"), event.get("datacontenttype"))
-    return Record(file, number, _data(event), headers, time=seconds(event.get("time")), unit=unit)
+    made = Record(file, number, _data(event), headers, time=seconds(event.get("time")), unit=unit, id=key)
+    return request_of(made, event["type"])
+
+
+def request_of(record: Record, kind: Any) -> Record:
+    """Return the request that an event of this type holds, decompressed, and translated from Seldon's own protocol.
+
+    Raises:
+        SampleError: it cannot be.
+    """
+    record = plain(record)
+    return seldon.translated(record) if "seldon" in str(kind).lower() else record
 
 
 def _headers_of(metadata: Any, content_type: Any) -> dict[str, str]:
@@ -64,10 +86,11 @@ def _headers_of(metadata: Any, content_type: Any) -> dict[str, str]:
 
 def is_response(headers: Mapping[str, str]) -> bool:
     """Return whether the headers, in any case, are those of an event in binary mode that logs a response."""
-    return any(name.lower() == "ce-type" and _is_response(kind) for name, kind in headers.items())
+    return any(name.lower() == "ce-type" and is_answer(kind) for name, kind in headers.items())
 
 
-def _is_response(kind: Any) -> bool:
+def is_answer(kind: Any) -> bool:
+    """Return whether an event of this type logs a response, or what came of one."""
     return str(kind).lower().endswith(("response", "feedback"))
 
 
@@ -77,7 +100,7 @@ def _data(event: dict[str, Any]) -> bytes:
     if "data" not in event:
         raise SampleError("the event has no data")
     data = event["data"]
-    return data.encode() if isinstance(data, str) else orjson.dumps(data)
+    return data.encode() if isinstance(data, str) else json_bytes(data)
 
 
 def request_of_message(headers: Mapping[str, str], body: bytes) -> Record | None:
@@ -90,19 +113,29 @@ def request_of_message(headers: Mapping[str, str], body: bytes) -> Record | None
     Raises:
         SampleError: it is no event.
     """
-    if "ce-type" not in headers:
+    if "ce-type" in headers:
+        found = _request((dict(headers), body), "the message", 0, "record")
+    else:
         event = parsed(body)
         if not isinstance(event, dict):
             raise SampleError("not a CloudEvent: the message has no header ce-type, and its body is no object")
-        return _structured_event(event, "the message", 0, "record")
-    if is_response(headers):
-        return None
+        found = _structured_event(event, "the message", 0, "record")
+    return found if isinstance(found, Record) else None
+
+
+def _request(message: tuple[dict[str, str], bytes], file: str, number: int, unit: str) -> Record | Answer:
+    headers, body = message
+    key, kind = identified(headers.get("ce-id")), headers["ce-type"]
+    if is_answer(kind):
+        return Answer(key or "")
     kept = _headers_of(headers.get("ce-metadata"), headers.get("content-type"))
-    return Record("the message", 0, body, kept, time=seconds(headers.get("ce-time")))
+    if encoding := headers.get("content-encoding"):
+        kept["content-encoding"] = encoding
+    return request_of(Record(file, number, body, kept, time=seconds(headers.get("ce-time")), unit=unit, id=key), kind)
 
 
-def _messages(file: str, most: int) -> Iterator[Record | BadRecord]:
-    """Yield the requests of HTTP messages, one after another where each tells its length."""
+def _messages(file: str, most: int) -> Iterator[tuple[int, str, tuple[dict[str, str], bytes]] | BadRecord]:
+    """Yield headers and bodies of HTTP messages, one after another where each tells its length."""
     with opened(file) as stream:
         number = 0
         while (headers := _headers(stream)) is not None:
@@ -119,9 +152,7 @@ def _messages(file: str, most: int) -> Iterator[Record | BadRecord]:
             if length and len(body) < int(length[0]):
                 yield BadRecord(file, f"the message is cut off: {len(body)} of {length[0]} bytes are there", number)
                 return
-            if not _is_response(headers["ce-type"]):
-                kept = _headers_of(headers.get("ce-metadata"), headers.get("content-type"))
-                yield Record(file, number, body, kept, time=seconds(headers.get("ce-time")))
+            yield number, "record", (headers, body)
 
 
 def _headers(stream: BinaryIO) -> dict[str, str] | None:

@@ -13,14 +13,14 @@ import numpy as np
 from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.tensors import Array, Tensor
 from kserve_warmup.sampling.formats import kserve_logger
-from kserve_warmup.sampling.formats.record import BadRecord, ReadOptions, Record, converted
+from kserve_warmup.sampling.formats.record import Answer, BadRecord, ReadOptions, Record, converted
 from kserve_warmup.sampling.formats.rows import batches, made_of, typed
 
 CHUNK = 4096
 """Rows that are turned into requests together."""
 
-LOGGED = ("bytes", "contenttype", "reqtype", "metadata")
-"""The columns of KServe's logger that are needed, in lower case; only the metadata may be missing."""
+LOGGED = ("bytes", "contenttype", "reqtype", "metadata", "id")
+"""The columns of KServe's logger that are needed, in lower case; metadata and id may be missing."""
 
 Cells = Sequence[Any] | Array
 
@@ -30,15 +30,19 @@ def is_logged(names: Iterable[str]) -> bool:
     return {"bytes", "reqtype"} <= {name.lower() for name in names}
 
 
-def logged(rows: Iterable[Sequence[Any]], names: Sequence[str], file: str, first: int) -> Iterator[Record | BadRecord]:
+def logged(
+    rows: Iterable[Sequence[Any]], names: Sequence[str], file: str, first: int, options: ReadOptions
+) -> Iterator[Record | BadRecord]:
     """Yield the requests in rows of KServe's logger; ``first`` is the number of the first row."""
 
-    def made(row: Sequence[Any], *at: Any) -> Record | None:
+    def made(row: Sequence[Any], *at: Any) -> Record | Answer:
         if len(row) != len(names):
             raise SampleError(f"the row has {len(row)} cells instead of {len(names)}")
         return kserve_logger.request(dict(zip(names, row, strict=True)), *at)
 
-    return converted(((number, "row", row) for number, row in enumerate(rows, first)), made, file)
+    return converted(
+        ((number, "row", row) for number, row in enumerate(rows, first)), made, file, answers=options.answers
+    )
 
 
 def needed(names: Sequence[str], options: ReadOptions) -> list[str]:
@@ -122,5 +126,6 @@ def _array(name: str, cells: Cells) -> Array:
     except ValueError:
         raise SampleError(f"input {name!r}: its rows differ in length") from None
     if array.dtype.kind == "O":
-        raise SampleError(f"input {name!r}: a cell is empty, or of another type than the others")
+        way = f"one type for all rows can be given, such as --input '{name}:FP64' or '{name}:BYTES'"
+        raise SampleError(f"input {name!r}: a cell is empty, or of another type than the others: {way}")
     return array

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.tensors import Array
+from kserve_warmup.protocols.tensors import BYTES, Array
+from kserve_warmup.sampling.formats import cells as cell_values
 from kserve_warmup.sampling.formats import columns
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.sampling.formats.storage import UNREADABLE, opened
@@ -111,7 +112,7 @@ def _no_further(error: Exception) -> str:
 def _requests(names: list[str], rows: _Rows, options: ReadOptions, file: str) -> Iterator[Record | BadRecord]:
     if columns.is_logged(names):
         for number, row in enumerate(rows, 1):
-            yield from columns.logged([row], names, file, number)
+            yield from columns.logged([row], names, file, number, options)
         return
     for number, table in _chunks(names, iter(rows), options, file):
         if isinstance(table, BadRecord):
@@ -137,7 +138,7 @@ def _chunks(
 ) -> Iterator[tuple[int, dict[str, Array] | BadRecord]]:
     """Yield columns of a few thousand rows each with the number of the first one, and rows of a wrong length."""
     wanted = columns.needed(names, options)
-    kinds: dict[str, Any] = {}
+    kinds = _declared(options)
     number = 1
     while chunk := list(islice(rows, columns.CHUNK)):
         good = []
@@ -153,17 +154,34 @@ def _chunks(
         number += len(chunk)
 
 
+def _declared(options: ReadOptions) -> dict[str, Any]:
+    """Return the kinds of the columns whose inputs' types the options tell."""
+    groups = {column: name for name, group in options.columns.items() for column in group}
+    types = {name: spec.datatype for name, spec in options.inputs.items()}
+    columns_of = {**{name: name for name in types}, **groups}
+    return {column: _kind_of(types[name]) for column, name in columns_of.items() if name in types}
+
+
+def _kind_of(datatype: str) -> Any:
+    if datatype == BYTES:
+        return str
+    return _boolean if datatype == "BOOL" else _integer if datatype.startswith(("INT", "UINT")) else _real
+
+
 def _parsed(cells: tuple[str, ...], kinds: dict[str, Any], name: str) -> Array:
     """Return a column's cells in the type that the first rows of the file have; what does not fit is None."""
     if name not in kinds:
-        kinds[name] = next((kind for kind in (np.int64, np.float64, _boolean) if _fits(cells, kind)), str)
+        kinds[name] = next((kind for kind in (_integer, _real, _boolean) if _fits(cells, kind)), str)
     values = np.array(cells)
     if kinds[name] is str:
         return values
-    if kinds[name] is not _boolean:
+    joined = "".join(cells)
+    if (
+        kinds[name] is not _boolean and joined.isascii() and "_" not in joined
+    ):  # then numpy takes what a CSV reader does
         try:
-            return values.astype(kinds[name])
-        except ValueError:
+            return values.astype(np.int64 if kinds[name] is _integer else np.float64)
+        except (ValueError, OverflowError):
             pass
     return np.array([_or_none(cell, kinds[name]) for cell in cells])
 
@@ -177,8 +195,16 @@ def _fits(cells: tuple[str, ...], kind: Any) -> bool:
 def _or_none(cell: str, kind: Any) -> Any:
     try:
         return kind(cell)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         return None
+
+
+def _integer(cell: str) -> Any:
+    return np.int64(cell_values.integer(cell))
+
+
+def _real(cell: str) -> Any:
+    return np.float64(cell_values.real(cell))
 
 
 def _boolean(cell: str) -> bool:

@@ -7,7 +7,17 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.sampling.formats import lines
-from kserve_warmup.sampling.formats.record import BadRecord, Convert, Part, Record, converted, load_json, parsed
+from kserve_warmup.sampling.formats.record import (
+    Answer,
+    BadRecord,
+    Convert,
+    Part,
+    ReadOptions,
+    Record,
+    converted,
+    load_json,
+    parsed,
+)
 from kserve_warmup.sampling.formats.storage import opened
 
 _LONGEST = 1 << 24
@@ -21,29 +31,30 @@ def _array(file: str) -> list[Any]:
 def requests(
     part: Part,
     convert: Convert,
-    most: int,
+    options: ReadOptions,
     parse: Callable[[bytes], Any] = parsed,
     array: Callable[[str], Iterable[Any]] = _array,
 ) -> Iterator[Record | BadRecord]:
-    """Yield what ``convert`` makes of each record, and a note of each that it refuses or that is beyond ``most``.
+    """Yield what ``convert`` makes of each record, and a note of each that it refuses or that is too long.
 
     Args:
         part: what to read.
         convert: makes a request of a JSON object.
-        most: bytes that a line may have.
+        options: how long a line may be, and whether answers are told.
         parse: reads a line.
         array: yields the records of a file that has them on no lines of their own.
     """
 
-    def made(value: Any, file: str, number: int, unit: str) -> Record | None:
+    def made(value: Any, file: str, number: int, unit: str) -> Record | Answer | None:
         record = parse(value) if isinstance(value, bytes) else value
         if not isinstance(record, dict):
             raise SampleError(f"a record is a JSON object, not {type(record).__name__}")
         return convert(record, file, number, unit)
 
     if part.start or part.stop or _is_lines(part.file):
-        return converted(lines.read(part, most), made, part.file)
-    return converted(((n, "record", value) for n, value in enumerate(array(part.file), 1)), made, part.file)
+        return converted(lines.read(part, options.max_line), made, part.file, answers=options.answers)
+    values = ((n, "record", value) for n, value in enumerate(array(part.file), 1))
+    return converted(values, made, part.file, answers=options.answers)
 
 
 def split(file: str, target: int) -> Iterator[Part]:

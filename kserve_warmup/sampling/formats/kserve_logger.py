@@ -17,8 +17,9 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.json_body import unbase64
 from kserve_warmup.sampling.formats import documents
 from kserve_warmup.sampling.formats.documents import split
+from kserve_warmup.sampling.formats.encodings import plain
 from kserve_warmup.sampling.formats.long_text import long_record, long_records
-from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, noted, parsed, seconds
+from kserve_warmup.sampling.formats.record import Answer, BadRecord, Part, ReadOptions, Record, noted, parsed, seconds
 from kserve_warmup.sampling.formats.storage import opened
 
 __all__ = ["is_record", "read", "recorded_headers", "request", "sniff", "split"]
@@ -26,7 +27,10 @@ __all__ = ["is_record", "read", "recorded_headers", "request", "sniff", "split"]
 _FIRST_KEY = re.compile(
     rb'\s*\[?\s*\{\s*"(?:url|bytes|contenttype|reqtype|id|sourceuri|inferenceservice|namespace)"\s*:', re.IGNORECASE
 )
-_CAMEL = {key.lower(): key for key in ("bytes", "reqType", "contentType", "metadata", "occurrenceTime")}
+_CAMEL = {key.lower(): key for key in ("bytes", "reqType", "contentType", "metadata", "occurrenceTime", "id")}
+_CURL = "application/x-www-form-urlencoded"
+"""What curl says of a body if it is told nothing: KServe answers JSON of this type with 500, and users mean JSON."""
+
 _OWN_KEY = re.compile(rb'"(?:bytes|reqtype)"\s*:', re.IGNORECASE)
 
 
@@ -38,7 +42,7 @@ def sniff(head: bytes) -> bool:
 @noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests of a blob; responses are passed over."""
-    yield from documents.requests(part, request, options.max_line, _parsed, _array)
+    yield from documents.requests(part, request, options, _parsed, _array)
 
 
 def _parsed(line: bytes) -> Any:
@@ -64,8 +68,8 @@ def is_record(value: Any) -> bool:
     return ("bytes" in value and "reqType" in value) or {"bytes", "reqtype"} <= {key.lower() for key in value}
 
 
-def request(record: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
-    """Return the request of a record, None for a response.
+def request(record: dict[str, Any], file: str, number: int, unit: str) -> Record | Answer:
+    """Return the request of a record, or that it is a response.
 
     Raises:
         SampleError: the record is none, or damaged.
@@ -74,13 +78,22 @@ def request(record: dict[str, Any], file: str, number: int, unit: str) -> Record
         raise SampleError("not a record of KServe's logger: it has no bytes and reqType")
     fields = record if "reqType" in record else {_CAMEL.get(key.lower(), key): v for key, v in record.items()}
     if str(fields["reqType"]).lower().endswith("response"):
-        return None
+        return Answer(str(fields.get("id") or ""))
     body = unbase64(fields["bytes"] or "", "the record's bytes are not base64")
     headers = recorded_headers(fields.get("metadata"))
     content_type = fields.get("contentType")
     if isinstance(content_type, str) and content_type:
         headers.setdefault("content-type", content_type)
-    return Record(file, number, body, headers, time=seconds(fields.get("occurrenceTime")), unit=unit)
+    if headers.get("content-type") == _CURL and body[:1] in (b"{", b"["):
+        headers["content-type"] = "application/json"
+    time = seconds(fields.get("occurrenceTime"))
+    made = Record(file, number, body, headers, time=time, unit=unit, id=identified(fields.get("id")))
+    return plain(made) if "content-encoding" in headers else made
+
+
+def identified(value: Any) -> str | None:
+    """Return the id of a record, None where it has none."""
+    return value if isinstance(value, str) and value else None
 
 
 def recorded_headers(metadata: Any) -> dict[str, str]:

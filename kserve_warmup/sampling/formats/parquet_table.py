@@ -64,7 +64,9 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
             for batch in table.iter_batches(size, groups, names, use_threads=False):
                 if logged:
                     cells = map(_cells, batch.schema.names, batch.columns)
-                    yield from columns.logged(zip(*cells, strict=True), batch.schema.names, part.file, number + 1)
+                    yield from columns.logged(
+                        zip(*cells, strict=True), batch.schema.names, part.file, number + 1, options
+                    )
                 else:
                     yield from columns.requests(batch.to_pydict(), options, part.file, number + 1)
                 number += batch.num_rows

@@ -2,27 +2,32 @@
 
 ``{"data": [{"IN": {"content": […], "shape": […]}, "TEXT": ["…"], "RAW": {"b64": "…", "shape": […]}}, …]}``; a list
 among the entries is a sequence. The format has neither types nor, for batching models, the batch dimension: types not
-given in the options are taken from the values (INT64, FP32, BOOL, BYTES).
+given in the options are taken from the values of the whole file (INT64, FP32, BOOL, BYTES): whole numbers in an input
+that has others too are FP32. genai-perf's files have OpenAI bodies as ``payload``, AIPerf's ``inputs.json`` several as
+``payloads``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.json_body import unbase64
+from kserve_warmup.protocols.json_body import json_bytes, unbase64
+from kserve_warmup.protocols.nested import leaves_of, shape_of
 from kserve_warmup.protocols.tensors import BYTES, Tensor, bytes_array, from_raw, reshape
-from kserve_warmup.protocols.v1 import leaves_of, shape_of
 from kserve_warmup.samples.sample import RAGGED, TensorSpec
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, load_json, noted
 from kserve_warmup.sampling.formats.rows import made_of, typed
 
 _FIRST_KEY = re.compile(rb'\s*\{\s*"(?:data|validation_data)"\s*:\s*\[')
+_WORDS = {bool: "booleans", int: "numbers", float: "numbers", str: "text"}
 _KINDS = {bool: "BOOL", int: "INT64", float: "FP32", str: BYTES}
 
 
@@ -38,9 +43,17 @@ def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     data = content.get("data") if isinstance(content, dict) else None
     if not isinstance(data, list):
         raise SampleError('no list "data", as perf_analyzer\'s input data has')
+    found = list(_flat(data))
+    if any(isinstance(entry, dict) and _payload_key(entry) for entry in found):
+        yield from _payloads(found, part.file)
+        return
+    kinds = _kinds(found, options)
+    mixed = {name: TensorSpec(name, "FP32", ()) for name, (_, types) in kinds.items() if types == {int, float}}
+    options = replace(options, inputs=mixed | dict(options.inputs))
     entries: list[list[Tensor]] = []
-    for number, entry in enumerate(_flat(data), 1):
+    for number, entry in enumerate(found, 1):
         try:
+            _check_kinds(entry, kinds)
             entries.append(_entry(entry, options))
         except SampleError as error:  # noqa: PERF203  (one bad entry must not hide the others)
             yield BadRecord(part.file, str(error), number, "entry")
@@ -55,6 +68,59 @@ def _flat(data: list[Any]) -> Iterator[Any]:
             yield from item
         else:
             yield item
+
+
+def _payload_key(entry: dict[str, Any]) -> str | None:
+    """Return the key below which an entry has whole bodies, None if it has tensors."""
+    for key in ("payload", "payloads"):
+        value = entry.get(key)
+        if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
+            return key
+    return None
+
+
+def _payloads(entries: list[Any], file: str) -> Iterator[Record | BadRecord]:
+    """Yield the bodies that entries have, in their order."""
+    for number, entry in enumerate(entries, 1):
+        key = _payload_key(entry) if isinstance(entry, dict) else None
+        if key is None:
+            yield BadRecord(file, "the entry has no payload, and others have", number, "entry")
+            continue
+        for body in entry[key] if isinstance(entry[key], list) else [entry[key]]:
+            yield Record(file, number, json_bytes(body), unit="entry")
+
+
+def _kinds(entries: list[Any], options: ReadOptions) -> dict[str, tuple[str, set[type]]]:
+    """Return what most entries have in each input whose type is not declared, and the types of all that are so."""
+    met: dict[str, Counter[str]] = defaultdict(Counter)
+    types: dict[tuple[str, str], set[type]] = defaultdict(set)
+    for entry in entries:
+        for name, value in entry.items() if isinstance(entry, dict) else ():
+            if name not in options.inputs and (kind := _kind(value)):
+                met[name][kind] += 1
+                types[name, kind] |= _types(value)
+    most = {name: max(counts, key=lambda kind: (counts[kind], kind)) for name, counts in met.items()}
+    return {name: (kind, types[name, kind]) for name, kind in most.items()}
+
+
+def _check_kinds(entry: Any, kinds: Mapping[str, tuple[str, set[type]]]) -> None:
+    """Refuse an entry that has something else in an input than most others have: one input is of one type."""
+    for name, value in entry.items() if isinstance(entry, dict) else ():
+        kind = _kind(value)
+        if kind and name in kinds and kind != (others := kinds[name][0]):
+            way = f"tell its type, such as --input '{name}:BYTES' or '{name}:FP32'"
+            raise SampleError(f"input {name!r} has {kind} here and {others} in other entries: {way}")
+
+
+def _kind(value: Any) -> str | None:
+    """Return what the values of an input are, in words; None where they are raw, or mixed."""
+    words = {_WORDS.get(kind) for kind in _types(value)}
+    return words.pop() if len(words) == 1 else None
+
+
+def _types(value: Any) -> set[type]:
+    content = value.get("content") if isinstance(value, dict) else value
+    return set(map(type, leaves_of(content)))
 
 
 def _batches(entries: list[list[Tensor]], size: int) -> Iterator[list[Tensor]]:
@@ -98,7 +164,7 @@ def _tensor(name: str, value: Any, spec: TensorSpec | None) -> Tensor:
     kinds = {_KINDS.get(kind) for kind in types}
     datatype = spec.datatype if spec else (kinds.pop() if len(kinds) == 1 else "FP32")
     if kinds - {"INT64", "FP32"} and not spec:
-        raise SampleError(f"input {name!r} mixes types: give numbers, booleans or text")
+        raise SampleError(f"input {name!r} mixes types: give numbers, booleans or text, or its type with --input")
     array = bytes_array(values, (len(values),)) if datatype == BYTES else np.array(values)
     try:
         shaped = reshape(array, nested if shape is None else shape)

@@ -17,9 +17,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import orjson
-
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.json_body import json_value
 from kserve_warmup.samples.sample import Protocol, Sample, TensorSpec
 from kserve_warmup.sampling.formats.storage import UNREADABLE, opened, size, whole
 
@@ -68,6 +67,7 @@ class Record(NamedTuple):
         status: the answer's HTTP status; None: not recorded.
         time: when it was sent, in seconds since 1970 (UTC); None: not recorded.
         unit: what ``number`` counts.
+        id: what its answer's record has, too; None: not recorded.
     """
 
     file: str
@@ -79,6 +79,7 @@ class Record(NamedTuple):
     status: int | None = None
     time: float | None = None
     unit: str = "record"
+    id: str | None = None
 
     def bad(self, reason: str) -> BadRecord:
         """Return the note that the record is unusable."""
@@ -106,6 +107,12 @@ class BadRecord(NamedTuple):
         return f"{self.file}:{self.number}" if self.unit.endswith("line") else f"{self.file}: {self.unit} {self.number}"
 
 
+class Answer(NamedTuple):
+    """That the request with this id was answered with success; only who asks for answers is told."""
+
+    id: str
+
+
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
     """What a format that holds bare tensors does not tell.
@@ -117,6 +124,7 @@ class ReadOptions:
         columns: the columns of a table that make an input, by input name; empty: each column is an input.
         model: whose requests are meant, where a file holds those of several models.
         max_body: bytes of a request's body above which it is left out.
+        answers: whether answers are told beside the requests (see ``answers``).
     """
 
     batch_sizes: tuple[int, ...] = (1,)
@@ -124,6 +132,7 @@ class ReadOptions:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model: str | None = None
     max_body: int = MAX_BODY
+    answers: bool = False
 
     @property
     def max_line(self) -> int:
@@ -153,15 +162,12 @@ def recorded(sample: Sample, file: str, number: int, unit: str = "record") -> Re
 
 
 def parsed(text: bytes) -> Any:
-    """Return what JSON text holds.
+    """Return what JSON text holds; NaN and infinity too, which Python's loggers write.
 
     Raises:
         SampleError: it is not JSON.
     """
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise SampleError(f"not JSON: {error}") from None
+    return json_value(text, "")
 
 
 def load_json(file: str) -> Any:
@@ -188,14 +194,17 @@ def noted(read: Read) -> Read:
     return reading
 
 
-Convert = Callable[[Any, str, int, str], Record | None]
-"""Makes a request of a value that stands at file, number and unit; None of one that is none, such as a response."""
+Convert = Callable[[Any, str, int, str], Record | Answer | None]
+"""Makes a request of a value that stands at file, number and unit; None of one that is neither request nor answer."""
 
 
 def converted(
-    items: Iterable[tuple[int, str, Any] | BadRecord], convert: Convert, file: str
+    items: Iterable[tuple[int, str, Any] | BadRecord], convert: Convert, file: str, *, answers: bool = False
 ) -> Iterator[Record | BadRecord]:
-    """Yield what ``convert`` makes of each value, told with number and unit, and a note of each that it refuses."""
+    """Yield what ``convert`` makes of each value, told with number and unit, and a note of each that it refuses.
+
+    Answers are among them only if they are asked for, of which the type says nothing: few ask.
+    """
     for item in items:
         if isinstance(item, BadRecord):
             yield item
@@ -206,8 +215,8 @@ def converted(
         except SampleError as error:
             yield BadRecord(file, str(error), number, unit)
             continue
-        if record is not None:
-            yield record
+        if record is not None and (answers or not isinstance(record, Answer)):
+            yield record  # type: ignore[misc]
 
 
 _TIME = re.compile(

@@ -1,6 +1,7 @@
 """JSON lines of Amazon SageMaker's Data Capture: input and output of each call, as text or base64.
 
-Rows of CSV become v1 instances, or one typed input of v2 binary requests when the options declare one.
+Rows of CSV become v1 instances, or one typed input of v2 binary requests when the options declare one. JSON lines and
+arrays become v1 instances too, as SageMaker's own TensorFlow container makes them; other JSON stays as it is.
 """
 
 from __future__ import annotations
@@ -13,16 +14,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols.json_body import unbase64
-from kserve_warmup.sampling.formats import documents
+from kserve_warmup.protocols.json_body import json_bytes, json_value, unbase64
+from kserve_warmup.protocols.tensors import BYTES
+from kserve_warmup.sampling.formats import cells, documents
 from kserve_warmup.sampling.formats.documents import split
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, noted, seconds
 from kserve_warmup.sampling.formats.rows import made_of, typed
 
 __all__ = ["read", "sniff", "split"]
+
+_LINES = ("application/jsonlines", "application/json-lines", "application/x-ndjson", "application/x-jsonlines")
 
 _FIRST_KEY = re.compile(rb'\s*\[?\s*\{\s*"(?:captureData|eventMetadata|eventVersion)"\s*:')
 
@@ -35,7 +38,7 @@ def sniff(head: bytes) -> bool:
 @noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the request of each call whose input was captured."""
-    yield from documents.requests(part, partial(_request, options), options.max_line)
+    yield from documents.requests(part, partial(_request, options), options)
 
 
 def _request(options: ReadOptions, line: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
@@ -52,37 +55,62 @@ def _request(options: ReadOptions, line: dict[str, Any], file: str, number: int,
     body = unbase64(data, "the endpointInput's data is not base64") if encoded else data.encode()
     event = line.get("eventMetadata")
     time = seconds(event.get("inferenceTime")) if isinstance(event, dict) else None
-    if given.get("encoding") != "CSV" and content_type != "text/csv":
-        headers = {"content-type": content_type} if content_type else {}
-        return Record(file, number, body, headers, time=time, unit=unit)
-    return _rows(body, options, time, file, number, unit)
+    record = _made(body, content_type, given.get("encoding") == "CSV", options, time, file, number, unit)
+    answered = isinstance(captured.get("endpointOutput"), dict)
+    return record._replace(id=f"{file}:{unit}:{number}", status=200 if answered else None)
+
+
+def _made(body: bytes, content_type: str, is_csv: bool, options: ReadOptions, time: float | None, *at: Any) -> Record:
+    """Return the request that an input is."""
+    file, number, unit = at
+    if is_csv or content_type == "text/csv":
+        return _rows(body, options, time, file, number, unit)
+    if content_type in _LINES or body.lstrip()[:1] == b"[":
+        instances = _instances(body, lines=content_type in _LINES)
+        return Record(file, number, json_bytes({"instances": instances}), protocol="v1", time=time, unit=unit)
+    headers = {"content-type": content_type} if content_type else {}
+    return Record(file, number, body, headers, time=time, unit=unit)
+
+
+def _instances(body: bytes, *, lines: bool) -> list[Any]:
+    """Return the rows that JSON lines or an array hold."""
+    if not lines:
+        found = json_value(body, "the input is ")
+        return found if isinstance(found, list) else [found]
+    rows = [json_value(line, "a line of the input is ") for line in body.splitlines() if line.strip()]
+    if not rows:
+        raise SampleError("the input has no rows")
+    return rows
 
 
 def _rows(body: bytes, options: ReadOptions, time: float | None, *at: Any) -> Record:
     """Return the request that carries rows of CSV: numbers as numbers, all else as text."""
     file, number, unit = at
     try:
-        rows = [[_cell(cell) for cell in row] for row in csv.reader(io.StringIO(body.decode())) if row]
+        rows = [row for row in csv.reader(io.StringIO(body.decode())) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise SampleError(f"the input is no CSV: {error}") from None
     if not rows:
         raise SampleError("the input has no rows")
     if not options.inputs:
-        return Record(file, number, orjson.dumps({"instances": rows}), protocol="v1", time=time, unit=unit)
+        instances = [[cells.value(cell) for cell in row] for row in rows]
+        return Record(file, number, json_bytes({"instances": instances}), protocol="v1", time=time, unit=unit)
     if len(options.inputs) > 1:
         raise SampleError("rows of CSV are one input: give one --input, or none for v1 requests")
     (spec,) = options.inputs.values()
     try:
-        array = np.array(rows).reshape(len(rows), *(spec.shape or (-1,)))
+        array = np.array([[_typed(cell, spec.datatype) for cell in row] for row in rows])
+        array = array.reshape(len(rows), *(spec.shape or (-1,)))
     except ValueError:
         raise SampleError(f"the rows do not have the shape {list(spec.shape)}, or differ in length") from None
     return made_of([typed(spec.name, array, spec.datatype)], file, number, unit, time)
 
 
-def _cell(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:  # noqa: PERF203  (two tries)
-            continue
-    return text
+def _typed(cell: str, datatype: str) -> float | str:
+    """Return a cell as a number where its input has numbers, NaN and infinity among them; text stays as it is."""
+    if datatype == BYTES:
+        return cell
+    try:
+        return cells.real(cell) if datatype.startswith(("FP", "BF")) else cells.value(cell)
+    except ValueError:
+        return cell

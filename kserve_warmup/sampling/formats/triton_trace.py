@@ -26,7 +26,7 @@ NOTE = (
 
 _ENTRY = re.compile(rb'\{"id":(\d{1,18}),')
 _MODEL = re.compile(rb'"model_name":"([^"]*)"')
-_PARENT = re.compile(rb'"parent_id":\d')
+_PARENT = re.compile(rb'"parent_id":(\d{1,18})')
 _INPUT, _DATA, _SHAPE = b'"activity":"TENSOR_QUEUE_INPUT","tensor":{"name":"', b'","data":"', b'","shape":"'
 _END = re.compile(rb'(?P<shape>[-\d,]{0,2000})","dtype":"(?P<type>\w{1,20})"\}')
 _KIND = re.compile(rb'\s*\[\s*\{"id":\d+,"(?:timestamps|model_name|activity)":')
@@ -45,7 +45,7 @@ class _Entry(NamedTuple):
 @dataclass
 class _Traced:
     model: str | None = None
-    inner: bool = False
+    parent: int | None = None
     inputs: list[_Entry] = field(default_factory=list)
 
 
@@ -56,24 +56,33 @@ def sniff(head: bytes) -> bool:
 
 @noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
-    """Yield a request for each that was traced with its tensors; those that an ensemble makes are left out.
+    """Yield a request for each that was traced with its tensors.
 
-    In a trace of several models only those to ``options.model`` are meant.
+    In a trace of several models only those to ``options.model`` are meant: from outside, or made by an ensemble that
+    has it as a member.
     """
     with opened(part.file) as stream:
         traced = _traced(whole(stream))
-    asked = {number: t for number, t in traced.items() if t.inputs and not t.inner}
-    models = {t.model for t in asked.values()} - {None}
+    models = {t.model for t in traced.values()} - {None}
     if len(models) > 1:
-        asked = {number: t for number, t in asked.items() if t.model == options.model}
+        asked = {n: t for n, t in traced.items() if t.inputs and t.model == options.model and not _recurs(t, traced)}
+    else:
+        asked = {n: t for n, t in traced.items() if t.inputs and t.parent is None}
     if not asked:
-        names = f" of {options.model}, only of {', '.join(sorted(map(str, models)))}" if models else ""
+        known = sorted({str(t.model) for t in traced.values() if t.inputs and t.model})
+        names = f" of {options.model}, only of {', '.join(known)}" if known and options.model not in known else ""
         raise SampleError(f"there are no input tensors{names}: trace with level=TENSORS")
 
     def made(one: _Traced, *at: Any) -> Record:
         return made_of([_tensor(entry, options) for entry in one.inputs], *at)
 
     yield from converted(((number, "trace", one) for number, one in asked.items()), made, part.file)
+
+
+def _recurs(one: _Traced, traced: dict[int, _Traced]) -> bool:
+    """Return whether a request to a model was made by a request to the same one, which stands for both."""
+    parent = traced.get(one.parent) if one.parent is not None else None
+    return parent is not None and parent.model == one.model
 
 
 def _traced(text: bytes) -> dict[int, _Traced]:
@@ -87,7 +96,8 @@ def _traced(text: bytes) -> dict[int, _Traced]:
             traced.inputs.append(entry)
         elif match := _MODEL.search(text, start.end(), stop):
             traced.model = match[1].decode(errors="replace")
-            traced.inner = bool(_PARENT.search(text, start.end(), stop))
+            parent = _PARENT.search(text, start.end(), stop)
+            traced.parent = int(parent[1]) if parent else None
     return found
 
 

@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
-
 from kserve_warmup.errors import SampleError
+from kserve_warmup.protocols.json_body import json_bytes
 from kserve_warmup.protocols.v2 import V2Body
-from kserve_warmup.sampling.formats import documents
+from kserve_warmup.sampling.formats import documents, seldon
 from kserve_warmup.sampling.formats.documents import split
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record, noted, seconds
 
@@ -34,30 +33,44 @@ _TIMES = (
     *(("_source", "@timestamp"), ("@timestamp",), ("time",)),
 )
 _RESPONSES = ("response", "inference_response", "outputs")
+_ANSWERS = (("response",), ("_source", "response"), ("inference_response",))
 _NESTED = re.compile(rb'"(?:request|inference_request|payload)"\s*:\s*\{')
 _TENSOR = re.compile(rb'"datatype"\s*:')
 
 
 def sniff(head: bytes) -> bool:
     """Return whether a file begins with a document that has a v2 request inside of it."""
-    return head.lstrip()[:1] in (b"{", b"[") and bool(_NESTED.search(head) and _TENSOR.search(head))
+    return head.lstrip()[:1] in (b"{", b"[") and bool(
+        _NESTED.search(head) and (_TENSOR.search(head) or seldon.may_be(head))
+    )
 
 
 @noted
 def read(part: Part, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield the requests; responses are passed over."""
-    yield from documents.requests(part, _request, options.max_line)
+    yield from documents.requests(part, _request, options)
 
 
 def _request(document: dict[str, Any], file: str, number: int, unit: str) -> Record | None:
     for place in _PLACES:
         found = _at(document, place)
         if isinstance(found, dict) and V2Body.claims(found):
-            return Record(file, number, orjson.dumps(found), protocol="v2", time=_time(document), unit=unit)
+            made = Record(file, number, json_bytes(found), protocol="v2", time=_time(document), unit=unit)
+            return _answered(made, document)
+        if seldon.claims(found):
+            made = Record(file, number, json_bytes(found), time=_time(document), unit=unit)
+            return _answered(seldon.translated(made), document)
     inner = document.get("_source", document)
     if isinstance(inner, dict) and any(key in inner for key in _RESPONSES):
         return None
-    raise SampleError("there is no v2 request in the document: no inputs with datatypes")
+    keys = ", ".join(map(repr, list(document)[:8]))
+    raise SampleError(f"there is no v2 request in the document (its keys: {keys}): no inputs with datatypes")
+
+
+def _answered(record: Record, document: dict[str, Any]) -> Record:
+    """Return a request with what its document tells of an answer, if others' do."""
+    answered = any(isinstance(_at(document, place), dict) for place in _ANSWERS)
+    return record._replace(id=f"{record.file}:{record.unit}:{record.number}", status=200 if answered else None)
 
 
 def _at(document: Any, place: tuple[str, ...]) -> Any:
