@@ -95,6 +95,7 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(BIN)/python -m benchmarks.verify_error
 	$(BIN)/python -m benchmarks.perf_analyzer
 	$(BIN)/python -m benchmarks.samples_engine --size 2e9
+	$(BIN)/python -m benchmarks.samples_engine --size 1e9 --form many
 	$(BIN)/python -m benchmarks.samples_engine --size 2e9 --form arrays
 	$(BIN)/python -m benchmarks.samples_engine --size 5e8 --form small
 	$(BIN)/python -m benchmarks.samples_engine --size 2e9 --form parquet

@@ -3,7 +3,8 @@
 Each reader runs in a process of its own, over the same files, one after the other in each round; the medians over the
 rounds count. Time on the wall is told beside time on a core, which says more on a machine that others use as well.
 Files are read once before, so that all find them in the page cache. What places requests must see the
-same strata with the same counts as all others. ``--size 10e9 --only ours`` tells whether memory stays flat.
+same strata with the same counts as all others. ``--form many`` is traffic of some 300 strata, the usual one has 60.
+``--size 10e9 --only ours`` tells whether memory stays flat.
 ``--ray PYTHON`` names an interpreter that has Ray: its cluster's start, which takes seconds, is told apart.
 """
 
@@ -130,14 +131,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=float, default=1e9)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--form", choices=("lines", "arrays", "small", "parquet"), default="lines")
+    parser.add_argument("--form", choices=("lines", "many", "arrays", "small", "parquet"), default="lines")
     parser.add_argument("--only", help="readers whose names begin so")
     parser.add_argument("--scratch", type=Path, help="where to write the traffic; it is deleted in the end")
     parser.add_argument("--ray", metavar="PYTHON", help="an interpreter that has Ray, to compare with it alone")
     options = parser.parse_args()
     every = (*OURS, *RAY) if options.ray else (*OURS, *READERS)
     names = [name for name in every if name.startswith(options.only or "")]
-    if options.form not in ("lines", "small"):
+    if options.form not in ("lines", "many", "small"):
         names = [name for name in names if name in OURS or (name == "duckdb scan" and options.form == "parquet")]
     scratch = Path(tempfile.mkdtemp(dir=options.scratch))
     try:

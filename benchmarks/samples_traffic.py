@@ -31,6 +31,9 @@ PROTOCOLS: dict[Protocol, int] = {"v1": 3, "v2": 4, "v2-binary": 2, "grpc": 1}
 
 BATCHES = (1, 1, 1, 1, 2, 4, 8, 16)
 SIDES = (32, 48, 64, 96, 128)
+
+MANY_BATCHES = (*range(1, 17), 20, 24, 28, 32, 40, 48, 56, 64)
+MANY_SIDES = range(8, 68, 2)
 FILE = 256 * 10**6
 BLOB = 8 * 10**6
 
@@ -50,9 +53,7 @@ class Body:
 def pool(source: random.Random, size: int = 600, *, small: bool = False) -> list[Body]:
     """Return bodies of all kinds: a third each of digits, image crops and sentences; no image crops in ``small``."""
     digits = (load_digits().data / 16).astype(np.float32)
-    photographs = [(image / 255).astype(np.float32).round(4) for image in load_sample_images().images]
-    texts = " ".join(load().DESCR for load in (load_digits, load_diabetes, load_wine))
-    sentences = [" ".join(s.split()) for s in re.split(r"(?<=[.:])\s", texts) if len(s.split()) > 3]
+    photographs, sentences = _photographs(), _sentences()
     makers = [lambda: _digits(source, digits), lambda: _sentence(source, sentences)]
     if not small:
         makers.append(lambda: _crop(source, photographs))
@@ -65,10 +66,58 @@ def _digits(source: random.Random, digits: np.ndarray) -> Body:
 
 
 def _crop(source: random.Random, photographs: list[np.ndarray]) -> Body:
-    photograph, side = source.choice(photographs), source.choice(SIDES)
+    return _image(source, _cut(source, photographs, source.choice(SIDES)))
+
+
+def _cut(source: random.Random, photographs: list[np.ndarray], side: int) -> np.ndarray:
+    photograph = source.choice(photographs)
     top, left = source.randrange(photograph.shape[0] - side), source.randrange(photograph.shape[1] - side)
-    crop = photograph[None, top : top + side, left : left + side]
-    return _image(source, crop)
+    return photograph[None, top : top + side, left : left + side]
+
+
+def _photographs() -> list[np.ndarray]:
+    return [(image / 255).astype(np.float32).round(4) for image in load_sample_images().images]
+
+
+def _sentences() -> list[str]:
+    texts = " ".join(load().DESCR for load in (load_digits, load_diabetes, load_wine))
+    return [" ".join(s.split()) for s in re.split(r"(?<=[.:])\s", texts) if len(s.split()) > 3]
+
+
+def many(source: random.Random, size: int = 2000) -> list[Body]:
+    """Return bodies of some 300 strata: v1 and v2 JSON of digits, image crops, and numbers with text; 1 to 64 rows."""
+    digits = (load_digits().data / 16).astype(np.float32)
+    photographs = _photographs()
+    sentences = _sentences()
+    makers = (
+        lambda: _batch_of_digits(source, digits),
+        lambda: _small_crop(source, photographs),
+        lambda: _mixed(source, digits, sentences),
+    )
+    return [makers[number % len(makers)]() for number in range(size)]
+
+
+def _batch_of_digits(source: random.Random, digits: np.ndarray) -> Body:
+    rows = digits[[source.randrange(len(digits)) for _ in range(source.choice(MANY_BATCHES))]]
+    protocol = source.choice(("v1", "v2"))
+    return _body(source, protocol, [Tensor("instances" if protocol == "v1" else "image", "FP32", rows)])
+
+
+def _small_crop(source: random.Random, photographs: list[np.ndarray]) -> Body:
+    protocol = source.choice(("v1", "v2"))
+    crop = _cut(source, photographs, source.choice(MANY_SIDES))
+    return _body(source, protocol, [Tensor("instances" if protocol == "v1" else "image", "FP32", crop)])
+
+
+def _mixed(source: random.Random, digits: np.ndarray, sentences: list[str]) -> Body:
+    """Return a request with numbers, integers and a text in each row; in v1 each row is an object."""
+    rows = source.choice(MANY_BATCHES)
+    texts = bytes_array([source.choice(sentences).encode() for _ in range(rows)], [rows])
+    width = source.choice((8, 16, 32, 64))
+    numbers = digits[[source.randrange(len(digits)) for _ in range(rows)], :width]
+    ages = np.array([source.randrange(18, 99) for _ in range(rows)], np.int64)
+    tensors = [Tensor("numbers", "FP32", numbers), Tensor("age", "INT64", ages), Tensor("text", "BYTES", texts)]
+    return _body(source, source.choice(("v1", "v2", "v2")), tensors)
 
 
 def _image(source: random.Random, rows: np.ndarray) -> Body:
@@ -126,13 +175,13 @@ def write(folder: Path, size: int, form: str, seed: int = 0) -> list[Path]:
     Args:
         folder: where to write.
         size: bytes in all.
-        form: ``lines``: files of JSON lines; ``small``: the same without images; ``arrays``: blobs of a batch each;
-            ``parquet``: tables.
+        form: ``lines``: files of JSON lines; ``small``: the same without images; ``many``: the same of some 300
+            strata; ``arrays``: blobs of a batch each; ``parquet``: tables.
         seed: another one gives other traffic.
     """
     folder.mkdir(parents=True, exist_ok=True)
     source = random.Random(seed)
-    stream = records(source, pool(source, small=form == "small"))
+    stream = records(source, many(source) if form == "many" else pool(source, small=form == "small"))
     files: list[Path] = []
     left = size
     while left > 0:

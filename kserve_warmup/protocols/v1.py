@@ -32,8 +32,11 @@ from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
 _NUMBERS = [((bool,), "BOOL"), ((int,), "INT64"), ((float,), "FP64"), ((int, float), "FP64"), ((), "FP64")]
 _TEXTS = [((str,), BYTES), ((bytes,), BYTES), ((str, bytes), BYTES)]
-_KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
+KINDS: dict[frozenset[type], str] = {frozenset(types): datatype for types, datatype in (*_NUMBERS, *_TEXTS)}
 """The datatype of an input whose leaves have these types."""
+
+_Facts = tuple[tuple[int, ...], frozenset[type]]
+"""A shape, and the types of the leaves."""
 
 
 class V1Body(JSONBody):
@@ -87,12 +90,11 @@ class V1Body(JSONBody):
         if found is None:
             return own_signature(self.document)
         key, payload = found
-        plain = plain_shape(payload) if isinstance(payload, list) else None
         try:
-            facts = {key: plain} if plain else {name: shape_of(value) for name, value in _columns(key, payload).items()}
+            facts = _plain_shapes(key, payload) or {n: shape_of(value) for n, value in _columns(key, payload).items()}
         except SampleError:
             return Signature((TensorSpec(key, UNTYPED, ()),)), max(1, len(payload))
-        return declared_signature((name, _KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
+        return declared_signature((name, KINDS.get(kinds, UNTYPED), shape) for name, (shape, kinds) in facts.items())
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return a tensor an instance key, or one named after the list when instances are not objects.
@@ -178,9 +180,23 @@ def _unwrap(value: Any) -> Any:
     return unbase64(value["b64"], 'a {"b64": ...} value is not base64')
 
 
+def _plain_shapes(key: str, payload: list[Any] | dict[str, Any]) -> dict[str, _Facts] | None:
+    """Return what :func:`shape_of` tells of each input where all are plain lists; None where it takes a closer look."""
+    columns: dict[str, Any] = {key: payload}
+    if isinstance(payload, dict):
+        columns = payload
+    elif payload and set(map(type, payload)) == {dict}:
+        names = payload[0].keys()
+        if names == {"b64"} or any(row.keys() != names for row in payload):
+            return None
+        columns = {name: [row[name] for row in payload] for name in names}
+    facts = {name: plain_shape(value) if isinstance(value, list) else None for name, value in columns.items()}
+    return None if None in facts.values() else facts  # type: ignore[return-value]  # none of them is None
+
+
 def _tensor(name: str, value: Any) -> Tensor:
     shape, kinds = shape_of(value)
-    datatype = _KINDS.get(kinds)
+    datatype = KINDS.get(kinds)
     if datatype is None or RAGGED in shape:
         what = "rows of uneven length" if datatype else "values of mixed types"
         raise SampleError(f"input {name!r} has {what}: no tensor can hold them")

@@ -11,12 +11,14 @@ from typing import Any
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Protocol, Sample
+from kserve_warmup.sampling.bottom_k import Place
 from kserve_warmup.sampling.formats.answers import judged
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
 from kserve_warmup.sampling.formats.storage import UNREADABLE, opened
+from kserve_warmup.sampling.large_body import large_sample
 from kserve_warmup.sampling.place import Placer, parsed
 from kserve_warmup.sampling.select import Limits
-from kserve_warmup.sampling.sketch import Place, TrafficSketch
+from kserve_warmup.sampling.sketch import TrafficSketch
 
 FORMATS = {
     "npz": "npz",
@@ -55,6 +57,7 @@ class Job:
         until: requests at or after this time as well.
         status_ok: requests whose answer's recorded status is not 200 are passed over, and those without an answer where
             others have one.
+        checked: each request that would be kept is decoded whole at once, which is slow, and not kept if it is damaged.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -63,6 +66,7 @@ class Job:
     since: float | None = None
     until: float | None = None
     status_ok: bool = False
+    checked: bool = False
 
     def __post_init__(self) -> None:
         """Have answers told where they decide."""
@@ -164,10 +168,10 @@ class Digest:
         self.sketch.merge(other.sketch)
 
     def total(self) -> Tally:
-        """Return the tally with what only showed when requests were decoded whole."""
+        """Return the tally with what only showed when requests were chosen, and decoded whole."""
         total = Tally()
         total.merge(self.tally)
-        for bad in self.sketch.damaged():
+        for bad in self.sketch.unusable():
             total.requests -= 1
             total.skip(bad)
         return total
@@ -188,7 +192,7 @@ class Digest:
             self.tally.skip(record.bad(reason))
             return
         self.tally.requests += 1
-        self.sketch.add(stratum, record, place, decoded)
+        self.sketch.add(stratum, record, place, decoded if self.job.checked else None)
 
 
 def decoded(record: Record, protocol: Protocol | None = None) -> Sample:
@@ -202,7 +206,7 @@ def decoded(record: Record, protocol: Protocol | None = None) -> Sample:
         SampleError: it holds none.
     """
     try:
-        return parsed(record, protocol).sample(record.path)
+        return large_sample(record, protocol) or parsed(record, protocol).sample(record.path)
     except RecursionError:
         raise SampleError(TOO_DEEP) from None
 

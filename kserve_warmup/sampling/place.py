@@ -14,12 +14,15 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
+from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.bodies import identify, is_claimed, json_body, parse
 from kserve_warmup.protocols.codec import CODECS, Body
 from kserve_warmup.protocols.inference_path import InferencePath, recorded
 from kserve_warmup.protocols.variant import Variant, v1_variant
 from kserve_warmup.samples.sample import Protocol, Signature, Stratum, TensorSpec
 from kserve_warmup.sampling.formats.record import Record
+from kserve_warmup.sampling.number_lists import list_end, list_shape, numbers_type
+from kserve_warmup.sampling.v1_rows import rows_stratum
 
 
 class Numbers(NamedTuple):
@@ -33,14 +36,17 @@ class Numbers(NamedTuple):
 # The key of a list of numbers, or of lists of them: no strings, objects, booleans or nulls before the first number.
 _LIST = re.compile(rb'"(data|instances|inputs)"\s*:\s*(?=\[[\s\[]*[-\d])')
 _ID = re.compile(rb'^\{"id"\s*:\s*"[^"\\]*"\s*,')
-_NUMERIC = b"0123456789.+-eE \t\r\n"
-_DEEPEST = 64
-_EMPTY = re.compile(rb"\[\s*\]")
 _REMEMBERED = 4096
 _SHORT = 1024
 _JSON = frozenset({None, *(codec.protocol for codec in CODECS.values() if codec.is_json)})
 _BARE: Protocol = "v1"
 """Whose payload may be one list of numbers and nothing else."""
+
+MOST_VALUES = 1 << 23
+"""Values of a JSON body that is parsed whole; each takes up to a hundred bytes."""
+
+_MOST_LISTS = 1 << 16
+"""Lists that are cut out of a body: many short ones are no quicker to cut than to parse."""
 
 _Head = tuple[Protocol | None, bytes]
 _T = TypeVar("_T")
@@ -68,7 +74,7 @@ class Placer:
         Raises:
             SampleError: its body is no request, or its path no inference endpoint.
         """
-        stratum = self._by_head(record) if record.body[:1] == b"{" and record.protocol in _JSON else None
+        stratum = self.by_head(record)
         if stratum is None:
             return self._known(exact(record))
         if record.path is None:
@@ -77,10 +83,12 @@ class Placer:
         usual = endpoint.verb == stratum.verb and endpoint.version is None
         return stratum if usual else self._known(stratum.at(endpoint))
 
-    def _by_head(self, record: Record) -> Stratum | None:
-        """Return the stratum of a JSON body; None when it has to be parsed whole."""
-        if b'"binary_data_size"' in record.body[:_SHORT]:
+    def by_head(self, record: Record) -> Stratum | None:
+        """Return the stratum of a JSON body, wherever it was sent; None when it has to be parsed whole."""
+        if not is_json(record.body, record.protocol):
             return None
+        if record.protocol in (None, _BARE) and (stratum := rows_stratum(record.body)):
+            return self._known(stratum)
         skeleton, cut = without_numbers(record.body)
         if skeleton.startswith(b'{"id"'):
             skeleton = _ID.sub(b"{", skeleton)  # new in every request: no head would be met again
@@ -97,7 +105,7 @@ class Placer:
         shape = list_shape(text)
         if shape is None:
             return None
-        datatype = "FP64" if b"." in text or b"e" in text or b"E" in text else "INT64"
+        datatype = "FP64" if numbers_type(text) is float else "INT64"
         signature = Signature((TensorSpec(key, datatype, shape[1:]),))
         return self._known(Stratum(_BARE, "predict", signature, shape[0], variant))
 
@@ -122,6 +130,22 @@ class Placer:
         return known
 
 
+def is_json(body: bytes, protocol: Protocol | None) -> bool:
+    """Return whether a body looks like a JSON object with nothing behind it."""
+    return body[:1] == b"{" and protocol in _JSON and b'"binary_data_size"' not in body[:_SHORT]
+
+
+def check_values(text: bytes) -> None:
+    """Refuse JSON that would take gigabytes of memory once it is parsed, which its commas tell.
+
+    Raises:
+        SampleError: it would.
+    """
+    if len(text) > MOST_VALUES and (values := text.count(b",")) > MOST_VALUES:
+        what = f"its body has some {values:,} values besides even lists of numbers"
+        raise SampleError(f"{what}, more than {MOST_VALUES:,} that can be parsed: such a request is left out")
+
+
 def exact(record: Record) -> Stratum:
     """Return the stratum of a record, its body parsed whole.
 
@@ -143,6 +167,8 @@ def parsed(record: Record, protocol: Protocol | None = None) -> Body:
         SampleError: the body is no request.
     """
     protocol = protocol or record.protocol
+    if is_json(record.body, protocol):
+        check_values(record.body)
     if protocol is None:
         return identify(record.body, record.headers)
     return parse(protocol, record.body, record.headers)
@@ -171,40 +197,18 @@ def without_numbers(body: bytes) -> tuple[bytes, list[Numbers]]:
     kept: list[bytes] = []
     cut: list[Numbers] = []
     position = brace = 0
-    while match := _LIST.search(body, position):
+    while len(cut) < _MOST_LISTS and (match := _LIST.search(body, position)):
         start = match.end()
         if brace < start:  # one that lies ahead is still the next: looking again would be quadratic in its distance
             brace = body.find(b"}", start)
-        quote = body.find(b'"', start, brace)
-        end = body.rfind(b"]", start, quote if quote >= 0 else brace) + 1
-        if brace < 0 or not end:
+        end = list_end(body, start, brace)
+        if not end:
             break
         kept.append(body[position:start])
         cut.append(Numbers(match[1].decode(), start, end))
         position = end
     kept.append(body[position:])
     return b"[]".join(kept), cut
-
-
-def list_shape(text: bytes) -> tuple[int, ...] | None:
-    """Return the shape of nested JSON lists of numbers; None when it takes parsing to tell, or they are uneven."""
-    marks = text.translate(None, _NUMERIC)
-    depth = len(marks) - len(marks.lstrip(b"["))
-    if depth > _DEEPEST:
-        return None
-    shape: list[int] = []
-    unit = b""
-    for level in range(1, depth + 1):
-        # The first list of this level begins at depth - level and ends at the first run of `level` closing brackets.
-        length = marks.find(b"]" * level) + level - (depth - level)
-        count, rest = divmod(length - 1, len(unit) + 1)
-        if rest or count < 1:
-            return None
-        shape.insert(0, count)
-        unit = b"[" + b",".join([unit] * count) + b"]"
-    if not shape or unit != marks or (shape[-1] == 1 and _EMPTY.search(text)):
-        return None
-    return tuple(shape)
 
 
 def _remembered(memory: dict[_Head, _T], head: _Head, tell: Callable[[], _T]) -> _T:
@@ -227,6 +231,7 @@ def _bare_variant(skeleton: bytes, key: str, protocol: Protocol | None) -> Varia
 
 
 def _loads(skeleton: bytes) -> dict[str, Any] | None:
+    check_values(skeleton)
     try:
         document = orjson.loads(skeleton)
     except orjson.JSONDecodeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,11 @@ from kserve_warmup.sampling.digest import FORMATS, Digest, Job, Tally, decoded, 
 from kserve_warmup.sampling.engines import Engine, local
 from kserve_warmup.sampling.formats.record import UNFINISHED, BadRecord, Part, ReadOptions, Record
 from kserve_warmup.sampling.formats.storage import UNREADABLE, find, public, size
-from kserve_warmup.sampling.select import Choice, Chosen, choose
+from kserve_warmup.sampling.select import Choice
+from kserve_warmup.sampling.settle import settle
 
 if TYPE_CHECKING:
     from kserve_warmup.sampling.scrub.scrubber import Scrubber
-    from kserve_warmup.sampling.scrub.scrubbing import Scrubbed
 
 __all__ = ["FORMATS", "Job", "Tally", "find_files", "plan", "read", "sample_traffic"]
 
@@ -94,27 +93,31 @@ def sample_traffic(
     job, named = job or Job(), list(map(str, sources))
     items = list(plan(named, form))
     work = [item for item in items if not isinstance(item, BadRecord)]
-    total, done = sum(part.size for _, part in work), 0
+    total = sum(part.size for _, part in work)
 
-    def count(size: int) -> None:
-        nonlocal done
-        done += size
-        progress(done, total)
+    def read_as(job: Job) -> Digest:
+        done = 0
 
-    digest = (engine or local.engine(1))(work, job, count)
-    for item in items:
-        if isinstance(item, BadRecord):
-            digest.tally.skip(item)
-    tally = digest.total()
-    tally.check(max_bad)
+        def count(size: int) -> None:
+            nonlocal done
+            done += size
+            progress(done, total)
+
+        digest = (engine or local.engine(1))(work, job, count)
+        for item in items:
+            if isinstance(item, BadRecord):
+                digest.tally.skip(item)
+        return digest
+
     forms, facts = {part: form for form, part in work}, dict[str, Any]()
     if scrubber is None:
-        choice = choose(digest.sketch, job.limits)
-        samples = tuple(one.of(sample) for one, sample in _fetched(choice.requests, forms, digest))
+        choice, found, digest = settle(read_as, job, forms, lambda sample: sample, max_bad)
+        samples = tuple(one.of(found[one.kept.key]) for one in choice.requests)
     else:
-        choice, samples, facts = _scrubbed(scrubber, digest, forms, tally, max_bad)
+        choice, samples, facts, digest = _scrubbed(scrubber, read_as, job, forms, max_bad)
     facts = choice.facts | ({"notes": notes} if (notes := _notes(digest.forms)) else {}) | facts
-    return SampleSet(model, samples, " ".join(sorted(map(public, named))), choice.coverage, facts), tally
+    kept = SampleSet(model, samples, " ".join(sorted(map(public, named))), choice.coverage, facts)
+    return kept, digest.total()
 
 
 def _notes(forms: Iterable[str]) -> list[str]:
@@ -123,11 +126,9 @@ def _notes(forms: Iterable[str]) -> list[str]:
 
 
 def _scrubbed(
-    scrubber: Scrubber, digest: Digest, forms: dict[Part, str], tally: Tally, max_bad: float
-) -> tuple[Choice, tuple[Sample, ...], dict[str, Any]]:
-    """Return the choice of what can be scrubbed, its requests, and what was done to them.
-
-    Others may be chosen for those that cannot be scrubbed, which count as unusable.
+    scrubber: Scrubber, read_as: Callable[[Job], Digest], job: Job, forms: dict[Part, str], max_bad: float
+) -> tuple[Choice, tuple[Sample, ...], dict[str, Any], Digest]:
+    """Return the choice of what can be scrubbed, its requests, what was done to them, and what was read.
 
     Raises:
         SampleError: too much cannot be scrubbed, or a rule applies to nothing.
@@ -135,54 +136,16 @@ def _scrubbed(
     from kserve_warmup.sampling.scrub.scrubbing import Scrubbing, first_failure, merged  # which few need
 
     run = Scrubbing(scrubber)
-    done: dict[bytes, Scrubbed] = {}
-    while True:
-        choice = choose(digest.sketch, digest.job.limits, quote=False)
-        new = [request for request in choice.requests if request.kept.key not in done]
-        failed: dict[bytes, BadRecord] = {}
-        for (kept, *_), sample in _fetched(new, forms, digest):
-            if isinstance(result := run.attempt(sample), str):
-                failed[kept.key] = BadRecord(kept.place.part.file, result, kept.place.index + 1)
-            else:
-                done[kept.key] = result
-        if not failed:
-            break
-        if not done:
-            raise SampleError(f"nothing can be stored: {first_failure(run.failures)}")
-        digest.sketch.damage(failed)
-        for bad in failed.values():
-            tally.requests -= 1
-            tally.skip(bad)
-        tally.check(max_bad)
+    try:
+        choice, done, digest = settle(read_as, job, forms, run.attempt, max_bad, quote=False)
+    except SampleError:
+        if run.failures and run.tried == run.failures.total():
+            raise SampleError(f"nothing can be stored: {first_failure(run.failures)}") from None
+        raise
     run.check()
     found = [(request, *done[request.kept.key]) for request in choice.requests]
     stored = merged((request.of(sample), places) for request, sample, places in found)
-    return choice, tuple(sample for sample, _ in stored), run.facts(stored)
-
-
-def _fetched(requests: list[Chosen], forms: dict[Part, str], digest: Digest) -> Iterator[tuple[Chosen, Sample]]:
-    """Yield the chosen requests; those that no process had room to hold are read again.
-
-    Raises:
-        SampleError: a file was changed in the meantime.
-    """
-    missing: dict[Part, dict[int, Chosen]] = defaultdict(dict)
-    for request in requests:
-        if request.kept.sample is not None:
-            yield request, request.kept.sample
-        else:
-            missing[request.kept.place.part][request.kept.place.index] = request
-    for part, wanted in missing.items():
-        for index, record in enumerate(records(forms[part], part, digest.job.options)):
-            if index in wanted:
-                request = wanted.pop(index)
-                if not isinstance(record, Record) or digest.sketch.key(record) != request.kept.key:
-                    raise SampleError(f"{part.file} was changed while it was read: sample it again")
-                yield request, decoded(record)
-            if not wanted:
-                break
-        if wanted:
-            raise SampleError(f"{part.file} was cut off while it was read: sample it again")
+    return choice, tuple(sample for sample, _ in stored), run.facts(stored), digest
 
 
 def _parts(path: str, form: str | None) -> Iterator[tuple[str, Part] | BadRecord]:

@@ -11,9 +11,10 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.sample import Sample, Stratum
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.samples.strata import nameless
+from kserve_warmup.sampling.bottom_k import Kept, Place
 from kserve_warmup.sampling.formats.record import Part, recorded
 from kserve_warmup.sampling.place import bucketed
-from kserve_warmup.sampling.sketch import Kept, Place, TrafficSketch
+from kserve_warmup.sampling.sketch import TrafficSketch
 
 _RARE = 5
 """One place in this many goes to rare strata, when there are too many for all."""
@@ -122,10 +123,9 @@ def select(samples: Iterable[Sample], model: str, *, source: str = "", limits: L
     limits, given = limits or Limits(), list(samples)
     sketch, part = TrafficSketch(per_stratum=limits.per_stratum, seed=limits.seed), Part("samples")
     for number, sample in enumerate(given):
-        record = recorded(sample, part.file, number)
-        sketch.add(sample.stratum, record, Place(part, number), lambda record, _: given[record.number])
+        sketch.add(sample.stratum, recorded(sample, part.file, number), Place(part, number))
     choice = choose(sketch, limits)
-    chosen = tuple(request.of(request.kept.sample) for request in choice.requests if request.kept.sample)
+    chosen = tuple(request.of(given[request.kept.place.index]) for request in choice.requests)
     return SampleSet(model, chosen, source, choice.coverage, choice.facts)
 
 

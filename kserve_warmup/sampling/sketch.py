@@ -2,14 +2,15 @@
 
 A request is kept by a hash of its content and the seed alone, the lowest first. So the same requests are kept whatever
 the order in which they come and however they are split over processes (bottom-k sketches: Cohen and Kaplan, PODC 2007).
+None is decoded for that: where strata are many, a good part of the traffic is kept for a moment. Whether one is damaged
+shows when it is chosen in the end; for those that are, the next ones are kept too.
 """
 
 from __future__ import annotations
 
-import bisect
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 try:
     import xxhash
@@ -18,105 +19,21 @@ except ImportError:  # what serves goes without: of what it has recorded it keep
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.samples.open_values import OpenValues, settled, without
-from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Sample, Stratum
+from kserve_warmup.samples.sample import HEADER_ALLOW_LIST, Protocol, Stratum
 from kserve_warmup.samples.strata import Vocabulary, nameless, told
-from kserve_warmup.sampling.formats.record import BadRecord, Part, Record
+from kserve_warmup.sampling.bottom_k import BottomK, Kept, Place
+from kserve_warmup.sampling.formats.record import BadRecord, Record
 
 BODIES = 32 * 2**20
 """Bytes of bodies that a process holds; of further requests it remembers where they stand."""
 
-Decode = Callable[[Record, Protocol], Sample]
-"""Returns the request of a record, whose protocol is known, or raises SampleError."""
+Check = Callable[[Record, Protocol], object]
+"""Decodes the request of a record, whose protocol is known, or raises SampleError."""
 
 STRATA = 40_000
 """Strata above which memory would grow too much, and no set could stand for them."""
 
-_DAMAGED = 1000
 _SENT_HEADERS = sorted(HEADER_ALLOW_LIST)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a request can be read again: a part of a file, and which of its records it is, from 0."""
-
-    part: Part
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A request among the lowest hashes of its stratum.
-
-    Attributes:
-        key: the hash.
-        size: bytes of its body.
-        place: where it stands.
-        sample: the request itself; None when it has to be read again.
-        damaged: why it is no request after all, which only shows when it is decoded whole.
-    """
-
-    key: bytes
-    size: int
-    place: Place
-    sample: Sample | None = None
-    damaged: BadRecord | None = None
-
-
-@dataclass(slots=True)
-class BottomK:
-    """The traffic of one stratum: how many requests, and the ``k`` usable ones with the lowest hashes.
-
-    Damaged requests below the highest of these are remembered too: which they are depends on the traffic alone.
-    """
-
-    k: int
-    count: int = 0
-    kept: list[Kept] = field(default_factory=list)
-    limit: bytes | None = None
-
-    def wants(self, key: bytes) -> bool:
-        """Return whether a request with this hash would be kept; an equal one is kept once."""
-        if self.limit is not None and key >= self.limit:
-            return False
-        position = bisect.bisect_left(self.kept, key, key=lambda kept: kept.key)
-        return position == len(self.kept) or self.kept[position].key != key
-
-    def keep(self, kept: Kept) -> list[Kept]:
-        """Put a wanted request among the kept ones; return those that have to go."""
-        bisect.insort(self.kept, kept, key=lambda other: other.key)
-        usable = [n for n, item in enumerate(self.kept) if item.damaged is None]
-        end = len(self.kept)
-        if len(usable) >= self.k:
-            end = usable[self.k - 1] + 1
-            self.limit = self.kept[end - 1].key
-        gone = self.kept[end:]
-        del self.kept[end:]
-        damaged = [n for n, item in enumerate(self.kept) if item.damaged is not None]
-        if len(damaged) > _DAMAGED:
-            gone.append(self.kept.pop(damaged[-1]))
-        return gone
-
-    def merge(self, other: BottomK) -> None:
-        """Take in what another sketch of the same size has seen."""
-        self.count += other.count
-        for kept in other.kept:
-            if self.wants(kept.key):
-                self.keep(kept)
-
-    @property
-    def usable(self) -> list[Kept]:
-        """Return the requests that can be chosen, the lowest hash first."""
-        return [kept for kept in self.kept if kept.damaged is None]
-
-    @property
-    def damaged(self) -> list[BadRecord]:
-        """Return the notes on requests that turned out to be none."""
-        return [kept.damaged for kept in self.kept if kept.damaged is not None]
-
-    @property
-    def requests(self) -> int:
-        """Return the number of requests, without those known to be damaged."""
-        return self.count - len(self.damaged)
 
 
 class TrafficSketch:
@@ -141,19 +58,30 @@ class TrafficSketch:
         self._values = OpenValues()
         self._key = str(seed).encode()
         self._held = 0
+        self._ranks = per_stratum
 
-    def add(self, stratum: Stratum, record: Record, place: Place, decode: Decode) -> None:
-        """Count a request; if its hash is among the lowest of its stratum, decode it whole and keep it."""
+    def add(self, stratum: Stratum, record: Record, place: Place, check: Check | None = None) -> None:
+        """Count a request, and keep it if its hash is among the lowest of its stratum.
+
+        Args:
+            stratum: where it belongs.
+            record: the request.
+            place: where it can be read again.
+            check: tells of a request that would be kept whether it is damaged; None: that is left to the end.
+        """
         sketch = self._of(stratum)
         sketch.count += 1
         key = self.key(record)
         if not sketch.wants(key):
             return
-        kept = Kept(key, len(record.body), place)
-        try:
-            self._keep(sketch, replace(kept, sample=decode(record, stratum.protocol)))
-        except SampleError as error:
-            self._keep(sketch, replace(kept, damaged=record.bad(str(error))))
+        headers = {name: value for name, value in record.headers.items() if name.lower() in HEADER_ALLOW_LIST}
+        kept, damaged = Kept(key, len(record.body), place, record._replace(headers=headers)), None
+        if check:
+            try:
+                check(record, stratum.protocol)
+            except SampleError as error:
+                damaged = record.bad(str(error))
+        self._keep(sketch, replace(kept, record=None, damaged=damaged) if damaged else kept)
 
     def merge(self, other: TrafficSketch) -> None:
         """Take in what another sketch has seen.
@@ -184,21 +112,31 @@ class TrafficSketch:
 
     @property
     def requests(self) -> int:
-        """Return the number of requests seen, without those known to be damaged."""
+        """Return the number of requests seen, without those known to be unusable."""
         return sum(sketch.requests for sketch in self.strata.values())
 
-    def damage(self, notes: Mapping[bytes, BadRecord]) -> None:
-        """Take kept requests for damaged, by their hashes: they could not be used after all."""
-        for sketch in self.strata.values():
-            sketch.kept = [
-                replace(kept, sample=None, damaged=notes[kept.key]) if kept.key in notes else kept
-                for kept in sketch.kept
-            ]
+    def damage(self, notes: Mapping[bytes, BadRecord]) -> bool:
+        """Take kept requests, by their hashes, for damaged.
 
-    def damaged(self) -> Iterator[BadRecord]:
-        """Yield the notes on requests that turned out to be none when they were decoded whole."""
+        Return whether a stratum runs out of requests by that, though it had more.
+        """
+        hit = self._noted(notes, lambda kept, note: replace(kept, record=None, damaged=note))
+        return any(sketch.runs_out for sketch in hit)
+
+    def refuse(self, notes: Mapping[bytes, BadRecord]) -> None:
+        """Take kept requests, by their hashes, for what cannot be used."""
+        self._noted(notes, lambda kept, note: replace(kept, record=None, refused=note))
+
+    def _noted(self, notes: Mapping[bytes, BadRecord], change: Callable[[Kept, BadRecord], Kept]) -> list[BottomK]:
+        hit = [sketch for sketch in self.strata.values() if any(kept.key in notes for kept in sketch.kept)]
+        for sketch in hit:
+            sketch.kept = [change(kept, notes[kept.key]) if kept.key in notes else kept for kept in sketch.kept]
+        return hit
+
+    def unusable(self) -> Iterator[BadRecord]:
+        """Yield the notes on requests that turned out to be none when they were decoded whole, or cannot be used."""
         for sketch in self.strata.values():
-            yield from sketch.damaged
+            yield from sketch.unusable
 
     def _of(self, stratum: Stratum) -> BottomK:
         sketch = self.strata.get(stratum)
@@ -226,7 +164,7 @@ class TrafficSketch:
         names.strata.clear()
         names.names.clear()
         for sketch in apart:
-            self._held -= sum(kept.size for kept in sketch.kept if kept.sample)
+            self._held -= sum(kept.size for kept in sketch.kept if kept.record)
             self._absorb(self._room(form), sketch)
 
     def _put_together(self, free: set[str]) -> None:
@@ -237,7 +175,7 @@ class TrafficSketch:
             names.strata = {without(stratum, free) for stratum in names.strata}
             self._vocabulary(target).merge(names)
             for stratum, sketch in moved.items():
-                self._held -= sum(kept.size for kept in sketch.kept if kept.sample)
+                self._held -= sum(kept.size for kept in sketch.kept if kept.record)
                 self._absorb(self._room(without(stratum, free) if self._names[target].told_apart else target), sketch)
             self._forget_names(target)
 
@@ -256,13 +194,31 @@ class TrafficSketch:
                 self._keep(ours, kept)
 
     def _keep(self, sketch: BottomK, kept: Kept) -> None:
-        if kept.sample is not None:
-            if self._held + kept.size > BODIES:
-                kept = replace(kept, sample=None)
-            else:
-                self._held += kept.size
+        """Keep a request, and its body if there is room for all bodies of its rank: the lowest hashes are chosen first.
+
+        Spare ones are kept without.
+        """
+        self._held += kept.size if kept.record else 0
         for gone in sketch.keep(kept):
-            self._held -= gone.size if gone.sample is not None else 0
+            self._held -= gone.size if gone.record else 0
+        self._strip(sketch)
+        while self._held > BODIES and self._ranks > 1:
+            self._ranks -= 1
+            for each in self.strata.values():
+                self._strip(each)
+        if self._held > BODIES and kept in sketch.kept:
+            self._let_go(sketch, sketch.kept.index(kept))
+
+    def _strip(self, sketch: BottomK) -> None:
+        """Let go of the bodies of the ranks for which there is no room."""
+        for index in sketch.intact[self._ranks :]:
+            self._let_go(sketch, index)
+
+    def _let_go(self, sketch: BottomK, index: int) -> None:
+        kept = sketch.kept[index]
+        if kept.record is not None:
+            self._held -= kept.size
+            sketch.kept[index] = replace(kept, record=None)
 
     def key(self, record: Record) -> bytes:
         """Return the hash that chooses: a seeded blake2b of the identity, which is all that is sent."""

@@ -153,8 +153,8 @@ def test_any_split_over_any_number_of_workers_in_any_order_chooses_the_same(kind
     for digest in digests:
         merged.merge(digest)
     first, second = (choose(each.sketch, limits) for each in (whole, merged))
-    assert [(k.key, k.sample, s, w) for k, s, w in first.requests] == [
-        (k.key, k.sample, s, w) for k, s, w in second.requests
+    assert [(k.key, k.record.body, s, w) for k, s, w in first.requests] == [
+        (k.key, k.record.body, s, w) for k, s, w in second.requests
     ]
     assert (first.coverage, first.facts) == (second.coverage, second.facts)
     assert replace(whole.total(), examples=[]) == replace(merged.total(), examples=[])

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from strategies import requests_of
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.protocols import nested
+from kserve_warmup.protocols import nested, v1
 from kserve_warmup.protocols.bodies import encode
+from kserve_warmup.sampling import v1_rows
 from kserve_warmup.sampling.formats.record import Record
-from kserve_warmup.sampling.place import Placer, bucketed, exact, list_shape, without_numbers
+from kserve_warmup.sampling.number_lists import list_shape
+from kserve_warmup.sampling.place import Placer, bucketed, exact, without_numbers
 
 NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 NESTED = st.recursive(st.lists(NUMBERS, max_size=3), lambda inner: st.lists(inner, max_size=3), max_leaves=12)
@@ -108,6 +110,56 @@ def test_buckets_round_free_lengths_up_and_leave_channels_and_batches_alone(buck
 @example([])
 def test_plain_lists_have_the_shape_that_looking_at_each_element_tells(value):
     assert nested.plain_shape(value) in (None, nested.shape_of(value))
+
+
+ROWS = st.dictionaries(st.sampled_from(["x", "y", "b64"]), st.just([1.5, 2]) | NESTED | VALUES, min_size=1, max_size=2)
+
+
+@given(
+    st.lists(ROWS | VALUES, min_size=1, max_size=3) | ROWS,
+    st.integers(1, 3),
+    st.fixed_dictionaries({}, optional={"signature_name": st.just("s"), "inputs": VALUES}),
+    st.tuples(
+        st.sampled_from(["instances", "inputs"]), st.sampled_from([None, "v1", "v2"]), st.sampled_from([None, 1])
+    ),
+)
+@example([{"x": [1, 2], "y": ", ", ":[1] ": 3}], 1, {}, ("instances", None, None))
+@example([{"x": [[1, 2.5], [3, 4]], "y": 'a":[1]'}], 2, {}, ("instances", None, 1))
+@example([{"x": [1]}, {"x": [2.5]}, {"x": [1, 2]}], 1, {}, ("instances", None, None))
+@example([{"x": [1]}], 1, {"inputs": [{"datatype": "INT64"}]}, ("instances", None, None))
+@example({"x": [[1, 2]], "y": ["a"]}, 1, {}, ("inputs", "v1", None))
+def test_rows_and_named_inputs_are_placed_as_parsing_them_whole_places_them(payload, times, more, how):
+    key, name, indent = how
+    document = more | {key: payload * times if isinstance(payload, list) else payload}
+    record = Record("f", 1, json.dumps(document, indent=indent).encode(), protocol=name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(v1_rows, "_WIDE", 0)
+        assert told(Placer().place, record) == told(exact, record)
+
+
+@pytest.mark.parametrize("text", ['{"instances":[{"x":[1],"x":[2,3]}]}', '{"inputs":{"a":1,"x":[1],"a":[2.5]}}'])
+def test_keys_that_come_twice_are_read_as_json_reads_them(monkeypatch, text):
+    monkeypatch.setattr(v1_rows, "_WIDE", 0)
+    record = Record("f", 1, text.encode())
+    assert Placer().place(record) == exact(record)
+
+
+def test_wide_rows_are_placed_without_parsing_their_numbers():
+    rows = [{"image": [[0.5] * 40] * 20, "text": "a", "age": age} for age in range(4)]
+    found = v1_rows.rows_stratum(json.dumps({"instances": rows}).encode())
+    assert str(found) == "v1 age:INT64[N] image:FP64[N,20,40] text:BYTES[N] batch 4"
+
+
+@given(st.lists(ROWS | VALUES, max_size=3) | ROWS, st.integers(1, 3))
+@example([{"b64": "AA=="}], 2)
+@example([{"x": [1], "y": "a"}, {"y": "b", "x": [2.5]}], 1)
+@example({"x": [[1, 2]], "y": [True]}, 1)
+def test_inputs_of_plain_lists_have_the_signature_that_looking_at_each_element_tells(payload, times):
+    body = v1.V1Body({"inputs": payload * times if isinstance(payload, list) else payload}, b"", {})
+    found = told(v1.V1Body.signature, body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(v1, "_plain_shapes", lambda *_: None)
+        assert found == told(v1.V1Body.signature, body)
 
 
 def test_the_shape_of_a_large_v1_body_takes_no_look_at_each_row():

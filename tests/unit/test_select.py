@@ -12,25 +12,25 @@ from strategies import traffic, v1_sample
 
 from kserve_warmup.errors import SampleError
 from kserve_warmup.sampling import sketch as sketches
+from kserve_warmup.sampling.bottom_k import SPARE, Place
 from kserve_warmup.sampling.formats.record import Part, Record
 from kserve_warmup.sampling.select import Limits, choose, select
-from kserve_warmup.sampling.sketch import Place, TrafficSketch
+from kserve_warmup.sampling.sketch import TrafficSketch
 
 PART = Part("file")
 LIMITS = st.builds(Limits, st.integers(1, 4), st.integers(1, 12), st.none() | st.integers(60, 300), st.integers(-5, 5))
 
 
 def sketched(samples, limits, *, damaged=frozenset()):
-    """A sketch of ``samples``; those whose id is in ``damaged`` only show that when they are decoded whole."""
+    """A sketch of ``samples``; those whose id is in ``damaged`` show that when they are checked."""
     made = TrafficSketch(per_stratum=limits.per_stratum, seed=limits.seed)
     for index, sample in enumerate(samples):
 
-        def decode(_record, _protocol, sample=sample):
+        def check(_record, _protocol, sample=sample):
             if sample.id in damaged:
                 raise SampleError("damaged")
-            return sample
 
-        made.add(sample.stratum, Record("file", index + 1, sample.body), Place(PART, index), decode)
+        made.add(sample.stratum, Record("file", index + 1, sample.body), Place(PART, index), check)
     return made
 
 
@@ -40,7 +40,7 @@ def chosen(made, limits):
         choice = choose(made, limits)
     except SampleError:
         return None
-    return ([request.of(request.kept.sample) for request in choice.requests], choice.coverage, choice.facts)
+    return ([(kept.key, kept.record.body, *rest) for kept, *rest in choice.requests], choice.coverage, choice.facts)
 
 
 @given(traffic(), st.randoms(), LIMITS, st.integers(0, 3))
@@ -51,7 +51,7 @@ def test_the_order_of_the_traffic_does_not_matter_even_when_some_is_damaged(samp
     ordered, mixed = (sketched(each, limits, damaged=damaged) for each in (samples, shuffled))
     assert chosen(ordered, limits) == chosen(mixed, limits)
     assert ordered.requests == mixed.requests
-    assert len(list(ordered.damaged())) == len(list(mixed.damaged()))
+    assert len(list(ordered.unusable())) == len(list(mixed.unusable()))
 
 
 @given(traffic(), st.lists(st.integers(0, 3), min_size=30, max_size=30), st.permutations(range(4)), LIMITS)
@@ -73,7 +73,7 @@ def test_weights_and_coverage_are_shares_of_the_traffic(samples, limits):
     counts = Counter(s.stratum for s in samples)
     weights = Counter()
     for kept, _, weight in choice.requests:
-        weights[kept.sample.stratum] += weight
+        weights[samples[kept.place.index].stratum] += weight
     for stratum, weight in weights.items():
         assert weight == pytest.approx(counts[stratum] / len(samples))
     assert choice.coverage == pytest.approx(sum(counts[stratum] for stratum in weights) / len(samples))
@@ -116,11 +116,11 @@ def test_equal_requests_are_kept_once_and_counted_each_time():
 def test_a_damaged_request_gives_way_to_the_next_and_is_told_once():
     samples = [v1_sample(1, 1, value) for value in range(10)]
     limits = Limits(per_stratum=2)
-    first = choose(sketched(samples, limits), limits).requests[0][0].sample
-    made = sketched(samples * 2, limits, damaged={first.id})
-    assert first not in [request.kept.sample for request in choose(made, limits).requests]
+    first = choose(sketched(samples, limits), limits).requests[0].kept
+    made = sketched(samples * 2, limits, damaged={samples[first.place.index].id})
+    assert first.key not in [request.kept.key for request in choose(made, limits).requests]
     assert len(choose(made, limits).requests) == 2
-    assert [bad.reason for bad in made.damaged()] == ["damaged"]
+    assert [bad.reason for bad in made.unusable()] == ["damaged"]
     assert made.requests == 19
 
 
@@ -137,34 +137,34 @@ def test_every_request_of_a_stratum_is_as_likely_to_be_kept():
     assert all(220 < times < 380 for times in kept.values())  # 300 expected, 5.5 standard deviations either way
 
 
-def test_only_the_kept_bodies_are_held_and_no_more_than_there_is_room_for(monkeypatch):
+def test_only_bodies_that_can_be_chosen_are_held():
     samples = [v1_sample(width, 1, value) for value in range(100) for width in (1, 2)]
+    made = sketched(samples, Limits(per_stratum=3))
+    kept = [one.kept for one in made.strata.values()]
+    assert [one.count for one in made.strata.values()] == [100, 100]
+    assert [[each.record is not None for each in one] for one in kept] == [[True] * 3 + [False] * SPARE] * 2
+
+
+@pytest.mark.parametrize("room", [1, 3, 5])
+def test_where_there_is_no_room_for_all_bodies_those_that_are_chosen_first_are_held(monkeypatch, room):
+    samples = [v1_sample(1, width, value) for value in range(10, 99) for width in (1, 2)]
     limits = Limits(per_stratum=3)
     made = sketched(samples, limits)
-    assert [(one.count, len(one.kept)) for one in made.strata.values()] == [(100, 3), (100, 3)]
-    monkeypatch.setattr(sketches, "BODIES", 70)
+    monkeypatch.setattr(sketches, "BODIES", room * len(samples[1].body))
     small = sketched(samples, limits)
-    held = [kept.size for one in small.strata.values() for kept in one.kept if kept.sample]
-    assert sum(held) <= 70
+    held = [[kept.record is not None for kept in one.kept] for one in small.strata.values()]
+    assert 1 <= sum(map(sum, held)) <= room + 1
+    assert all(each == sorted(each, reverse=True) for each in held)
+    assert room == 1 or all(each[0] for each in held)
     keys = [[kept.key for one in each.strata.values() for kept in one.kept] for each in (made, small)]
     assert keys[0] == keys[1]
 
 
-def test_few_requests_are_decoded_whole_and_the_room_of_those_that_go_is_used_again(monkeypatch):
+def test_the_room_of_bodies_that_go_is_used_again(monkeypatch):
     samples = [v1_sample(1, 1, value) for value in range(1000, 3000)]
-    decoded = []
-    made = TrafficSketch(per_stratum=3)
     monkeypatch.setattr(sketches, "BODIES", 4 * len(samples[0].body))
-    for index, sample in enumerate(samples):
-
-        def decode(_record, _protocol, sample=sample):
-            decoded.append(sample)
-            return sample
-
-        made.add(sample.stratum, Record("file", index + 1, sample.body), Place(PART, index), decode)
-    assert len(decoded) < 40  # 3 (1 + ln(2000 / 3)) = 23 expected
-    (stratum,) = made.strata.values()
-    assert [kept.sample is not None for kept in stratum.kept] == [True] * 3
+    (stratum,) = sketched(samples, Limits()).strata.values()
+    assert [kept.record is not None for kept in stratum.kept] == [True] * 3 + [False] * SPARE
 
 
 def test_traffic_in_which_nothing_is_alike_is_refused_before_it_fills_the_memory(monkeypatch):
