@@ -215,9 +215,8 @@ def _report_bad(tally: Tally) -> None:
         for line in lines:
             warn(f"  {line}")
     if tally.passed_over:
-        sys.stderr.write(
-            f"passed over {tally.passed_over} requests outside the time or status asked for, or without an answer where others have one\n"
-        )
+        what = "outside the time or status asked for, or without an answer where others have one"
+        sys.stderr.write(f"passed over {tally.passed_over} requests {what}\n")
 
 
 def _report_unscrubbed(selected: SampleSet) -> None:
