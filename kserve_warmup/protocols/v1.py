@@ -13,7 +13,7 @@ from kserve_warmup.errors import SampleError
 from kserve_warmup.protocols.codec import JSON, declared_signature
 from kserve_warmup.protocols.edits import Edit, Parts, Place
 from kserve_warmup.protocols.json_body import JSONBody, base64_text, json_values, text, unbase64
-from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
+from kserve_warmup.protocols.tensors import BYTES, MOST_DIMENSIONS, Tensor, from_values, to_dtype
 from kserve_warmup.protocols.variant import Variant, v1_variant
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
@@ -139,8 +139,13 @@ def _plain_shapes(key: str, payload: list[Any] | dict[str, Any]) -> dict[str, _F
         if names == {"b64"} or any(row.keys() != names for row in payload):
             return None
         columns = {name: [row[name] for row in payload] for name in names}
-    facts = {name: _plain_shape(value) if isinstance(value, list) else None for name, value in columns.items()}
-    return None if None in facts.values() else facts  # type: ignore[return-value]  # none of them is None
+    facts = {}
+    for name, value in columns.items():
+        found = _plain_shape(value) if isinstance(value, list) else None
+        if found is None or (len(found[0]) > MOST_DIMENSIONS and value is not payload):
+            return None
+        facts[name] = found
+    return facts
 
 
 def _plain_shape(value: list[Any]) -> _Facts | None:
