@@ -26,7 +26,7 @@ from kserve_warmup.protocols.json_body import (
 from kserve_warmup.protocols.nested import leaves_of, plain_shape, shape_of
 from kserve_warmup.protocols.own_json import own_signature
 from kserve_warmup.protocols.raw_body import RawBody, is_json, media_type
-from kserve_warmup.protocols.tensors import BYTES, Tensor, from_values, to_dtype
+from kserve_warmup.protocols.tensors import BYTES, MOST_DIMENSIONS, Tensor, from_values, to_dtype
 from kserve_warmup.protocols.variant import Variant, v1_variant
 from kserve_warmup.samples.sample import RAGGED, UNTYPED, Signature, TensorSpec
 
@@ -190,8 +190,13 @@ def _plain_shapes(key: str, payload: list[Any] | dict[str, Any]) -> dict[str, _F
         if names == {"b64"} or any(row.keys() != names for row in payload):
             return None
         columns = {name: [row[name] for row in payload] for name in names}
-    facts = {name: plain_shape(value) if isinstance(value, list) else None for name, value in columns.items()}
-    return None if None in facts.values() else facts  # type: ignore[return-value]  # none of them is None
+    facts = {}
+    for name, value in columns.items():
+        found = plain_shape(value) if isinstance(value, list) else None
+        if found is None or (len(found[0]) > MOST_DIMENSIONS and value is not payload):
+            return None
+        facts[name] = found
+    return facts
 
 
 def _tensor(name: str, value: Any) -> Tensor:
