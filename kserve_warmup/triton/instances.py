@@ -29,6 +29,11 @@ class Instances:
     ran: Mapping[str, Mapping[str, int]]
 
     @property
+    def total(self) -> int:
+        """Return the warm-up calls of all instances."""
+        return sum(sum(made.values()) for made in self.ran.values())
+
+    @property
     def equal(self) -> bool:
         """Return whether every instance ran every block as often as it is to."""
         seen = len(self.ran) == self.number if self.expected else not self.ran

@@ -1,8 +1,9 @@
 """Does a Python model call other models (Triton's "business logic scripting")? Told from its source, which is not run.
 
-Its warm-up runs while the models that it calls may still load, whichever thread is quicker: the call fails then, the
-load with it, and tritonserver 2.51 went down with signal 11 more than once. Whoever names ``InferenceRequest`` as a
-value and ``exec`` or ``async_exec`` of something makes such calls: in ``model.py`` or beside it, under any alias.
+While the server starts it takes no call ("Server not ready"), and later a called model may not be loaded yet: the
+warm-up fails then, the load with it, and tritonserver 2.51 went down with signal 11 more than once. Whoever names
+``InferenceRequest`` as a value and ``exec`` or ``async_exec`` of something makes such calls: in ``model.py`` or beside
+it, under any alias.
 """
 
 from __future__ import annotations
@@ -71,9 +72,10 @@ def check_calls(folder: Path, text: bytes, loaded_first: Sequence[str] = ()) -> 
     given = " ".join(f"--loaded-first {m}" for m in calls.models) or "--loaded-first MODEL"
     there = f"; --remove --model {name} takes away the blocks that it has" if pbtxt.own_span(text) else ""
     raise CallsOthersError(
-        f"model {name}: {calls.where} calls {called}; Triton may warm it while they are not loaded, which fails the "
-        f"load and can crash the server (signal 11): leave it to 'kserve-warmup gate', which warms it once all are "
-        f"loaded; or load them before {name}, one after the other in explicit mode, and say {given}{there}"
+        f"model {name}: {calls.where} calls {called}; Triton would warm it before such calls are answered, which "
+        f"fails the load and can crash the server (signal 11): leave it to 'kserve-warmup gate', which warms it once "
+        f"all are loaded; or load them before {name} in explicit mode, one by one once the server is up, and say "
+        f"{given}{there}"
     )
 
 

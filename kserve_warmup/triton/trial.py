@@ -137,10 +137,10 @@ def _tried(repository: Path, plans: Sequence[ModelPlan], loaded_first: Sequence[
         _write(plans, copy)
         warm = _load(copy, names, loaded_first)
         cold = None
-        if warm.problem or warm.failed:
+        if warm.problem or warm.failed or warm.called - {*loaded_first}:
             _take_away(plans, copy)
             cold = _load(copy, names, loaded_first)
-            _compare(plans, warm, cold)
+            _compare(plans, warm, cold, loaded_first)
     proved, unproved = {}, {}
     for plan in plans:
         why = cold and (cold.problem or cold.failed.get(plan.name))
@@ -155,12 +155,16 @@ def _tried(repository: Path, plans: Sequence[ModelPlan], loaded_first: Sequence[
 
 @dataclass(frozen=True)
 class Loaded:
-    """How loading ended: for the server, and why for each model that failed; and what ran in the others."""
+    """How loading ended: for the server, and why for each model that failed; and what ran in the others.
+
+    ``called`` are models that ran more than their own blocks, though nobody asked them: others' warm-up did.
+    """
 
     problem: str | None
     failed: Mapping[str, str]
     log: str
     instances: Mapping[str, Instances] = field(default_factory=dict)
+    called: frozenset[str] = frozenset()
 
 
 def _load(copy: Path, names: Sequence[str], loaded_first: Sequence[str]) -> Loaded:
@@ -169,16 +173,25 @@ def _load(copy: Path, names: Sequence[str], loaded_first: Sequence[str]) -> Load
         problem = wait(server, _in_time(server))
         failed: dict[str, str] = {}
         running: dict[str, tuple[dict[str, Any], int]] = {}
+        executed: dict[str, int] = {}
         if problem is None:
             try:
                 if loaded_first:
                     _load_in_turn(server, [*loaded_first, *(n for n in names if n not in loaded_first)])
                 failed, versions = _states(server, names)
                 running = {n: (_ask(server, "GET", f"models/{url_name(n)}/config"), v) for n, v in versions.items()}
+                executed = {n: _executions(server, n) for n in versions}
             except WarmupFailedError as error:
                 problem = wait(server, server.is_live) or str(error)
     log = server.log
-    return Loaded(problem, failed, log, {n: instances_in(log, n, *found) for n, found in running.items()})
+    instances = {n: instances_in(log, n, *found) for n, found in running.items()}
+    called = frozenset(n for n, ran in instances.items() if executed.get(n, 0) > ran.total)
+    return Loaded(problem, failed, log, instances, called)
+
+
+def _executions(server: TritonServer, name: str) -> int:
+    versions = _ask(server, "GET", f"models/{url_name(name)}/stats")["model_stats"]
+    return sum(int(version.get("execution_count", 0)) for version in versions)
 
 
 def _in_time(server: TritonServer) -> Callable[[], bool]:
@@ -225,7 +238,7 @@ def _ask(server: TritonServer, method: str, path: str, body: Mapping[str, Any] |
     return asked(server.http_url, method, f"/v2/{path}", body, seconds=ASK_SECONDS, refused="it refuses {why}")
 
 
-def _compare(plans: Sequence[ModelPlan], warm: Loaded, cold: Loaded) -> None:
+def _compare(plans: Sequence[ModelPlan], warm: Loaded, cold: Loaded, loaded_first: Sequence[str]) -> None:
     """Refuse what loads without the new blocks only.
 
     Raises:
@@ -253,6 +266,12 @@ def _compare(plans: Sequence[ModelPlan], warm: Loaded, cold: Loaded) -> None:
         if block is None:
             raise TritonConfigError(line)
         raise BlockFailedError(line, name, block, why.partition(said)[2][:_REASON].strip("; "))
+
+    for name in sorted(warm.called - cold.called - {*loaded_first}):
+        raise TritonConfigError(
+            f"model {name}: the warm-up of another model calls it in a trial load of the repository, where it was "
+            f"loaded in time by chance; {_HINT}; {way_out}"
+        )
 
 
 def _write(plans: Sequence[ModelPlan], copy: Path) -> None:

@@ -87,6 +87,18 @@ def test_a_model_that_calls_another_is_refused_and_the_server_starts(calling, re
         server.wait_ready()
 
 
+def test_a_called_model_that_was_loaded_in_time_by_chance_is_seen(calling, monkeypatch):
+    repository = calling(HIDDEN)
+    monkeypatch.setenv("CALLS", repository.env["CALLS"])
+    (repository.models / "scorer").rename(repository.models / "scorer_of_a")
+    repository.add("scorer", CONFIG)
+    for folder in (repository.models, repository.samples):
+        (folder / "router").rename(folder / "zrouter")  # the last one to be loaded
+    with pytest.raises(TritonConfigError, match="model scorer: the warm-up of another model calls it"):
+        command(repository, "--loaded-first", "scorer_of_a")
+    assert b"model_warmup" not in (repository.models / "zrouter" / "config.pbtxt").read_bytes()
+
+
 def test_it_is_warmed_where_the_called_model_is_loaded_first(calling, monkeypatch):
     repository = calling("pb.InferenceRequest")
     monkeypatch.setenv("CALLS", repository.env["CALLS"])
