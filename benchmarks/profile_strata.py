@@ -2,14 +2,16 @@
 
     python -m benchmarks.profile_strata     writes benchmarks/results/profile_strata.json
 
-Recorded: the demo's models, from ``results/strata_series.json`` (cold starts on a machine with neighbours), each start
-learned from and each other one replayed. The later path is the warm part of the same series, as if REST came after the
-model's own path; what REST costs by itself is not in it. ``oracle``: two calls a stratum and path. ``after`` is that of
-``benchmarks.strata_recorded``.
+Recorded: the demo's models, from ``results/strata_series.json`` (cold starts on a machine with neighbours), each
+replayed with what was learned from all others, two of them. The later path is the warm part of the same series, as if
+REST came after the model's own path; what REST costs by itself is not in it. ``oracle``: two calls a stratum and path.
+``after`` is that of ``benchmarks.strata_recorded``.
 
-Simulated: the kinds of processes of ``benchmarks.strata_together``. ``same``: the profile is of the same process with
-other noise. ``wrong``: of a process of another kind whose strata are as fast at their plateau, the worst that a wrong
-profile can be. Harm is judged there by what is true of the process. Seeds were used for nothing else.
+Simulated: the kinds of processes of ``benchmarks.strata_together``, with profiles of one and of three starts. ``same``:
+of the same process with other noise. ``wrong``: of a process of another kind whose strata are as fast at their plateau,
+the worst that a wrong profile can be. ``tier``: the process is slower by 1.15 to 1.8 for its first 20 to 250 calls,
+compiling aside, and the profile is of one that is not; to be compared with ``unaided_tier``. ``node``: every call is
+slower by as much, for ever. Harm is judged there by what is true of the process. Seeds were used for nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
@@ -32,6 +34,7 @@ from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
 MOST = 90  # calls of a stratum
 WARM = 60  # calls of a recorded series from which on it stands for a later path
 Profiles = Mapping[int, Profile]
+Started = tuple[simulated.Process, simulated.Process | None]
 KINDS = tuple(
     kind
     for kinds in (*simulated.TUNED.values(), *simulated.SEEN.values(), *simulated.UNSEEN.values())
@@ -55,32 +58,33 @@ def judge(
     return found, seen
 
 
-def learn(seen: list[list[float]]) -> Profiles:
-    """What a start that was judged in full leaves."""
-    return {stratum: Profile.learn([calls]) for stratum, calls in enumerate(seen)}
+def learn(starts: Sequence[list[list[float]]]) -> Profiles:
+    """What starts that were judged in full leave."""
+    return {stratum: Profile.learn([seen[stratum] for seen in starts]) for stratum in range(len(starts[0]))}
 
 
 def recorded() -> dict[str, Any]:
-    """Learn from each recorded start, and replay each other."""
+    """Replay each recorded start with what was learned from the others."""
     models: dict[str, Any] = {}
     for name, starts in json.loads(SERIES.read_text())["models"].items():
-        rows = []
-        for a, first in enumerate(starts):
-            for b, second in enumerate(starts):
-                if a != b:
-                    earlier, later = ([[value / 1e6 for value in row] for row in start] for start in (first, second))
-                    rows.append({"learned": a, "replayed": b} | _replay(earlier, later))
+        series = [[[value / 1e6 for value in row] for row in start] for start in starts]
+        rows = [_replay([*series[:at], *series[at + 1 :]], series[at]) for at in range(len(series))]
         figures = ("calls_over_oracle", "unaided_over_oracle", "after", "unaided_after", "missed")
-        models[name] = {figure: round(median(row[figure] for row in rows), 3) for figure in figures} | {"pairs": rows}
+        models[name] = {figure: round(median(row[figure] for row in rows), 3) for figure in figures} | {"starts": rows}
         print(f"{name:<15}", {figure: models[name][figure] for figure in figures}, flush=True)
     return models
 
 
-def _replay(earlier: list[list[float]], later: list[list[float]]) -> dict[str, Any]:
+def _teach(series: list[list[float]]) -> tuple[list[list[float]], list[list[float]]]:
+    """What a start sees on its first path and on a later one."""
+    ran, seen = judge(len(series), lambda stratum, n: series[stratum][n])
+    known = {stratum: ran.verdict(stratum) for stratum in range(len(series))}
+    return seen, judge(len(series), lambda stratum, n: series[stratum][WARM + n], known=known)[1]
+
+
+def _replay(earlier: Sequence[list[list[float]]], later: list[list[float]]) -> dict[str, Any]:
     count = len(later)
-    ran, taught = judge(count, lambda stratum, n: earlier[stratum][n])
-    known = {stratum: ran.verdict(stratum) for stratum in range(count)}
-    _, taught_warm = judge(count, lambda stratum, n: earlier[stratum][WARM + n], known=known)
+    taught, taught_warm = zip(*map(_teach, earlier), strict=True)
     aided, seen = judge(count, lambda stratum, n: later[stratum][n], learn(taught))
     alone, unaided = judge(count, lambda stratum, n: later[stratum][n])
     known = {stratum: aided.verdict(stratum) for stratum in range(count)}
@@ -112,39 +116,66 @@ def again(process: simulated.Process, seed: int) -> simulated.Process:
     return started
 
 
-def simulate(count: int, seed: int) -> dict[str, Any]:
-    """Judge processes without, with a right, and with a wrong profile."""
-    rows: dict[str, list[tuple[int, float, float, bool]]] = {"unaided": [], "same": [], "wrong": []}
+class Tiered(simulated.Process):
+    """A process that is slower for its first calls, compiling aside."""
+
+    until, slower = 0, 1.0
+
+    def expected(self, stratum: int) -> float:
+        more = self.slower - 1 if self.all_calls < self.until else 0.0
+        return super().expected(stratum) + more * self.plateau(stratum)
+
+
+def variants(process: simulated.Process, other: simulated.Process, seed: list[int]) -> dict[str, Started]:
+    """The processes that are started, each with the one that its profile is of."""
+    rng = np.random.default_rng(seed)
+    tiered, node = copy.deepcopy(process), copy.deepcopy(process)
+    tiered.__class__ = Tiered
+    tiered.until, tiered.slower = int(simulated.loguniform(rng, 20, 250)), rng.uniform(1.15, 1.8)  # type: ignore[attr-defined]
+    node.levels = [level * tiered.slower for level in node.levels]  # type: ignore[attr-defined]
+    other.levels = list(process.levels)
+    return {
+        "unaided": (process, None),
+        "same": (process, process),
+        "wrong": (process, other),
+        "unaided_tier": (tiered, None),
+        "tier": (tiered, process),
+        "node": (node, process),
+    }
+
+
+def simulate(count: int, seed: int, runs: int) -> dict[str, Any]:
+    """Judge processes without, with a right, and with wrong profiles of so many starts."""
+    rows: dict[str, list[tuple[int, float, float, bool]]] = {}
     for at, kind in enumerate(KINDS):
         for index in range(count):
-            process = simulated.process_of(kind, STRATA, simulated.SPEEDS[SPEED], [seed, index])
-            other = simulated.process_of(
-                KINDS[(at + 1 + index) % len(KINDS)], STRATA, simulated.SPEEDS[SPEED], [seed, index]
-            )
-            other.levels = list(process.levels)
-            for name, source in (("unaided", None), ("same", process), ("wrong", other)):
-                profiles = None
-                if source:
-                    teacher = again(source, seed + 1)
-                    profiles = learn(judge(STRATA, lambda stratum, _, teacher=teacher: teacher.call(stratum))[1])  # type: ignore[misc]
-                started = again(process, seed + 2)
-                found, _ = judge(STRATA, lambda stratum, _, started=started: started.call(stratum), profiles)  # type: ignore[misc]
-                calls = started.all_calls
-                first, mean = started.serve()
-                bad = [fmean(value > 1 + simulated.TOLERANCE for value in values) for values in (first, mean)]
-                rows[name].append((calls, bad[0], bad[1], found.profile_used))
-    alone = rows["unaided"]
+            speed, foreign = simulated.SPEEDS[SPEED], KINDS[(at + 1 + index) % len(KINDS)]
+            process, other = (simulated.process_of(k, STRATA, speed, [seed, index]) for k in (kind, foreign))
+            for name, (started, source) in variants(process, other, [seed, index, at]).items():
+                teachers = [again(source, 1000 * seed + run) for run in range(runs)] if source else []
+                taught = [judge(STRATA, lambda stratum, _, t=t: t.call(stratum))[1] for t in teachers]  # type: ignore[misc]
+                fresh = again(started, 1000 * seed + 500)
+                found, _ = judge(
+                    STRATA,
+                    lambda stratum, _, fresh=fresh: fresh.call(stratum),  # type: ignore[misc]
+                    learn(taught) if taught else None,
+                )
+                calls = fresh.all_calls
+                bad = [fmean(value > 1 + simulated.TOLERANCE for value in values) for values in fresh.serve()]
+                rows.setdefault(name, []).append((calls, bad[0], bad[1], found.profile_used))
     result = {}
     for name, found_rows in rows.items():
+        alone = rows["unaided_tier" if name == "tier" else "unaided"]
         result[name] = {
             "processes": len(found_rows),
             "calls": round(fmean(row[0] / base[0] for row, base in zip(found_rows, alone, strict=True)), 3),
             "more_calls": sum(row[0] > base[0] for row, base in zip(found_rows, alone, strict=True)),
             "harm": round(100 * fmean(row[2] for row in found_rows), 2),
+            "added_harm": round(100 * fmean(row[2] - base[2] for row, base in zip(found_rows, alone, strict=True)), 2),
             "first": round(100 * fmean(row[1] for row in found_rows), 2),
             "used": round(fmean(row[3] for row in found_rows), 3),
         }
-        print(f"{name:<8}", result[name], flush=True)
+        print(f"{runs} {name:<12}", result[name], flush=True)
     return result
 
 
@@ -161,7 +192,8 @@ def main() -> None:
         for figure in ("calls_over_oracle", "unaided_over_oracle")
     }
     print("median of the models", over)
-    result = {"median_of_models": over, "recorded": models, "simulated": simulate(options.count, options.seed)}
+    result = {"median_of_models": over, "recorded": models, "seed": options.seed}
+    result["simulated"] = {str(runs): simulate(options.count, options.seed, runs) for runs in (1, 3)}
     if not options.dry:
         save("profile_strata", result)
 

@@ -61,7 +61,7 @@ async def call(name: str, calls: int) -> list[list[float]]:
     Predictor.repository = REPOSITORY
     model = Predictor(name)
     model.load()
-    transport, found = InProcessTransport(model), strata(name)
+    transport, found = InProcessTransport(model, {}), strata(name)
     latencies: list[list[float]] = [[] for _ in found]
     for turn in range(calls):
         for index, samples in enumerate(found):

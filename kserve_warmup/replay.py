@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -209,12 +210,12 @@ async def replay(
         time.perf_counter() - started,
         reports,
         tolerance=settings.tolerance,
-        profile=_profile_use(judge, transport.name) if profiles else None,
+        profile=_profile_use(judge, transport.name, profiles.keys() & {s.key for s in sent}) if profiles else None,
     )
 
 
-def _profile_use(judge: SteadyStateJudge[Stratum], path: str) -> ProfileUse:
-    refused = judge.profile_refused
+def _profile_use(judge: SteadyStateJudge[Stratum], path: str, covered: AbstractSet[StratumKey]) -> ProfileUse:
+    refused = judge.profile_refused if covered else "none of its strata was learned"
     return ProfileUse(
         used=(path,) if judge.profile_used else (),
         refused=(f"{path}: {refused}",) if refused and not judge.profile_used else (),

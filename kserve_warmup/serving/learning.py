@@ -46,6 +46,8 @@ class Learning:
         if self._given is None or not self._still_holds:
             return {}
         strata = self._given.paths.get(path, {})
+        if not strata:
+            self._refuse(f"{path}: nothing was learned of it")
         return {key: profile.as_hint() for key, profile in strata.items()} if self.use.stale else strata
 
     def note(self, report: WarmupReport) -> None:
@@ -97,11 +99,12 @@ class Learning:
         samples = find_samples(self._settings.samples, self._name)
         for file in (self._settings.profile, baked_profile(), samples and samples / PROFILE_FILE, self._recorded):
             found = self._read(file) if file is not None else None
+            if found is None and file and file == self._settings.profile and not self.use.refused:
+                self._refuse(f"{file}: it holds nothing of this model, or is not there")
             if found is not None:
                 self.use = replace(self.use, source=str(file), stale=found.key.differs(self._key))
                 if not self._still_holds:
-                    said = f"{file}: it was learned with other {' and '.join(self.use.stale)}"
-                    self.use = replace(self.use, refused=(*self.use.refused, said))
+                    self._refuse(f"{file}: it was learned with other {' and '.join(self.use.stale)}")
                 yield found
 
     def _read(self, file: Path) -> LearnedModel | None:
@@ -114,8 +117,11 @@ class Learning:
         except (OSError, WarmupError) as error:
             said = getattr(error, "strerror", None) or error
             logger.warning("%s: the profile %s is not used: %s", self._name, file, said)
-            self.use = replace(self.use, refused=(*self.use.refused, f"{file}: {said}"))
+            self._refuse(f"{file}: {said}")
             return None
+
+    def _refuse(self, why: str) -> None:
+        self.use = replace(self.use, refused=(*self.use.refused, why))
 
     def _write(self, file: Path) -> bool:
         """Add this start to a file; that a disk is full must not keep a warm model from serving."""

@@ -74,6 +74,29 @@ def test_a_profile_that_cannot_be_read_is_told_and_the_model_becomes_warm_withou
     assert f"the profile {broken} is not used" in server.log
 
 
+POISONED = {
+    "cut off": lambda text: text[: len(text) // 2],
+    "not a number": lambda text: text.replace('"plateau":', '"plateau": NaN, "was":'),
+    "nested": lambda _: "[" * 100_000,
+    "foreign": lambda _: '{"kind": "Pod"}',
+    "of another model": lambda text: text.replace('"model":', '"another":'),
+    "empty": lambda _: "",
+}
+
+
+@pytest.mark.parametrize("how", POISONED)
+def test_a_poisoned_profile_costs_calls_at_most_and_is_told(how, start, tmp_path, v1_set):
+    written = tmp_path / "profile.json"
+    start_and_report(start, tmp_path, 1, samples=v1_set, profile_write=written)
+    written.write_text(POISONED[how](written.read_text()))
+    report, server = start_and_report(start, tmp_path, 2, samples=v1_set, profile=written)
+    assert report["converged"]
+    assert all(stratum["calls"] >= 2 for stratum in report["strata"])
+    assert not report["profile"]["used"]
+    assert str(written) in report["profile"]["refused"][0]
+    assert str(written) in server.log
+
+
 def test_a_folder_that_cannot_be_written_keeps_no_model_from_serving(start, tmp_path, v1_set):
     report, server = start_and_report(
         start, tmp_path, 1, samples=v1_set, profile_write=tmp_path / "no" / "profile.json"

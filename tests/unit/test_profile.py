@@ -239,13 +239,36 @@ def test_a_process_one_of_whose_strata_was_compiled_late_is_judged_in_full():
     assert "1 of 12 strata were learned to settle after call 3" in judge.profile_refused
 
 
-def test_a_process_whose_strata_are_all_slower_than_was_learned_is_judged_in_full():
-    slow = [[1.8 * level for level in line] for line in LEVELS]
+def test_a_process_whose_later_calls_alone_are_slower_than_was_learned_is_judged_in_full():
+    slow = [[first, 1.8 * later] for first, later in LEVELS]
     (judge, seen), (_, unaided) = judged(slow, learned(LEVELS)), judged(slow)
     assert [len(calls) for calls in seen] == [len(calls) for calls in unaided]
     assert judge.steady
     assert not judge.profile_used
     assert judge.profile_refused == "latencies are 1.8 times what was learned"
+
+
+def test_a_process_that_compiles_more_slowly_too_is_on_a_slower_node():
+    slow = [[1.6 * level for level in line] for line in LEVELS]
+    judge, seen = judged(slow, learned(LEVELS))
+    assert judge.profile_used
+    assert [len(calls) for calls in seen] == [3] * 12
+
+
+def test_a_process_whose_strata_compile_otherwise_is_another_and_is_judged_in_full():
+    other = [[first / (1 + n % 5) ** 2, later] for n, (first, later) in enumerate(LEVELS)]
+    (judge, seen), (_, unaided) = judged(other, learned(LEVELS)), judged(other)
+    assert [len(calls) for calls in seen] == [len(calls) for calls in unaided]
+    assert judge.profile_refused == "the first calls of its strata are not what was learned"
+
+
+def test_what_was_late_in_one_of_three_runs_was_a_neighbour_and_what_was_in_all_is_the_models_own():
+    once, always = [2.0, *[0.012] * 6, 1.5, *[0.012] * 4], [2.0, *[0.012] * 12]
+    for runs, used in (([once, always, always], True), ([once, once, once], False)):
+        profiles = learned(LEVELS)
+        profiles[11] = Profile.learn(runs)
+        judge, _ = judged(LEVELS, profiles)
+        assert judge.profile_used == used
 
 
 def test_a_hiccup_of_one_stratum_buys_one_call_and_no_full_judgement():
