@@ -4,6 +4,11 @@ One call says little: a hiccup is as long as a small model takes. So each stratu
 profile lets expect of these very calls, and the process with the middle of that over all its strata. A stratum that
 shows something wild beside the others is called again before anything is said.
 
+First calls tell which process it is: what each stratum pays once is its own, and slower or faster by a common factor on
+another node. A profile whose first calls were others is of something else. A node that is slower also compiles more
+slowly; a process whose later calls alone are slower is in a slower tier, and is judged in full. What several runs
+learned is taken for the model's where all of them show it: what one shows at its own moment was a neighbour's.
+
 The judge is asked first for what it would have in any case, so that a profile that is wrong costs it no call; only what
 was learned to come late, and what is wild, is called out of turn.
 """
