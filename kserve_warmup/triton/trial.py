@@ -7,6 +7,7 @@ What does not load there without its blocks either, such as a model whose backen
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,9 @@ STOP_SECONDS = 2.0
 _OPTIONS = ("--exit-on-error=false", "--log-verbose=1")
 _REASON = 200
 """Characters of a reason that are told."""
+
+_PLAIN = re.compile(r"[\w.,:+@%=-]+")
+"""Names that a shell takes for one word: Triton's Python backend writes a model's name into a command unquoted."""
 
 _NO_MORE = "unloaded"
 _NOT_LOADED = "Server not ready"
@@ -133,6 +137,8 @@ def prove_load(repository: Path, plans: Sequence[ModelPlan], loaded_first: Seque
 
 def _tried(repository: Path, plans: Sequence[ModelPlan], loaded_first: Sequence[str]) -> Trial:
     names = sorted({*model_folders(repository, []), *(plan.name for plan in plans)})
+    if odd := [name for name in names if not _PLAIN.fullmatch(name)]:
+        raise WarmupError(f"model {odd[0]}: Triton hands its name to a shell, which would not take it for one word")
     with copies(repository, names) as copy:
         _write(plans, copy)
         warm = _load(copy, names, loaded_first)

@@ -28,6 +28,7 @@ from kserve_warmup.protocols.bodies import encode, request
 from kserve_warmup.protocols.tensors import Tensor
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples import SampleSet
+from kserve_warmup.triton.trial import is_possible
 from kserve_warmup.verify.junit import junit
 from kserve_warmup.verify.verify_result import Start, Verification, judged
 from kserve_warmup.views.terminal import demo_table, report_table, verification_table
@@ -217,6 +218,8 @@ def test_triton_shows_nasty_names_and_obeys_none(tmp_path, option):
     done = run("triton", repository, "--samples", made, "--model", name, *([option] if option else []))
     assert is_harmless(done.stdout + done.stderr)
     assert r"a\x1b[31m" in done.stdout + done.stderr
+    if not option and is_possible():
+        assert "Triton hands its name to a shell" in done.stdout + done.stderr  # and none is started with it
 
 
 def test_gate_and_verify_show_nasty_names_and_obey_none(tmp_path):
