@@ -39,7 +39,7 @@ _PATTERN = math.log(1.6)  # what is beyond that in the typical stratum is anothe
 _ALIKE = math.log(1.1)  # by how much later calls may be slower than first ones are
 _DEAR = 2  # later calls beyond one: a first call that tells how fast the machine is
 _BURST = 1.25  # of the plateau: later phases that are dearer are no neighbour's
-_FEW_LATE = 1 / 4  # of the strata may settle late in every run, and are called as often
+_FEW_LATE = 1 / 8  # of the strata may settle late in every run, and are called as often
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
@@ -223,11 +223,11 @@ def _outside(seconds: float, learned: Sequence[float]) -> float:
 
 
 def _took(profile: Profile) -> int:
-    """Return after how many calls all was over in every run: what single runs show later is a neighbour's work."""
+    """Return after how many calls all was over in most runs: what single runs show later is a neighbour's work."""
     runs = profile.runs
     if len(runs) == 1:
         return max(runs[0].settled, runs[0].compiled, runs[0].one_offs)
-    return max(min(run.settled for run in runs), _same(profile))
+    return max(median_low([run.settled for run in runs]), _same(profile))
 
 
 def _same(profile: Profile) -> int:
