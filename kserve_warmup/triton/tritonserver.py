@@ -57,9 +57,9 @@ class TritonServer(ServerProcess):
         if not self.repository.is_dir():
             raise WarmupError(f"{self.repository} is not a folder: name a Triton model repository")
         with contextlib.ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kserve-warmup-triton-")))
+            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kserve-warmup-triton-")))
             install = find_tritonserver()
-            arguments, environment = backend_of(install, folder)
+            arguments, environment = backend_of(install, self._folder)
             self._http, self._grpc = _hold_port(stack), _hold_port(stack)
             self.command = [str(install.binary), *arguments, *self._ports(), *self.args]
             self.env = {**os.environ, **environment, **self._extra_env}

@@ -132,7 +132,7 @@ def test_no_process_is_left(templates):
 
 
 def test_a_copy_of_our_templates_writes_what_ours_write(templates, tmp_path):
-    for file in shipped("triton_templates").iterdir():
+    for file in shipped("triton_templates").glob("*.j2"):
         shutil.copy(file, templates)
     save(tmp_path / "samples", "m", sample(x()))
     for name, options in (("a", {}), ("b", {"templates": Templates(templates)})):
@@ -144,7 +144,7 @@ def test_a_copy_of_our_templates_writes_what_ours_write(templates, tmp_path):
 
 
 def test_our_own_templates_may_be_installed_as_links(templates, monkeypatch):
-    for file in shipped("triton_templates").iterdir():
+    for file in shipped("triton_templates").glob("*.j2"):
         (templates / file.name).symlink_to(file)
     monkeypatch.setattr("kserve_warmup.triton.render.shipped", lambda _: templates)
     assert "model_warmup" in Templates().source(WARMUP_TEMPLATE)
