@@ -6,7 +6,7 @@ Each start is a fresh process with empty compile caches. Three unaided ones teac
 ``KSERVE_WARMUP_PROFILE_WRITE``; then ``kserve.Model`` cold, WarmupModel unaided and WarmupModel with the profile take
 turns. ``calls_over_oracle``: two calls to each stratum on each path that it takes (the model's own, REST or gRPC) are
 the oracle's; ``over_wire_oracle``: two to each stratum, as ``benchmarks.time_to_warm`` counts. ``added_seconds``: ready
-less the cold start of the same round. What was seen of every start is saved, so that rules can be tried on it.
+less the cold start of the same round.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -66,16 +65,7 @@ def _seen(server: Server, name: str, requests: Sequence[Sample]) -> dict[str, An
         "strata": len(strata),
         "converged": report.get("converged"),
         "profile": report.get("profile"),
-        "series_us": [_series(stratum) for stratum in strata],
     }
-
-
-def _series(stratum: dict[str, Any]) -> dict[str, Any]:
-    """What a stratum's calls took on each of its paths, in microseconds."""
-    edges = [0, *stratum["changes"], len(stratum["latencies_ms"])]
-    calls = [round(1000 * ms) for ms in stratum["latencies_ms"]]
-    paths = [calls[start:end] for start, end in pairwise(edges)]
-    return {"protocol": stratum["protocol"], "batch": stratum["batch"], "paths": paths}
 
 
 def summary(found: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -117,8 +107,7 @@ def model(name: str, rounds: int, count: int) -> dict[str, Any]:
             first = turn % len(VARIANTS)
             for variant in (*VARIANTS[first:], *VARIANTS[:first]):
                 found[variant].append(start(name, samples, measured, variant, profile))
-        learned = json.loads(profile.read_text())
-    return {"variants": summary(found), "starts": found, "profile": learned}
+    return {"variants": summary(found), "starts": found}
 
 
 def main() -> None:
