@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from held_ports import free_ports
+from users import as_root
 
 from kserve_warmup.caches.bake import remove_read_only
 from kserve_warmup.caches.fingerprint import Fingerprint, read_fingerprint
@@ -17,7 +18,6 @@ from kserve_warmup.processes import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 KNN = "model_repository/digits_knn/1"
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 UNMAPPED = 1234567
 BECOME = ["setpriv", f"--reuid={UNMAPPED}", "--regid=0", "--clear-groups", "--inh-caps=-all,+dac_read_search"]
 BECOME += ["--bounding-set=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
@@ -222,7 +222,7 @@ def test_required_caches_that_lack_a_program_never_get_ready(app, tmp_path, warm
     assert (code, "numba compiled 2 programs" in line) == (1, True)
 
 
-@AS_ROOT
+@as_root
 def test_an_unmapped_user_hits_what_root_has_baked_where_only_root_writes(app, once_baked, tmp_path):
     warm = Path("/opt") / f"kserve-warmup-test-{os.getpid()}"
     shutil.copytree(once_baked[0], warm)

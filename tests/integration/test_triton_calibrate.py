@@ -3,9 +3,7 @@
 import json
 
 import pytest
-import typer
-from triton_repository import OUTPUT, Repository, X, sample, tensor
-from typer.testing import CliRunner
+from triton_repository import OUTPUT, Repository, X, sample, tensor, tree, triton
 
 from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.triton.model_config import parse
@@ -40,19 +38,9 @@ class TritonPythonModel:
 CONFIG = "# mine\n" + OUTPUT + X.replace("[ 4 ]", "[ -1 ]") + "max_batch_size: 8\n"
 
 
-def command(repository, *arguments):
-    from kserve_warmup.cli.triton import run
-
-    app = typer.Typer()
-    app.command()(run)
-    result = CliRunner().invoke(app, [str(a) for a in (repository.models, "--samples", repository.samples, *arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
+def told(repository, *arguments):
+    result = triton(repository, *arguments)
     return result.exit_code, result.stdout
-
-
-def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +52,7 @@ def calibrated(tmp_path_factory):
     broken = repository.add("broken", CONFIG, sample(tensor(1)))
     (broken / "1" / "model.py").write_text("raise ImportError('no such library')")
     before = tree(repository.models)
-    code, output = command(repository, "--calibrate", "--json")
+    code, output = told(repository, "--calibrate", "--json")
     return repository, before, code, {m["model"]: m for m in json.loads(output)["models"]}
 
 
@@ -120,7 +108,7 @@ def test_nothing_but_the_generated_warmup_changes_in_the_repository(calibrated):
 
 def test_a_calibrated_model_is_up_to_date_and_runs_as_written_on_another_server(calibrated):
     repository, _, _, models = calibrated
-    assert command(repository, "--model", "m", "--check") == (0, "m: up to date\n")
+    assert told(repository, "--model", "m", "--check") == (0, "m: up to date\n")
     arguments = ["--model-control-mode=explicit", "--load-model=m"]
     with TritonServer(repository.models, arguments, env=repository.env) as server:
         server.wait_ready()
@@ -141,7 +129,7 @@ def test_a_running_server_is_asked_and_left_with_the_calibrated_model(tmp_path):
     add_model(repository, {4: 0.7, 6: 0.3})
     with TritonServer(repository.models, EXPLICIT, env=repository.env) as server:
         server.wait_ready()
-        code, output = command(repository, "--calibrate", "--server", server.http_url, "--json")
+        code, output = told(repository, "--calibrate", "--server", server.http_url, "--json")
         (proof,) = prove_after_reload(repository, server)
     (found,) = json.loads(output)["models"]
     kept, fails = found["blocks"]
@@ -152,7 +140,7 @@ def test_a_running_server_is_asked_and_left_with_the_calibrated_model(tmp_path):
     assert found["proofs"][0]["counts"].startswith(f"{kept['count']} inferences")
     assert found["cold"]["ratio"] > 3
     assert found["warm"]["first_ms"] < found["cold"]["first_ms"] / 3
-    assert command(repository, "--check")[0] == 0
+    assert told(repository, "--check")[0] == 0
 
 
 def prove_after_reload(repository, server):
@@ -163,7 +151,7 @@ def prove_after_reload(repository, server):
 def test_a_budget_cuts_what_was_measured_and_what_is_left_is_proven(tmp_path):
     repository = Repository(tmp_path)
     add_model(repository, {4: 0.7, 7: 0.3})
-    code, output = command(repository, "--calibrate", "--max-seconds", 0.5, "--json")
+    code, output = told(repository, "--calibrate", "--max-seconds", 0.5, "--json")
     (found,) = json.loads(output)["models"]
     first, second = found["blocks"]
     assert code == 0
@@ -172,7 +160,7 @@ def test_a_budget_cuts_what_was_measured_and_what_is_left_is_proven(tmp_path):
     assert sum(b["cost"]["first"] + (b["count"] - 1) * b["cost"]["later"] for b in found["blocks"]) <= 0.5
     assert f"in {first['count'] + second['count']} executions" in found["proofs"][0]["counts"]
     assert "# counts: calibrated within 0.5 s: " in (repository.models / "m" / "config.pbtxt").read_text()
-    assert command(repository, "--check") == (0, "m: up to date\n")
+    assert told(repository, "--check") == (0, "m: up to date\n")
 
 
 def test_a_running_server_that_crashes_is_one_line_that_names_the_block_and_nothing_is_written(tmp_path):
@@ -182,7 +170,7 @@ def test_a_running_server_that_crashes_is_one_line_that_names_the_block_and_noth
     with TritonServer(repository.models, EXPLICIT, env=repository.env) as server:
         server.wait_ready()
         with pytest.raises(WarmupFailedError) as caught:
-            command(repository, "--calibrate", "--server", server.http_url)
+            told(repository, "--calibrate", "--server", server.http_url)
     assert "is gone after a request like block '01 batch 1 X[5]'" in str(caught.value)
     assert tree(repository.models) == before
 
@@ -194,5 +182,5 @@ def test_a_server_in_another_mode_says_so_and_nothing_is_written(tmp_path):
     with TritonServer(repository.models, env=repository.env) as server:
         server.wait_ready()
         with pytest.raises(WarmupFailedError, match="explicit mode"):
-            command(repository, "--calibrate", "--server", server.http_url)
+            told(repository, "--calibrate", "--server", server.http_url)
     assert tree(repository.models) == before

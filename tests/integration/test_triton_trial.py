@@ -3,9 +3,7 @@
 import json
 
 import pytest
-import typer
-from triton_repository import OUTPUT, Repository, X, sample, tensor
-from typer.testing import CliRunner
+from triton_repository import OUTPUT, Repository, X, sample, tensor, tree, triton
 
 from kserve_warmup.errors import TritonConfigError, WarmupFailedError
 from kserve_warmup.triton.model_config import parse
@@ -39,21 +37,6 @@ SLOW_TO_LOAD = """
 HIDDEN = "vars(pb)['Inference' + 'Request']"
 
 
-def command(repository, *arguments):
-    from kserve_warmup.cli.triton import run
-
-    app = typer.Typer()
-    app.command()(run)
-    result = CliRunner().invoke(app, [str(a) for a in (repository.models, "--samples", repository.samples, *arguments)])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def tree(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}
-
-
 @pytest.fixture
 def repository(tmp_path):
     return Repository(tmp_path)
@@ -80,7 +63,7 @@ def test_a_model_that_calls_another_is_refused_and_the_server_starts(calling, re
     monkeypatch.setenv("CALLS", repository.env["CALLS"])
     before = tree(repository.models)
     with pytest.raises(TritonConfigError, match="--loaded-first") as caught:
-        command(repository)
+        triton(repository)
     assert "\n" not in str(caught.value)
     assert tree(repository.models) == before
     with TritonServer(repository.models, env=repository.env) as server:
@@ -95,14 +78,14 @@ def test_a_called_model_that_was_loaded_in_time_by_chance_is_seen(calling, monke
     for folder in (repository.models, repository.samples):
         (folder / "router").rename(folder / "zrouter")  # the last one to be loaded
     with pytest.raises(TritonConfigError, match="model scorer: the warm-up of another model calls it"):
-        command(repository, "--loaded-first", "scorer_of_a")
+        triton(repository, "--loaded-first", "scorer_of_a")
     assert b"model_warmup" not in (repository.models / "zrouter" / "config.pbtxt").read_bytes()
 
 
 def test_it_is_warmed_where_the_called_model_is_loaded_first(calling, monkeypatch):
     repository = calling("pb.InferenceRequest")
     monkeypatch.setenv("CALLS", repository.env["CALLS"])
-    result = command(repository, "--loaded-first", "scorer")
+    result = triton(repository, "--loaded-first", "scorer")
     assert "a trial load ran 3 calls on its instance" in result.stdout
     assert len(parse((repository.models / "router" / "config.pbtxt").read_bytes()).model_warmup) == 1
 
@@ -114,7 +97,7 @@ def test_a_model_whose_code_fails_on_a_recorded_request_is_refused(repository):
     )
     before = tree(repository.models)
     with pytest.raises(TritonConfigError, match=r"no such row|crashed with signal") as caught:
-        command(repository)
+        triton(repository)
     assert "--no-prove-load" in str(caught.value)
     assert tree(repository.models) == before
 
@@ -147,12 +130,12 @@ def particular(repository):
 
 def test_what_the_model_itself_refuses_is_left_out_with_its_share(particular, repository):
     config = particular((4, 0.96), (5, 0.03), (6, 0.01))
-    (found,) = json.loads(command(repository, "--json").stdout)["models"]
+    (found,) = json.loads(triton(repository, "--json").stdout)["models"]
     assert [block.name for block in parse(config.read_bytes()).model_warmup] == ["01 batch 1 X[4]"]
     assert "left out 2 of 3 blocks (4.00% of the traffic) that failed in a trial load" in found["warning"]
     assert found["coverage"] == pytest.approx(0.96)
     assert found["trial_load"]["ran"].endswith("calls on its instance")
-    assert command(repository, "--check").exit_code == 0
+    assert triton(repository, "--check").exit_code == 0
     with TritonServer(repository.models) as server:
         server.wait_ready()
 
@@ -161,7 +144,7 @@ def test_more_of_it_than_may_be_left_out_is_an_error(particular, repository):
     config = particular((4, 0.94), (5, 0.06))
     before = config.read_bytes()
     with pytest.raises(TritonConfigError, match=r"no weights for 5 columns|crashed with signal"):
-        command(repository)
+        triton(repository)
     assert config.read_bytes() == before
 
 
@@ -172,7 +155,7 @@ def test_what_does_not_load_without_blocks_either_proves_nothing_and_is_written(
     repository.add("lacking", lacking, sample(tensor(1)))
     broken = repository.add("broken", CONFIG, sample(tensor(1)))
     (broken / "1" / "model.py").write_text("import no_such_package\n")
-    models = {m["model"]: m for m in json.loads(command(repository, "--json").stdout)["models"]}
+    models = {m["model"]: m for m in json.loads(triton(repository, "--json").stdout)["models"]}
     assert models["m"]["trial_load"] == {"ran": "3 calls on each of 2 instances"}
     for name, why in (("lacking", "no_such_backend"), ("broken", "no_such_package")):
         assert "without its blocks it does not load there either" in models[name]["trial_load"]["not_proved"]
@@ -183,7 +166,7 @@ def test_what_does_not_load_without_blocks_either_proves_nothing_and_is_written(
 def test_a_python_model_without_its_file_is_not_waited_for(repository):
     folder = repository.add("m", CONFIG, sample(tensor(1)))
     (folder / "1" / "model.py").unlink()
-    (found,) = json.loads(command(repository, "--json").stdout)["models"]
+    (found,) = json.loads(triton(repository, "--json").stdout)["models"]
     assert "model file not found" in found["trial_load"]["not_proved"]
     assert parse((folder / "config.pbtxt").read_bytes()).model_warmup
 
@@ -191,7 +174,7 @@ def test_a_python_model_without_its_file_is_not_waited_for(repository):
 def test_no_trial_where_none_is_wanted(repository):
     folder = repository.add("m", CONFIG, sample(tensor(1)))
     (folder / "1" / "model.py").write_text("class TritonPythonModel: execute = None")  # fails with the blocks
-    assert command(repository, "--no-prove-load").exit_code == 0
+    assert triton(repository, "--no-prove-load").exit_code == 0
     assert parse((folder / "config.pbtxt").read_bytes()).model_warmup
 
 
@@ -208,7 +191,7 @@ def test_a_trial_that_was_asked_for_needs_a_server(repository, monkeypatch):
     from kserve_warmup.errors import WarmupError
 
     with pytest.raises(WarmupError, match="/no/such/server"):
-        command(repository, "--prove-load")
+        triton(repository, "--prove-load")
 
 
 def test_a_string_correlation_id_loads_on_a_server_before_25_01(repository, monkeypatch):
@@ -216,7 +199,7 @@ def test_a_string_correlation_id_loads_on_a_server_before_25_01(repository, monk
     control = "control [ { kind: CONTROL_SEQUENCE_CORRID data_type: TYPE_STRING } ]"
     config = CONFIG + f"sequence_batching {{ control_input [ {{ name: 'ID' {control} }} ] }}\n"
     repository.add("m", config, sample(tensor(1)), names=("X", "ID"))
-    result = command(repository, "--triton-version", "24.10")
+    result = triton(repository, "--triton-version", "24.10")
     assert "a trial load ran 1 call on its instance" in result.stdout
 
 
@@ -245,18 +228,18 @@ def completing(repository):
 def test_inputs_that_the_model_tells_are_asked_of_a_disposable_server(repository, monkeypatch):
     monkeypatch.setenv("CALLS", repository.env["CALLS"])
     config = completing(repository) / "config.pbtxt"
-    result = command(repository)
+    result = triton(repository)
     assert "a trial load ran 6 calls on its instance" in result.stdout  # batches of 1 and 4
     assert config.read_text().startswith('backend: "python"  # all else is told by the model\n')
     assert [block.batch_size for block in parse(config.read_bytes()).model_warmup] == [1, 4]
-    assert command(repository, "--check").exit_code == 0
+    assert triton(repository, "--check").exit_code == 0
 
 
 def test_inputs_are_asked_of_a_server_that_runs_the_model(repository):
     config = completing(repository) / "config.pbtxt"
     with TritonServer(repository.models, env=repository.env) as server:
         server.wait_ready()
-        result = command(repository, "--no-prove-load", "--server", server.http_url)
+        result = triton(repository, "--no-prove-load", "--server", server.http_url)
     assert result.exit_code == 0
     assert [block.batch_size for block in parse(config.read_bytes()).model_warmup] == [1, 4]
 
@@ -269,8 +252,8 @@ def test_a_servers_version_says_what_it_takes(repository):
     with TritonServer(repository.models, env=repository.env) as server:  # 2.51, which takes strings
         server.wait_ready()
         with pytest.raises(TritonConfigError, match="--triton-version"):
-            command(repository, "--no-prove-load")
-        assert command(repository, "--no-prove-load", "--server", server.http_url).exit_code == 0
+            triton(repository, "--no-prove-load")
+        assert triton(repository, "--no-prove-load", "--server", server.http_url).exit_code == 0
 
 
 BY_INSTANCE = """

@@ -5,6 +5,8 @@ import urllib.error
 import urllib.request
 
 import numpy as np
+import typer
+from typer.testing import CliRunner
 
 from kserve_warmup.protocols.bodies import Tensor, encode, request
 from kserve_warmup.samples.store import SampleSet
@@ -107,3 +109,20 @@ def load(server, model):
 def infer(server, model):
     given = {"name": "X", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
     return post(f"{server.http_url}/v2/models/{model}/infer", {"inputs": [given]})
+
+
+def triton(repository, *arguments):
+    """Run ``kserve-warmup triton`` on a repository, in this process."""
+    from kserve_warmup.cli.triton import run
+
+    app = typer.Typer()
+    app.command()(run)
+    result = CliRunner().invoke(app, [str(a) for a in (repository.models, "--samples", repository.samples, *arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def tree(folder):
+    """Return what a folder holds, but for what Python compiles beside it."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"}

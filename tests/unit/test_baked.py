@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from users import as_root
 
 from kserve_warmup.caches import baked
 from kserve_warmup.caches.bake_result import BakedStart, BakeResult, start_of
@@ -164,7 +165,7 @@ def mounts(file: Path, kind: str, *points: str) -> Path:
     return file
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="writes below /opt")
+@as_root  # which writes below /opt
 def test_the_image_is_trusted_and_a_volume_in_it_is_not(tmp_path):
     folder = Path("/opt") / f"kserve-warmup-unit-{os.getpid()}"
     folder.mkdir(mode=0o755)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from users import as_root
 
 from kserve_warmup.caches import shadow
 from kserve_warmup.caches.shadow import PREFIX
@@ -91,7 +92,7 @@ def test_what_others_could_have_put_there_is_not_followed(place):
     assert (place / f"{PREFIX}file").is_file()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@as_root  # which can give a folder away
 def test_another_users_folder_is_left_alone(place):
     (place / f"{PREFIX}other").mkdir()
     os.chown(place / f"{PREFIX}other", 1234567, 0)
