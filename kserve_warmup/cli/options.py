@@ -26,8 +26,8 @@ GrpcAddress = Annotated[
 ]
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """Return what ``--batch-sizes`` names.
+def sizes(text: str, option: str = "--batch-sizes") -> tuple[int, ...]:
+    """Return what ``--batch-sizes``, or another option, names.
 
     Raises:
         WarmupError: it is no list of whole numbers.
@@ -35,4 +35,4 @@ def sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
     except ValueError:
-        raise WarmupError(f"--batch-sizes {text!r}: write whole numbers with commas, such as 1,4,8") from None
+        raise WarmupError(f"{option} {text!r}: write whole numbers with commas, such as 1,4,8") from None

@@ -42,7 +42,8 @@ class GateSettings(Limits):
 class Plan:
     """The server to guard, where to answer (``host`` None: every address), and what to warm with.
 
-    ``traffic``: whether the gate takes what KServe's inference logger sends.
+    ``traffic``: whether the gate takes what KServe's inference logger sends. ``concurrency``: how many requests at once
+    there are to be after single ones; if it is empty, as many as batchers need.
     """
 
     url: str
@@ -53,6 +54,7 @@ class Plan:
     settings: GateSettings
     sets: tuple[ModelSamples, ...] = field(repr=False)
     traffic: bool = False
+    concurrency: tuple[int, ...] = ()
 
     def write(self, file: IO[bytes]) -> None:
         """Write one line of JSON, then all bodies."""
@@ -71,7 +73,9 @@ class Plan:
         sets = tuple(
             ModelSamples(s["model"], tuple(_sample(x, next(bodies)) for x in s["samples"])) for s in found["sets"]
         )
-        return cls(**found | {"settings": GateSettings(**settings), "sets": sets})
+        return cls(
+            **found | {"settings": GateSettings(**settings), "sets": sets, "concurrency": tuple(found["concurrency"])}
+        )
 
 
 def _plain(value: Any) -> Any:

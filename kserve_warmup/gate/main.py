@@ -77,7 +77,7 @@ def build(plan: Plan) -> Gate:
         if plan.http_url is None
         else HttpServer(Address.parse(plan.http_url), sets, settings.headers)
     )
-    return Gate(server, sets, settings, plan.http_url, plan.grpc_address)
+    return Gate(server, sets, settings, plan.http_url, plan.grpc_address, plan.concurrency)
 
 
 async def _run(gate: Gate, plan: Plan) -> None:

@@ -15,6 +15,7 @@ from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answer
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch, fetch_now
+from kserve_warmup.transports.token_times import of_stream, of_whole
 
 EVENT_STREAM = "text/event-stream"
 
@@ -25,7 +26,7 @@ HOW_TO_GIVE_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came of a request: the answer's body, and the latency in seconds."""
+    """What came of a request: the answer's body, and the latency in seconds, which may be a ``TokenLatency``."""
 
     body: bytes
     seconds: float
@@ -34,8 +35,9 @@ class Sent:
 class RestTransport:
     """Posts to ``model`` on the server at ``url``: v1, v2, v2 binary and OpenAI requests.
 
-    The latency of a streamed answer is the time to its first byte: how long the rest takes depends on what the model
-    has to say. The stream is read to its end all the same. ``headers`` go with each request beside the sample's own.
+    The latency of a streamed answer is the time to its first token, and tells the time per token beside it: how long
+    the whole takes depends on what the model has to say. The stream is read to its end all the same. ``headers`` go
+    with each request beside the sample's own.
     """
 
     name = "rest"
@@ -87,9 +89,9 @@ def _judged(answer: Answer, started: float) -> Sent:
     if not answer.ok:
         raise _failure(answer)
     if not is_stream(answer.headers.get("content-type", "")):
-        return Sent(answer.body, answer.end - started)
+        return Sent(answer.body, of_whole(answer, started))
     check_events(answer.body)
-    return Sent(answer.body, answer.first_byte - started)
+    return Sent(answer.body, of_stream(answer, started))
 
 
 def _failure(answer: Answer) -> RequestFailedError:
