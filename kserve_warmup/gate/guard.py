@@ -20,6 +20,7 @@ from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneEr
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import Level, WarmupReport
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -44,8 +45,9 @@ SINGLE_SHARE = 0.75
 class Gate:
     """Warms the server whenever it has started anew; :attr:`state` says where that stands.
 
-    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``, one by
-    one and then as many at once as ``concurrency`` says; if it is empty, as batchers need it.
+    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``, to
+    ``paths`` if the server has its own: one by one, and then as many at once as ``concurrency`` says, None: as batchers
+    need it.
     """
 
     server: Server
@@ -53,7 +55,8 @@ class Gate:
     settings: GateSettings
     http_url: str | None
     grpc_address: str | None
-    concurrency: tuple[int, ...] = ()
+    paths: OwnPaths = NO_PATHS
+    concurrency: tuple[int, ...] | None = None
     state: State = field(default_factory=State)
     _marks: Marks = field(default_factory=Marks)
     _said: str = ""
@@ -126,6 +129,7 @@ class Gate:
             samples.model,
             timeout=self.settings.patience,
             headers=read_headers(self.settings.headers),
+            path=self.paths.path_for(samples.model),
         )
         begin = time.monotonic()
         end = begin + self.settings.max_seconds
@@ -150,9 +154,10 @@ class Gate:
     ) -> tuple[Level, ...]:
         """Send several requests at once, one size after the other."""
         settings = replace(self.settings, max_calls=min(self.settings.max_calls, bursts.MOST_ROUNDS))
-        chosen, found = bursts.for_bursts(usable, tokens=bool(self.concurrency)), list[Level]()
-        for size in self.concurrency or bursts.SIZES:
-            burst = bursts.BurstTransport(transport, size, chosen if self.concurrency else ())
+        asked, found = self.concurrency is not None, list[Level]()
+        chosen = bursts.for_bursts(usable, tokens=asked)
+        for size in bursts.SIZES if self.concurrency is None else self.concurrency:
+            burst = bursts.BurstTransport(transport, size, chosen if asked else ())
             done = await replay(chosen, burst, settings, model, deadline=end, on_call=self._count)
             if done.strata:
                 found.append(Level(size, done.seconds, done.strata))
@@ -165,7 +170,7 @@ class Gate:
         for report in reports:
             metrics.publish(report)
             (logger.info if report.converged else logger.warning)("%s: %s", report.model, report.summary())
-            for level in report.levels if self.concurrency else ():
+            for level in report.levels if self.concurrency else ():  # batchers' are told in one note
                 (logger.info if level.converged else logger.warning)("%s: %s", report.model, level.summary())
             for s in report.strata:
                 if s.error:  # what the server said stands here alone: the port is open to anybody

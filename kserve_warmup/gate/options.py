@@ -13,7 +13,7 @@ from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.settings import WarmupSettings
-from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.transports.endpoints import OwnPaths, ready_path
 from kserve_warmup.transports.http import addresses
 
 MOST_AT_ONCE = 256
@@ -29,7 +29,9 @@ def checked(
     host: str | None = None,
     port: int = 0,
     traffic: bool = False,
-    concurrency: tuple[int, ...] = (),
+    path: str | None = None,
+    ready: str | None = None,
+    concurrency: tuple[int, ...] | None = None,
     max_tokens: int | None = None,
     **settings: Any,
 ) -> Plan:
@@ -41,6 +43,8 @@ def checked(
     Raises:
         WarmupError: the URL, the samples or a setting cannot be used.
     """
+    paths = OwnPaths(path, ready)
+    paths.check_ready()
     given = WarmupSettings(**settings)
     given.headers.read()  # a file that is missing shows at once
     levels = _levels(concurrency)
@@ -51,16 +55,19 @@ def checked(
         raise WarmupError(f"{mixed[0]} has REST samples: give the server's http:// address, and --grpc for gRPC")
     for of_model in sets:
         ready_path(of_model, of_model.model)
+        paths.ready_for(of_model.model)
     heeded = GateSettings(**{f.name: getattr(given, f.name) for f in fields(GateSettings)})
-    return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic, levels)
+    return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic, paths, levels)
 
 
-def _levels(concurrency: tuple[int, ...]) -> tuple[int, ...]:
-    """Return how many requests at once there are to be after single ones, in rising order.
+def _levels(concurrency: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Return how many requests at once there are to be after single ones, in rising order; None: as batchers need it.
 
     Raises:
         WarmupError: it is no number of requests that a gate sends at once.
     """
+    if concurrency is None:
+        return None
     if wrong := [size for size in concurrency if not 1 <= size <= MOST_AT_ONCE]:
         raise WarmupError(f"--concurrency {wrong[0]}: give numbers from 1 to {MOST_AT_ONCE}, such as 1,8")
     return tuple(sorted({*concurrency} - {1}))
