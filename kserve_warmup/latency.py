@@ -19,6 +19,7 @@ from statistics import median
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.protocols.inference_path import InferencePath
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample, Signature
+from kserve_warmup.token_latency import in_ms
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.transports.rest import RestTransport, Sent
@@ -109,11 +110,12 @@ def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PAC
 def latency_ms(sample: Sample, target: Target, pace: float = PACE_SECONDS) -> float:
     """Wait ``pace`` seconds, send one request and return how long it took in milliseconds.
 
-    A streamed answer counts until its first byte: how long the rest takes depends on what the model has to say.
+    A streamed answer counts until its first token: how long the rest takes depends on what the model has to say. The
+    result is a ``TokenLatency`` where the answer tells of tokens.
     """
     send = _prepared(sample, target)
     time.sleep(pace)
-    return _one_line_errors(send, target).seconds * 1e3
+    return in_ms(_one_line_errors(send, target).seconds)
 
 
 def wait_ready(

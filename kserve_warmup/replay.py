@@ -139,7 +139,7 @@ class _Sent:
             return None
         finally:
             self.seconds += time.perf_counter() - started
-        call = _Call(self.length.seconds(latency), *_beside(latency, time.perf_counter() - started))
+        call = _Call(self.length.compared(latency), *_beside(latency, time.perf_counter() - started))
         self.latencies.append(call.seconds)
         self.per_token += [] if call.per_token is None else [call.per_token]
         return call

@@ -34,13 +34,26 @@ class TokenLatency(float):
         return made
 
 
+def per_token_of(latency: float) -> float | None:
+    """Return the time from one token to the next; None where that was not seen."""
+    return latency.per_token if isinstance(latency, TokenLatency) else None
+
+
 def slowest(latencies: Sequence[float]) -> float:
     """Return what requests at once took: the slowest one's latency, and the usual time per token."""
     last = max(latencies)
     if not isinstance(last, TokenLatency):
         return last
-    each = [one.per_token for one in latencies if isinstance(one, TokenLatency) and one.per_token is not None]
+    each = [value for value in map(per_token_of, latencies) if value is not None]
     return TokenLatency(last, per_token=median(each) if each else None, tokens=last.tokens)
+
+
+def in_ms(latency: float) -> float:
+    """Return a latency in milliseconds, of which the time per token is in milliseconds too."""
+    if not isinstance(latency, TokenLatency):
+        return latency * 1e3
+    each = None if latency.per_token is None else latency.per_token * 1e3
+    return TokenLatency(latency * 1e3, per_token=each, tokens=latency.tokens)
 
 
 class SameLength:
@@ -50,8 +63,8 @@ class SameLength:
         """Begin with no answer seen."""
         self._length: int | None = None
 
-    def seconds(self, latency: float) -> float:
-        """Return the seconds that an answer of the first one's length would have taken."""
+    def compared(self, latency: float) -> float:
+        """Return what an answer of the first one's length would have taken."""
         tokens = latency.tokens if isinstance(latency, TokenLatency) else None
         if not tokens:
             return float(latency)

@@ -25,9 +25,9 @@ def with_fewer_tokens(sample: Sample, most: int) -> Sample:
     if sample.protocol != "openai" or sample.verb not in _FIELDS:
         return sample
     document = json_object(sample.body, sample.protocol)
-    fields = [name for name in LENGTHS if type(document.get(name)) is int] or [_FIELDS[sample.verb]]
+    asked = {name: value for name in LENGTHS if type(value := document.get(name)) is int}
+    shorter = {name: most for name in asked or (_FIELDS[sample.verb],) if asked.get(name, most + 1) > most}
     least = document.get("min_tokens")
-    if all(document.get(name, most + 1) <= most for name in fields) or (type(least) is int and least > most):
+    if not shorter or (type(least) is int and least > most):
         return sample
-    shorter = {name: min(document.get(name, most), most) for name in fields}
     return sample.but(body=json_bytes(document | shorter))
