@@ -38,7 +38,8 @@ class RealServer:
 
     ``command`` and ``variables`` say how, the environment of ``.venv-<environment>``. ``requests`` has, for each
     protocol, the request number i. ``ready`` is where it says so itself; ``path`` where it takes requests, None: at
-    their protocols' endpoints.
+    their protocols' endpoints. ``workers`` processes have the model. ``package`` is what its version is that of; empty:
+    called as the environment.
     """
 
     name: str
@@ -48,6 +49,8 @@ class RealServer:
     ready: str
     model: str = "neighbours"
     path: str | None = None
+    workers: int = 1
+    package: str = ""
     variables: Callable[[Place], Mapping[str, str]] = lambda _: {}
     prepare: Callable[[Place], None] = lambda _: None
 

@@ -1,9 +1,10 @@
 """The gate before MLServer, LitServe and BentoML: whoever asks first asks a warm server, after a restart too."""
 
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 
 import pytest
-from python_servers import answer, bentoml, litserve, mlserver
+from python_servers import answer, bentoml, bentoml_bytes, litserve, mlserver
 
 from kserve_warmup.latency import measure
 
@@ -54,7 +55,7 @@ def test_a_server_that_restarts_behind_the_gate_is_warmed_anew(server, protocol,
     assert found["cold"] is False
 
 
-@pytest.mark.parametrize("server", [mlserver(2), litserve(2), bentoml(2)], ids=lambda server: server.name)
+@pytest.mark.parametrize("server", [mlserver(2), litserve(2), bentoml(2), bentoml_bytes(3)], ids=attrgetter("name"))
 def test_every_worker_is_warm_once_the_gate_is_ready(server, start, gate):
     (protocol, *_) = server.requests
     served = start(server)
@@ -63,4 +64,4 @@ def test_every_worker_is_warm_once_the_gate_is_ready(server, start, gate):
         answers = list(clients.map(lambda number: answer(served.ask(server.requests[protocol](number))), range(80)))
 
     assert {found["process"] for found in answers if found["cold"]} == set()
-    assert len({found["process"] for found in answers}) == 2
+    assert len({found["process"] for found in answers}) == server.workers
