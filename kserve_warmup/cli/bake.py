@@ -87,7 +87,7 @@ def _command(target: list[str], name: str | None) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """What is started, and with what it is warmed; ``model`` as the option has it, ``timeout`` in seconds, ``paths`` its."""
+    """What is started, and with what it is warmed; ``model`` as the option has it, ``timeout`` in seconds."""
 
     command: list[str]
     samples: Path

@@ -55,10 +55,10 @@ def for_bursts(samples: Iterable[Sample], *, tokens: bool = False) -> tuple[Samp
 
     Args:
         samples: Those that the server takes.
-        tokens: Whether requests without tensors count, such as OpenAI's, whose servers batch token by token.
+        tokens: Whether requests count whose servers batch token by token, such as OpenAI's.
     """
     chosen: dict[object, list[Sample]] = {}
     for stratum, group in sorted(by_stratum(samples).items(), key=lambda item: item[0].batch):
-        if tokens or codec_of(stratum.protocol).has_tensors:
+        if tokens or not codec_of(stratum.protocol).by_token:
             chosen.setdefault((stratum.verb, stratum.signature, stratum.variant), group)
     return tuple(sample for group in chosen.values() for sample in group)

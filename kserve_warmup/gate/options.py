@@ -55,7 +55,7 @@ def checked(
         raise WarmupError(f"{mixed[0]} has REST samples: give the server's http:// address, and --grpc for gRPC")
     for of_model in sets:
         ready_path(of_model, of_model.model)
-        paths.ready_for(of_model.model)
+        paths.path_for(of_model.model), paths.ready_for(of_model.model)
     heeded = GateSettings(**{f.name: getattr(given, f.name) for f in fields(GateSettings)})
     return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic, paths, levels)
 

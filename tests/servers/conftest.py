@@ -8,17 +8,25 @@ from real_server import Started
 
 
 @pytest.fixture
-def start(tmp_path):
-    """Start a server, at a place of its own unless it takes that of another one, which is stopped first.
+def installed():
+    """Return a server; where its environment is missing the test is left out, and that is said; in CI it fails."""
 
-    Where its environment is missing the test is left out, and that is said; in CI it fails.
-    """
-    started = []
-
-    def _start(server, instead_of=None):
+    def _installed(server):
         if not server.installed.is_file():
             told = f"{server.name} is not installed, and is LEFT OUT: make test-servers installs it"
             (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
+        return server
+
+    return _installed
+
+
+@pytest.fixture
+def start(installed, tmp_path):
+    """Start a server, at a place of its own unless it takes that of another one, which is stopped first."""
+    started = []
+
+    def _start(server, instead_of=None):
+        installed(server)
         if instead_of:
             instead_of.stop()
         place = instead_of.place if instead_of else server.place(tmp_path / f"server-{len(started)}")

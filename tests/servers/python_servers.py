@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 from real_server import PROGRAMS, RealServer
@@ -31,6 +32,11 @@ def own_json(number):
     return request("v1", body, headers={"content-type": "application/json"})
 
 
+def raw(number):
+    """Return a request that is no JSON."""
+    return request("raw", image(number).tobytes(), headers={"content-type": "application/octet-stream"})
+
+
 def mlserver(workers):
     """Return MLServer; 0 workers: the model runs in the server's own process."""
 
@@ -46,6 +52,7 @@ def mlserver(workers):
     return RealServer(
         name=f"MLServer, {workers} workers" if workers else "MLServer",
         environment="mlserver",
+        workers=max(1, workers),
         command=lambda place: [place.bin / "mlserver", "start", place.folder],
         variables=variables,
         prepare=settings,
@@ -59,6 +66,7 @@ def litserve(workers):
     return RealServer(
         name=f"LitServe, {workers} workers" if workers > 1 else "LitServe",
         environment="litserve",
+        workers=workers,
         command=lambda place: [place.bin / "python", PROGRAMS / "litserve_app.py", place.http, workers],
         requests={"JSON": own_json},
         ready="/health",
@@ -68,9 +76,11 @@ def litserve(workers):
 
 def bentoml(workers):
     """Return BentoML: each of its ``workers`` speaks HTTP and has the model."""
+    environment = {"WORKERS": str(workers), "BENTOML_DO_NOT_TRACK": "1"}
     return RealServer(
         name=f"BentoML, {workers} workers" if workers > 1 else "BentoML",
         environment="bentoml",
+        workers=workers,
         command=lambda place: [
             place.bin / "bentoml",
             "serve",
@@ -79,15 +89,17 @@ def bentoml(workers):
             "--host=127.0.0.1",
             f"--port={place.http}",
         ],
-        variables=lambda place: {
-            "WORKERS": str(workers),
-            "BENTOML_HOME": str(place.folder),
-            "BENTOML_DO_NOT_TRACK": "1",
-        },
+        variables=lambda place: {**environment, "BENTOML_HOME": str(place.folder)},
         requests={"JSON": own_json},
         ready="/readyz",
         path="/classify",
     )
+
+
+def bentoml_bytes(workers):
+    """Return BentoML with an endpoint that takes bytes."""
+    made = bentoml(workers)
+    return replace(made, name=f"{made.name}, bytes", requests={"bytes": raw}, path="/classify_bytes")
 
 
 _ANSWER = re.compile(rb'\{\\*"nearest.*?\}')

@@ -39,7 +39,8 @@ class RealServer:
 
     ``command`` and ``variables`` say how, the environment of ``.venv-<environment>``. ``requests`` has, for each
     protocol, the request number i. ``ready`` is where it says so itself; ``path`` where it takes requests, None: at
-    their protocols' endpoints.
+    their protocols' endpoints. ``workers`` processes have the model. ``package`` is what its version is that of; empty:
+    called as the environment. ``lists_models``: whether its API says which models are ready.
     """
 
     name: str
@@ -49,6 +50,9 @@ class RealServer:
     ready: str
     model: str = "neighbours"
     path: str | None = None
+    workers: int = 1
+    package: str = ""
+    lists_models: bool = True
     variables: Callable[[Place], Mapping[str, str]] = lambda _: {}
     prepare: Callable[[Place], None] = lambda _: None
 
@@ -60,7 +64,8 @@ class RealServer:
     @property
     def options(self) -> tuple[str, ...]:
         """Return what a gate, or verify, needs to be told of it."""
-        return ("--path", self.path, "--ready", self.ready) if self.path else ()
+        path = ("--path", self.path) if self.path else ()
+        return (*path, "--ready", self.ready) if path or not self.lists_models else ()
 
     def place(self, folder: Path) -> Place:
         """Return a place with ports that the kernel chose, prepared."""

@@ -1,9 +1,14 @@
 """The gate before MLServer, LitServe and BentoML: whoever asks first asks a warm server, after a restart too."""
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 
 import pytest
-from python_servers import answer, bentoml, litserve, mlserver
+from python_servers import answer, bentoml, bentoml_bytes, litserve, mlserver
+from real_server import PROGRAMS
 
 from kserve_warmup.latency import measure
 
@@ -54,7 +59,7 @@ def test_a_server_that_restarts_behind_the_gate_is_warmed_anew(server, protocol,
     assert found["cold"] is False
 
 
-@pytest.mark.parametrize("server", [mlserver(2), litserve(2), bentoml(2)], ids=lambda server: server.name)
+@pytest.mark.parametrize("server", [mlserver(2), litserve(2), bentoml(2), bentoml_bytes(3)], ids=attrgetter("name"))
 def test_every_worker_is_warm_once_the_gate_is_ready(server, start, gate):
     (protocol, *_) = server.requests
     served = start(server)
@@ -63,4 +68,43 @@ def test_every_worker_is_warm_once_the_gate_is_ready(server, start, gate):
         answers = list(clients.map(lambda number: answer(served.ask(server.requests[protocol](number))), range(80)))
 
     assert {found["process"] for found in answers if found["cold"]} == set()
-    assert len({found["process"] for found in answers}) == 2
+    assert len({found["process"] for found in answers}) == server.workers
+
+
+@pytest.fixture
+def command(installed, tmp_path):
+    """Return LitServe's command, and run commands of ours before it."""
+    server = installed(litserve(1))
+    samples = server.samples("JSON", tmp_path / "samples")
+    its = [server.installed.parent / "bin" / "python", PROGRAMS / "litserve_app.py", "{http_port}", "1"]
+
+    def run(name, *options):
+        ours = [
+            sys.executable,
+            "-m",
+            "kserve_warmup",
+            name,
+            "--samples",
+            samples,
+            *server.options,
+            *options,
+            "--",
+            *its,
+        ]
+        return subprocess.run([str(part) for part in ours], check=False, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+def test_verify_finds_a_cold_server_of_an_api_of_its_own(command):
+    done = command("verify", "--starts", "1", "--requests", "6", "--pace", "0.05", "--max-ratio", COLD, "--json")
+
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["verdict"] == "fail"
+
+
+def test_what_such_a_server_compiles_is_baked_and_its_next_start_hits_it(command, tmp_path):
+    done = command("bake", "--out", tmp_path / "warm")
+
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "warm").rglob("*.nbi")), done.stdout

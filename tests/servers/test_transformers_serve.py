@@ -5,8 +5,6 @@ from llm_servers import transformers
 from kserve_warmup import WarmupReport
 from kserve_warmup.latency import measure
 
-OPTIONS = ("--ready", "/health")  # it answers /v1/models with what a hub's cache holds
-
 
 def first_and_later(served, kind):
     requests = [served.server.requests[kind](number) for number in range(100, 112)]
@@ -17,7 +15,7 @@ def test_chats_and_streams_are_warm_for_their_first_users_after_a_restart(start,
     cold = start(transformers())
     cold.wait_ready()
     before = {kind: first_and_later(cold, kind) for kind in ("chat", "stream")}
-    guard = gate(cold, "traffic", *OPTIONS)
+    guard = gate(cold, "traffic")
     guard.wait_phase("ready")
 
     cold.stop()
@@ -35,7 +33,7 @@ def test_chats_and_streams_are_warm_for_their_first_users_after_a_restart(start,
 
 def test_several_requests_at_once_are_told_by_level_and_answers_may_be_cut(start, gate):
     served = start(transformers())
-    guard = gate(served, "traffic", *OPTIONS, "--concurrency", "1,3,2", "--max-tokens", "2")
+    guard = gate(served, "traffic", "--concurrency", "1,3,2", "--max-tokens", "2")
     guard.wait(lambda state: state["ready"], 200)
     report = WarmupReport.from_json(guard.get("/report")[1])
 

@@ -1,8 +1,12 @@
 """A BentoML service: bentoml serve bento:Service."""
 
 import os
+from pathlib import Path
+from typing import Annotated
 
 import bentoml
+import numpy as np
+from bentoml.validators import ContentType
 from neighbours import Neighbours
 
 
@@ -14,3 +18,7 @@ class Service:
     @bentoml.api
     def classify(self, image: list[float]) -> dict:
         return self.neighbours.answer([image])
+
+    @bentoml.api
+    def classify_bytes(self, image: Annotated[Path, ContentType("application/octet-stream")], /) -> dict:
+        return self.neighbours.answer([np.frombuffer(image.read_bytes())])
