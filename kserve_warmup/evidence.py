@@ -56,6 +56,9 @@ class StratumCalls:
     Attributes:
         order: Its place among the strata.
         known: Seconds that it took on an earlier path, None if there was none.
+        seconds: What is compared of each call, such as the time to a streamed answer's first token.
+        also: What else is compared, such as the time per token after it: of calls that show it.
+        took: Seconds that each call took in all, which mostly is the same.
         cost: Seconds that its next call will take, as far as is known.
         evidence: Seconds that its calls beyond the second took, one-off costs aside.
     """
@@ -64,6 +67,8 @@ class StratumCalls:
     known: float | None = None
     left_out: bool = False
     seconds: list[float] = field(default_factory=list)
+    also: list[float] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)
     settling: Settling | None = None
     total: float = 0.0
     cost: float = 0.0
@@ -80,23 +85,30 @@ class StratumCalls:
         fast = self.known is not None and self.calls > 0 and self.seconds[0] <= _AS_FAST * self.known
         return 1 if fast else _TWICE
 
-    def observe(self, seconds: float) -> None:
-        """Take the latency of the next call."""
+    @property
+    def whole(self) -> float:
+        """How many times as long a call takes as what is compared of it."""
+        return 1.0 if self.took == self.seconds else median_low(self.took) / max(median_low(self.seconds), _TINY)
+
+    def observe(self, seconds: float, took: float, also: float | None) -> None:
+        """Take the latency of the next call, what it took in all, and what else is compared."""
         self.seconds.append(seconds)
-        self.total += seconds
-        self.cost = median_low(self.seconds[max(1, self.calls - _RECENT) :] or self.seconds)
+        self.also += [] if also is None else [also]
+        self.took.append(took)
+        self.total += took
+        self.cost = median_low(self.took[max(1, self.calls - _RECENT) :] or self.took)
         if self.calls > _TWICE:
-            self.evidence += min(seconds, _ONE_OFF * self.cost)
+            self.evidence += min(took, _ONE_OFF * self.cost)
 
     def settle(self, noise: float, tolerance: float) -> Settling:
         """Judge the calls so far; there is at least one."""
         self.settling = settle(self.seconds, noise, tolerance)
-        self.evidence, later = 0.0, self.settling.level
-        for seconds in reversed(
-            self.seconds[_TWICE:]
-        ):  # what comes back, such as a neighbour's work, is paid each time
-            self.evidence += min(seconds, _ONE_OFF * later)
-            later = max(later, seconds)
+        if len(self.also) * 2 > self.calls:
+            self.settling = self.settling.beside(settle(self.also, noise, tolerance))
+        self.evidence, later = 0.0, self.settling.level * self.whole
+        for took in reversed(self.took[_TWICE:]):  # what comes back, such as a neighbour's work, is paid each time
+            self.evidence += min(took, _ONE_OFF * later)
+            later = max(later, took)
         return self.settling
 
 
@@ -160,7 +172,7 @@ def _expect(strata: Sequence[StratumCalls]) -> None:
         faster = ahead.settling.level / max(ahead.seconds[_TWICE - 1], ahead.settling.level, _TINY)
         for one in strata:
             if one.calls == _TWICE:
-                one.cost = one.seconds[-1] * faster
+                one.cost = one.took[-1] * faster
 
 
 def choose(
@@ -205,8 +217,9 @@ def _scouts(strata: Sequence[StratumCalls], limits: Limits, spent: float, chase:
         return [first]
     if first.calls < shown + 2 and spent + first.cost <= chase:
         return [first]
-    expected = first.known is not None and first.cost <= _MOVED * first.known
-    if first.calls == _TWICE and not expected and (shown or first.cost < first.seconds[0] / _MOVED):
+    compared = first.cost / first.whole
+    expected = first.known is not None and compared <= _MOVED * first.known
+    if first.calls == _TWICE and not expected and (shown or compared < first.seconds[0] / _MOVED):
         return [first]
     return [second] if second.calls < shown > _TWICE and spent + second.cost <= chase else []
 

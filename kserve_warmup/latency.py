@@ -19,6 +19,7 @@ from statistics import median
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.protocols.inference_path import InferencePath
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample, Signature
+from kserve_warmup.token_latency import in_ms
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.transports.rest import RestTransport, Sent
@@ -75,12 +76,14 @@ class Target:
     """A model on a running server.
 
     ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port`` or ``grpc://host:port`` for gRPC, whose
-    connections are not encrypted. ``headers`` go with each request; their values are shown nowhere.
+    connections are not encrypted. ``headers`` go with each request; their values are shown nowhere. ``path`` is where
+    requests go over HTTP, None: to the samples' endpoints.
     """
 
     url: str
     model: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    path: str | None = None
 
 
 def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PACE_SECONDS) -> Latencies:
@@ -107,11 +110,12 @@ def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PAC
 def latency_ms(sample: Sample, target: Target, pace: float = PACE_SECONDS) -> float:
     """Wait ``pace`` seconds, send one request and return how long it took in milliseconds.
 
-    A streamed answer counts until its first byte: how long the rest takes depends on what the model has to say.
+    A streamed answer counts until its first token: how long the rest takes depends on what the model has to say. The
+    result is a ``TokenLatency`` where the answer tells of tokens.
     """
     send = _prepared(sample, target)
     time.sleep(pace)
-    return _one_line_errors(send, target).seconds * 1e3
+    return in_ms(_one_line_errors(send, target).seconds)
 
 
 def wait_ready(
@@ -220,7 +224,7 @@ def _one_line_errors(send: Callable[[], Sent], target: Target) -> Sent:
 
 def _prepared(sample: Sample, target: Target) -> Callable[[], Sent]:
     if sample.protocol != "grpc":
-        return RestTransport(target.url, target.model, REQUEST_SECONDS, target.headers).prepared(sample)
+        return RestTransport(target.url, target.model, REQUEST_SECONDS, target.headers, target.path).prepared(sample)
     from kserve_warmup.transports.grpc import GrpcTransport  # which takes a tenth of a second to import
 
     return GrpcTransport(target.url, target.model, REQUEST_SECONDS, target.headers).prepared(sample)

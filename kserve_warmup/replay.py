@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from kserve_warmup.errors import SampleError, WarmupFailedError
 from kserve_warmup.profile import Profile
@@ -16,6 +16,7 @@ from kserve_warmup.report import ProfileUse, StratumKey, StratumReport, WarmupRe
 from kserve_warmup.samples.sample import Sample, Stratum
 from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.steady_judge import SteadyStateJudge, Verdict
+from kserve_warmup.token_latency import SameLength, TokenLatency
 
 if TYPE_CHECKING:
     from kserve_warmup.settings import WarmupSettings
@@ -85,9 +86,19 @@ class Transport(Protocol):
     async def send(self, sample: Sample) -> float:
         """Send ``sample``, take its whole answer and return the latency in seconds.
 
+        Of a language model's answer that is a :class:`TokenLatency`, whose seconds may not be all that it took.
+
         Raises:
             RequestFailedError: the answer is not a success, or does not come in time.
         """
+
+
+class _Call(NamedTuple):
+    """What a call showed; the latter two are None where nothing but the latency counts."""
+
+    seconds: float
+    took: float | None = None
+    per_token: float | None = None
 
 
 @dataclass
@@ -97,15 +108,17 @@ class _Sent:
     stratum: Stratum
     samples: list[Sample]
     share: float
+    length: SameLength = field(default_factory=SameLength)
     latencies: list[float] = field(default_factory=list)
+    per_token: list[float] = field(default_factory=list)
     calls: int = 0
     seconds: float = 0.0
     failures: int = 0
     refused: int = 0
     error: str | None = None
 
-    async def call(self, transport: Transport) -> float | None:
-        """Send the next sample, the samples taking turns; return its latency, None if it failed.
+    async def call(self, transport: Transport) -> _Call | None:
+        """Send the next sample, the samples taking turns; return what is compared of it, None if it failed.
 
         A sample that fails is not sent again.
         """
@@ -126,8 +139,10 @@ class _Sent:
             return None
         finally:
             self.seconds += time.perf_counter() - started
-        self.latencies.append(latency)
-        return latency
+        call = _Call(self.length.compared(latency), *_beside(latency, time.perf_counter() - started))
+        self.latencies.append(call.seconds)
+        self.per_token += [] if call.per_token is None else [call.per_token]
+        return call
 
     def report(self, verdict: Verdict) -> StratumReport:
         protocol, signature, variant, batch = self.stratum.key
@@ -146,7 +161,13 @@ class _Sent:
             refused=self.refused,
             error=self.error,
             latencies_ms=tuple(1000 * value for value in self.latencies),
+            per_token_ms=tuple(1000 * value for value in self.per_token),
         )
+
+
+def _beside(latency: float, seconds: float) -> tuple[float | None, float | None]:
+    """Return what a call took in all, and its seconds per token; None where nothing but the latency counts."""
+    return (seconds, latency.per_token) if isinstance(latency, TokenLatency) else (None, None)
 
 
 async def replay(
@@ -196,8 +217,8 @@ async def replay(
             # What kills the process here (memory, a crash in native code) leaves no other word behind.
             logger.info("%s: warming %s over %s", model, stratum, transport.name)
         on_call(one.samples[one.calls % len(one.samples)])
-        if (latency := await one.call(transport)) is not None:
-            judge.observe(stratum, latency)
+        if (call := await one.call(transport)) is not None:
+            judge.observe(stratum, *call)
         if not one.samples:
             judge.leave_out(stratum)
     for one in sent.values():

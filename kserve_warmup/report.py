@@ -33,7 +33,9 @@ class StratumReport:
 
     ``variant`` says in words which way, where that is not the usual one. ``share`` is its part of the traffic (0 to 1).
     ``first_ms`` and ``steady_ms`` are None until a call succeeded. ``latencies_ms`` holds every successful call in
-    order, ``changes`` how many of them came before each change of transport. ``failures`` counts the samples that met a
+    order, ``changes`` how many of them came before each change of transport. Of streamed answers they are the time to
+    the first token, and ``per_token_ms`` the time from one token to the next; whole answers of other lengths are
+    brought to that of the first. ``failures`` counts the samples that met a
     fault, ``refused`` those that the model refused (HTTP 4xx and its kin), ``error`` is the last of either, in a line.
     """
 
@@ -52,6 +54,7 @@ class StratumReport:
     changes: tuple[int, ...] = ()
     refused: int = 0
     variant: str = ""
+    per_token_ms: tuple[float, ...] = ()
 
     @property
     def key(self) -> StratumKey:
@@ -72,6 +75,31 @@ class StratumReport:
     def left_out(self) -> bool:
         """Return whether the model refused every request of the stratum: nothing of it is there to be warmed."""
         return bool(self.refused) and not self.failures and not self.warmed
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What was seen of so many requests ``at_once``, sent again and again until steady; a call is all of them."""
+
+    at_once: int
+    seconds: float
+    strata: tuple[StratumReport, ...]
+
+    @property
+    def converged(self) -> bool:
+        """Return whether every stratum became steady."""
+        return all(s.converged for s in self.strata)
+
+    @property
+    def calls(self) -> int:
+        """Return how often so many requests were sent."""
+        return sum(s.calls for s in self.strata)
+
+    def summary(self) -> str:
+        """Return one line for a log."""
+        steady = sum(s.converged for s in self.strata)
+        said = f"{self.calls} times in {self.seconds:.1f} s, {steady} of {len(self.strata)} strata steady"
+        return f"{self.at_once} requests at once: {said}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +147,7 @@ class WarmupReport(Saved):
     ``tolerance`` is the share of the plateau within which latency counted as steady, ``timeline`` the steps from the
     start of the process to ready; both are missing from reports of earlier versions. ``profile`` says what earlier
     starts had learned, ``cache`` what the compile caches of this process gave, ``cache_note`` why baked ones were not
-    used, or not wholly.
+    used, or not wholly. ``levels`` has what was seen of several requests at once.
     """
 
     WHAT: ClassVar[str] = "a warm-up report"
@@ -134,6 +162,7 @@ class WarmupReport(Saved):
     profile: ProfileUse | None = None
     cache: tuple[CacheCount, ...] = ()
     cache_note: str | None = None
+    levels: tuple[Level, ...] = ()
 
     @property
     def calls(self) -> int:
@@ -240,6 +269,7 @@ class WarmupReport(Saved):
             self.profile.then(later.profile) if self.profile and later.profile else later.profile or self.profile,
             later.cache or self.cache,
             later.cache_note or self.cache_note,
+            later.levels or self.levels,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -263,5 +293,6 @@ def _joined(before: StratumReport, after: StratumReport) -> StratumReport:
         refused=before.refused + after.refused,
         error=after.error or before.error,
         latencies_ms=before.latencies_ms + after.latencies_ms,
+        per_token_ms=before.per_token_ms + after.per_token_ms,
         changes=before.changes + change + tuple(done + later for later in after.changes),
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, median, median_low
 
@@ -59,6 +59,18 @@ class Settling:
     weight: float
     falls: bool
     quiet: bool
+
+    def beside(self, other: Settling) -> Settling:
+        """Return what both say of the same calls, of which they compare different things: the worse of each."""
+        falling = max((one for one in (self, other) if one.falls), key=lambda one: one.fall, default=self)
+        return replace(
+            self,
+            one_offs=max(self.one_offs, other.one_offs),
+            fall=falling.fall,
+            weight=falling.weight,
+            falls=falling.falls,
+            quiet=self.quiet and other.quiet,
+        )
 
 
 def common_noise(strata: Iterable[Sequence[float]]) -> float:

@@ -113,7 +113,7 @@ class SteadyStateJudge(Generic[StratumT]):
             KeyError: It is none of the strata.
         """
         one = self._strata[stratum]
-        level = (one.settling.level if one.settling else one.cost) if one.calls else None
+        level = (one.settling.level if one.settling else one.cost / one.whole) if one.calls else None
         reason = self._reason(one)
         return Verdict(reason is None, one.calls, level, reason)
 
@@ -128,18 +128,25 @@ class SteadyStateJudge(Generic[StratumT]):
         self._done = chosen is None
         return None if chosen is None else self._names[chosen.order]
 
-    def observe(self, stratum: StratumT, seconds: float) -> None:
+    def observe(self, stratum: StratumT, seconds: float, took: float | None = None, also: float | None = None) -> None:
         """Take the latency of one successful call.
+
+        Args:
+            stratum: What was called.
+            seconds: What is compared with other calls of the stratum.
+            took: Seconds that the call took in all, which evidence is paid with; None if that is the latency.
+            also: What else is compared, such as seconds per token; steady is a stratum in which both are.
 
         Raises:
             KeyError: It is none of the strata.
             ValueError: The latency is negative, infinite or not a number. The call is then not counted.
         """
-        if not 0 <= seconds < math.inf:
-            raise ValueError(f"a latency must be zero or a positive, finite number of seconds, not {seconds!r}")
+        for each in filter(None, (seconds, took, also)):
+            if not 0 <= each < math.inf:
+                raise ValueError(f"a latency must be zero or a positive, finite number of seconds, not {each!r}")
         one = self._strata[stratum]
         self._pooled.append((one, one.calls))
-        one.observe(seconds)
+        one.observe(seconds, seconds if took is None else took, also)
         if not self._done and len(self._pooled) >= self._findings.next_look:
             self._look()
 

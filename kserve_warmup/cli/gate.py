@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, Samples
+from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, OwnPath, Samples, ServerReady, sizes
 from kserve_warmup.request_headers import parse_header_options
 
 
@@ -17,6 +17,8 @@ def run(
     model: ModelName = None,
     grpc: GrpcAddress = None,
     header: Headers = None,
+    path: OwnPath = None,
+    ready: ServerReady = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
     host: Annotated[
         str | None, typer.Option(help="The address to listen on. Default: all, of IPv4 and IPv6.", show_default=False)
@@ -27,6 +29,24 @@ def run(
             "--traffic", help="Take on /traffic what KServe's inference logger sends, and tell what was not warmed."
         ),
     ] = False,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N…",
+            help="Requests at once, each number until steady, such as 1,8 for a server of language models. Default: "
+            "1, and to models with tensors 2, 4 and 8.",
+            show_default=False,
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Ask language models for that many tokens at most: a warm-up with long answers takes a fraction of "
+            "the time. Default: as recorded.",
+            show_default=False,
+        ),
+    ] = None,
     max_seconds: Annotated[
         float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
     ] = None,
@@ -50,5 +70,8 @@ def run(
     given: dict[str, Any] = {"max_seconds": max_seconds, "on_failure": on_failure}
     given["headers"] = parse_header_options(header) if header else None
     settings = {name: value for name, value in given.items() if value is not None}
+    settings |= {"model": model, "grpc": grpc, "host": host, "port": port}
+    settings |= {"traffic": traffic, "path": path, "ready": ready, "max_tokens": max_tokens}
+    settings |= {"concurrency": sizes(concurrency, "--concurrency") if concurrency else None}
     with ends_at_once():  # nothing but SIGKILL would reach a container's first process otherwise
-        become(checked(url, samples, model=model, grpc=grpc, host=host, port=port, traffic=traffic, **settings))
+        become(checked(url, samples, **settings))

@@ -20,14 +20,31 @@ Headers = Annotated[
         "repeated. It is never stored.",
     ),
 ]
+OwnPath = Annotated[
+    str | None,
+    typer.Option(
+        "--path",
+        metavar="/PATH",
+        help="Where a server with an API of its own takes requests over HTTP, such as /predict; {model} is filled in. "
+        "Default: the endpoints of the samples.",
+    ),
+]
+ServerReady = Annotated[
+    str | None,
+    typer.Option(
+        "--ready",
+        metavar="/PATH",
+        help="Where the server says that it is ready, such as /health; {model} is filled in. Default: the models' own.",
+    ),
+]
 GrpcAddress = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port."),
 ]
 
 
-def sizes(text: str) -> tuple[int, ...]:
-    """Return what ``--batch-sizes`` names.
+def sizes(text: str, option: str = "--batch-sizes") -> tuple[int, ...]:
+    """Return what ``--batch-sizes``, or another option, names.
 
     Raises:
         WarmupError: it is no list of whole numbers.
@@ -35,4 +52,4 @@ def sizes(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
     except ValueError:
-        raise WarmupError(f"--batch-sizes {text!r}: write whole numbers with commas, such as 1,4,8") from None
+        raise WarmupError(f"{option} {text!r}: write whole numbers with commas, such as 1,4,8") from None

@@ -27,6 +27,7 @@ from kserve_warmup.sampling.formats.record import ReadOptions
 from kserve_warmup.sampling.reader import FORMATS, Job, Tally, sample_traffic
 from kserve_warmup.sampling.scrub.scrubber import Scrubber
 from kserve_warmup.sampling.select import Limits
+from kserve_warmup.transports.endpoints import OwnPaths
 from kserve_warmup.views.figures import count, share
 
 _SIZE = re.compile(r"(?P<count>\d{1,15}) ?(?P<unit>|[KMG]i?B)", re.IGNORECASE)
@@ -56,6 +57,13 @@ def run(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the sample set; an older set in it is replaced.")],
     model: Annotated[str, typer.Option(help="Name of the model that the traffic was for.")],
+    path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="/PATH",
+            help="Where a server with an API of its own took them, such as /predict; all others are passed over.",
+        ),
+    ] = None,
     form: Annotated[
         str | None, typer.Option("--format", help=f"One of {', '.join(FORMATS)}. Default: told by each file's content.")
     ] = None,
@@ -127,6 +135,7 @@ def run(
             dict(map(_input, inputs or [])),
             dict(map(_columns, columns or [])),
             model,
+            OwnPaths(path).path_for(model),
             _bytes(max_body),
         ),
         buckets=shapes is Shapes.BUCKETS,
@@ -215,7 +224,7 @@ def _report_bad(tally: Tally) -> None:
         for line in lines:
             warn(f"  {line}")
     if tally.passed_over:
-        what = "outside the time or status asked for, or without an answer where others have one"
+        what = "outside the time, status or path asked for, or without an answer where others have one"
         sys.stderr.write(f"passed over {tally.passed_over} requests {what}\n")
 
 

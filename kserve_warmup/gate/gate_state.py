@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from kserve_warmup.replay import OUT_OF_BUDGET
-from kserve_warmup.report import WarmupReport
+from kserve_warmup.report import StratumReport, WarmupReport
 from kserve_warmup.views.figures import state
 
 Phase = Literal["waiting", "warming", "ready", "failed"]
@@ -21,7 +21,12 @@ IN_THE_LOG = "the gate's log says why"
 
 def unquoted(report: WarmupReport) -> WarmupReport:
     """Return a report for anybody: of each error its kind, such as ``HTTP 500``, and none of the server's words."""
-    return replace(report, strata=tuple(replace(s, error=_kind(s.error)) for s in report.strata))
+    levels = tuple(replace(level, strata=_unquoted(level.strata)) for level in report.levels)
+    return replace(report, strata=_unquoted(report.strata), levels=levels)
+
+
+def _unquoted(strata: tuple[StratumReport, ...]) -> tuple[StratumReport, ...]:
+    return tuple(replace(s, error=_kind(s.error)) for s in strata)
 
 
 def _kind(error: str | None) -> str | None:

@@ -18,8 +18,9 @@ from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
 from kserve_warmup.gate.gate_state import Phase, State
 from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.replay import Transport, replay
-from kserve_warmup.report import WarmupReport
+from kserve_warmup.report import Level, WarmupReport
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -44,7 +45,9 @@ SINGLE_SHARE = 0.75
 class Gate:
     """Warms the server whenever it has started anew; :attr:`state` says where that stands.
 
-    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
+    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``, to
+    ``paths`` if the server has its own: one by one, and then as many at once as ``concurrency`` says, None: as batchers
+    need it.
     """
 
     server: Server
@@ -52,6 +55,8 @@ class Gate:
     settings: GateSettings
     http_url: str | None
     grpc_address: str | None
+    paths: OwnPaths = NO_PATHS
+    concurrency: tuple[int, ...] | None = None
     state: State = field(default_factory=State)
     _marks: Marks = field(default_factory=Marks)
     _said: str = ""
@@ -124,6 +129,7 @@ class Gate:
             samples.model,
             timeout=self.settings.patience,
             headers=read_headers(self.settings.headers),
+            path=self.paths.path_for(samples.model),
         )
         begin = time.monotonic()
         end = begin + self.settings.max_seconds
@@ -138,28 +144,34 @@ class Gate:
                 on_call=self._count,
             )
             usable = [s for s in samples if s.id not in transport.failed]
-            return replace(report, note=await self._bursts(usable, transport, samples.model, end))
+            levels = await self._levels(usable, transport, samples.model, end)
+            return replace(report, note=_note(levels), levels=levels)
         finally:
             await transport.close()
 
-    async def _bursts(self, usable: Sequence[Sample], transport: Transport, model: str, end: float) -> str | None:
-        """Send several requests at once; return what was done, in one line."""
+    async def _levels(
+        self, usable: Sequence[Sample], transport: Transport, model: str, end: float
+    ) -> tuple[Level, ...]:
+        """Send several requests at once, one size after the other."""
         settings = replace(self.settings, max_calls=min(self.settings.max_calls, bursts.MOST_ROUNDS))
-        sent = failed = 0
-        for size in bursts.SIZES:
-            burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)
+        asked, found = self.concurrency is not None, list[Level]()
+        chosen = bursts.for_bursts(usable, tokens=asked)
+        for size in bursts.SIZES if self.concurrency is None else self.concurrency:
+            burst = bursts.BurstTransport(transport, size, chosen if asked else ())
             done = await replay(chosen, burst, settings, model, deadline=end, on_call=self._count)
-            sent += done.calls
-            failed += sum(s.failures for s in done.strata)
-        if failed:
-            logger.warning("%s: %d of %d bursts failed", model, failed, sent)
-        return f"then {sent} bursts of {min(bursts.SIZES)} to {max(bursts.SIZES)} requests at once" if sent else None
+            if done.strata:
+                found.append(Level(size, done.seconds, done.strata))
+        if failed := sum(s.failures for level in found for s in level.strata):
+            logger.warning("%s: %d of %d bursts failed", model, failed, sum(level.calls for level in found))
+        return tuple(found)
 
     def _judge(self, reports: tuple[WarmupReport, ...]) -> bool:
         self.state = replace(self.state, reports=reports)
         for report in reports:
             metrics.publish(report)
             (logger.info if report.converged else logger.warning)("%s: %s", report.model, report.summary())
+            for level in report.levels if self.concurrency else ():  # batchers' are told in one note
+                (logger.info if level.converged else logger.warning)("%s: %s", report.model, level.summary())
             for s in report.strata:
                 if s.error:  # what the server said stands here alone: the port is open to anybody
                     logger.warning("%s: %s batch %d: %s", report.model, s.name, s.batch, s.error)
@@ -260,3 +272,11 @@ class Gate:
 
     def _count(self, _: Sample) -> None:
         self.state = replace(self.state, calls=self.state.calls + 1)
+
+
+def _note(levels: Sequence[Level]) -> str | None:
+    """Return what was done with several requests at once, in one line."""
+    if not levels:
+        return None
+    sizes = " to ".join(dict.fromkeys(str(find(level.at_once for level in levels)) for find in (min, max)))
+    return f"then {sum(level.calls for level in levels)} bursts of {sizes} requests at once"

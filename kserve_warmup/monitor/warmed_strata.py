@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kserve_warmup.protocols.variant import MODEL
+from kserve_warmup.protocols.variant import ANSWER, MODEL
 from kserve_warmup.samples.open_values import open_names, without
 from kserve_warmup.samples.sample import ANY_NAME, Stratum
 from kserve_warmup.samples.strata import nameless
@@ -27,5 +27,8 @@ class WarmedStrata:
 
 
 def _plain(stratum: Stratum) -> Stratum:
-    """Return the stratum without the model that the request names: a set leaves it out if all name the same."""
-    return stratum._replace(variant=tuple(fact for fact in stratum.variant if fact[0] != MODEL))
+    """Return the stratum without the model that the request names, which a set leaves out if all name the same.
+
+    And without the length of its answer, which is no other way through the server.
+    """
+    return stratum._replace(variant=tuple(fact for fact in stratum.variant if fact[0] not in (MODEL, ANSWER)))

@@ -164,11 +164,15 @@ def recorded(path: str, protocol: str | None = None) -> InferencePath:
     Raises:
         SampleError: it is no inference endpoint.
     """
-    bare = re.sub(r"^https?://[^/]*", "", path).partition("#")[0].partition("?")[0]
-    parsed, model = _parsed(bare, protocol)
+    parsed, model = _parsed(bare_path(path), protocol)
     if model is not None:
         url_name(unquote(model))
     return parsed
+
+
+def bare_path(path: str) -> str:
+    """Return the path of a path or URL, without host, query and fragment."""
+    return re.sub(r"^https?://[^/]*", "", path).partition("#")[0].partition("?")[0]
 
 
 def url_name(model: str) -> str:

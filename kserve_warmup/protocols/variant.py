@@ -16,6 +16,12 @@ Variant = tuple[tuple[str, str], ...]
 MODEL = "model"
 """The fact that names an OpenAI request's model or adapter; it chooses no path where all traffic names the same."""
 
+ANSWER = "max_tokens"
+"""The fact that tells how long an answer may be; it chooses no path, and tells how long a request takes."""
+
+LENGTHS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""Fields that say so; the first one that a request has counts."""
+
 _CHOSEN = frozenset(
     {
         *("signature_name", "version", "sequence_start", "sequence_end", "lora", "outputs", "model", "stream"),
@@ -29,6 +35,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.:+/-]{0,31}")
 _MOST_OPEN = 16
 _SMALL = 1024
 _LONGEST = 80
+_MOST_LENGTH = 4**10
 _SEQUENCE = ("sequence_start", "sequence_end")
 _ADAPTERS = ("lora_name", "lora_path", "adapter_id")
 _GRAMMARS = ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar")
@@ -44,6 +51,7 @@ _TOLD = frozenset(
         *(*_SEQUENCE, "sequence_id", *_ADAPTERS, *_GRAMMARS, "binary_data_output"),
         *("model", "stream", "stream_options", "response_format", "tools", "tool_choice", "functions", "function_call"),
         *("logprobs", "prompt_logprobs", "echo", "suffix", "n", "use_beam_search", "temperature", "logit_bias", "text"),
+        *LENGTHS,
         *("messages", "prompt", "input", "query", "documents", "text_1", "text_2", "user", "id", "metadata"),
     }
 )
@@ -86,7 +94,10 @@ def grpc_variant(message: Any) -> Variant:
 
 
 def openai_variant(document: Mapping[str, Any]) -> Variant:
-    """Return model or adapter, streaming, the format of the answer, tools, log probabilities and media in messages."""
+    """Return model or adapter, streaming, the format of the answer, tools, log probabilities and media in messages.
+
+    And how long the answer may be, rounded up to a power of four.
+    """
     media = {_KINDS.get(str(part.get("type")), "") for part in _parts(document)}
     asked = {name: document.get(name) for name in ("logprobs", "prompt_logprobs")}  # 0: those of the chosen tokens
     facts = {
@@ -96,6 +107,7 @@ def openai_variant(document: Mapping[str, Any]) -> Variant:
         "response_format": _response_format(document),
         "tools": _tools(document),
         "media": "+".join(sorted(media - {""})),
+        ANSWER: _answer_length(document),
     }
     facts |= {name: value is not None and value is not False for name, value in asked.items()}
     return _variant(open_facts(document, _TOLD) | facts | _sampling(document))
@@ -144,6 +156,11 @@ def _sampling(document: Mapping[str, Any]) -> dict[str, bool]:
         "echo": document.get("echo") is True,
         "suffix": bool(document.get("suffix")),
     }
+
+
+def _answer_length(document: Mapping[str, Any]) -> str | None:
+    most = next((value for name in LENGTHS if type(value := document.get(name)) is int), 0)
+    return str(4 ** (((min(most, _MOST_LENGTH) - 1).bit_length() + 1) // 2)) if most > 0 else None
 
 
 def _facts(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from functools import cache
 from typing import Any
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.samples.sample import Protocol, Sample
+from kserve_warmup.protocols.inference_path import bare_path
+from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample
 from kserve_warmup.sampling.bottom_k import Place
 from kserve_warmup.sampling.formats.answers import judged
 from kserve_warmup.sampling.formats.record import BadRecord, Part, ReadOptions, Record
@@ -41,6 +42,10 @@ FORMATS = {
 
 
 _HEAD = 65536
+
+OWN_API = DEFAULT_PATHS["v1"]
+"""Where requests of an API of its own are kept as sent to: what goes there has any form. No recorded path is this one,
+which has no model's name in it."""
 
 TOO_DEEP = "the body is nested too deep"
 
@@ -76,6 +81,8 @@ class Job:
     def passes(self, record: Record) -> bool:
         """Return whether a record belongs to the traffic that was asked for."""
         if self.status_ok and record.status not in (None, 200):
+            return False
+        if self.options.path is not None and record.path not in (None, OWN_API):
             return False
         if self.since is None and self.until is None:
             return True
@@ -229,9 +236,19 @@ def records(form: str, part: Part, options: ReadOptions, seen: set[str] | None =
         seen.add(name)
     try:
         found = source(name).read(part, options)
-        yield from judged(found) if options.answers else found
+        found = judged(found) if options.answers else found
+        yield from found if options.path is None else _own(found, options.path)
     except MemoryError:
         yield BadRecord(part.file, "cannot be read any further: it takes more memory than there is")
+
+
+def _own(found: Iterable[Record | BadRecord], path: str) -> Iterator[Record | BadRecord]:
+    """Yield requests at the path of an API of its own as those of any form; where they are sent the gate is told."""
+    for record in found:
+        if isinstance(record, Record) and record.path is not None and bare_path(record.path) == path:
+            yield record._replace(path=OWN_API, protocol="v1")
+        else:
+            yield record
 
 
 def sniffed(file: str) -> str:

@@ -27,6 +27,9 @@ CHUNK = 1 << 16
 
 _EVENTS_A_TURN = 32
 
+_MOST_PIECES = 1 << 14
+"""Pieces of one answer whose times are kept; a stream has one a token."""
+
 
 class ConnectionLostError(Exception):
     """The server is not there, broke the connection, or speaks no HTTP; the message says which, in one line."""
@@ -37,7 +40,7 @@ class Answer:
     """A complete answer.
 
     ``body`` is cut after :data:`KEPT_BYTES`. ``first_byte`` and ``end`` are when its body began and ended, on the clock
-    of ``time.perf_counter()``.
+    of ``time.perf_counter()``. ``pieces``: how many bytes of the body were there at which time, as it came.
     """
 
     status: int
@@ -45,6 +48,7 @@ class Answer:
     body: bytes
     first_byte: float
     end: float
+    pieces: tuple[tuple[int, float], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -73,8 +77,9 @@ class Exchange:
 
     def _begin(self) -> None:
         self.hungry = False
-        self._status, self._headers, self._first = 0, dict[str, str](), 0.0
+        self._status, self._headers = 0, dict[str, str]()
         self._body = bytearray()
+        self._pieces: list[tuple[int, float]] = []
         self._read = self._interim = 0
 
     def ask(self, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> list[bytes]:
@@ -122,7 +127,8 @@ class Exchange:
                     return None
                 if isinstance(event, h11.EndOfMessage):
                     end = time.perf_counter()
-                    return Answer(self._status, self._headers, bytes(self._body), self._first or end, end)
+                    first = self._pieces[0][1] if self._pieces else end
+                    return Answer(self._status, self._headers, bytes(self._body), first, end, tuple(self._pieces))
                 self._take(event)
         except h11.RemoteProtocolError as error:
             raise ConnectionLostError(f"{self._peer} broke off its answer: {str(error)[:200]}") from error
@@ -138,8 +144,9 @@ class Exchange:
             self._status = event.status_code
             self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
         elif isinstance(event, h11.Data):
-            self._first = self._first or time.perf_counter()
             self._body += event.data[: KEPT_BYTES - len(self._body)]
+            if len(self._pieces) < _MOST_PIECES:
+                self._pieces.append((len(self._body), time.perf_counter()))
         else:  # PAUSED: the server switched to another protocol; ConnectionClosed: it has nothing more to say
             raise ConnectionLostError(f"{self._peer} ended the exchange without an answer")
 

@@ -15,6 +15,7 @@ from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answer
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch, fetch_now
+from kserve_warmup.transports.token_times import of_stream, of_whole
 
 EVENT_STREAM = "text/event-stream"
 
@@ -25,7 +26,7 @@ HOW_TO_GIVE_HEADERS = (
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What came of a request: the answer's body, and the latency in seconds."""
+    """What came of a request: the answer's body, and the latency in seconds, which may be a ``TokenLatency``."""
 
     body: bytes
     seconds: float
@@ -34,20 +35,28 @@ class Sent:
 class RestTransport:
     """Posts to ``model`` on the server at ``url``: v1, v2, v2 binary and OpenAI requests.
 
-    The latency of a streamed answer is the time to its first byte: how long the rest takes depends on what the model
-    has to say. The stream is read to its end all the same. ``headers`` go with each request beside the sample's own.
+    The latency of a streamed answer is the time to its first token, and tells the time per token beside it: how long
+    the whole takes depends on what the model has to say. The stream is read to its end all the same. ``headers`` go
+    with each request beside the sample's own; ``path`` is where all are sent, None: to each one's endpoint.
     """
 
     name = "rest"
 
-    def __init__(self, url: str, model: str, timeout: float, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        timeout: float,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        path: str | None = None,
+    ) -> None:
         """Take where to send; a request counts as never answered after ``timeout`` seconds.
 
         Raises:
             WarmupError: ``url`` is no HTTP address.
         """
         self._address = Address.parse(url)
-        self._model, self._timeout, self._headers = model, timeout, headers
+        self._model, self._timeout, self._headers, self._path = model, timeout, headers, path
 
     async def send(self, sample: Sample) -> float:
         """Post ``sample``, marked as a warm-up request, and return the seconds of its latency."""
@@ -78,7 +87,7 @@ class RestTransport:
 
     def _head(self, sample: Sample) -> tuple[str, dict[str, str]]:
         try:
-            return sample.path_for(self._model), {**sample.headers, **self._headers}
+            return self._path or sample.path_for(self._model), {**sample.headers, **self._headers}
         except SampleError as error:
             raise RequestFailedError(str(error)) from error
 
@@ -87,9 +96,9 @@ def _judged(answer: Answer, started: float) -> Sent:
     if not answer.ok:
         raise _failure(answer)
     if not is_stream(answer.headers.get("content-type", "")):
-        return Sent(answer.body, answer.end - started)
+        return Sent(answer.body, of_whole(answer, started))
     check_events(answer.body)
-    return Sent(answer.body, answer.first_byte - started)
+    return Sent(answer.body, of_stream(answer, started))
 
 
 def _failure(answer: Answer) -> RequestFailedError:

@@ -11,7 +11,7 @@ and its later ones had the same kind of pause before them. Unseen strata follow 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,7 +25,8 @@ from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.sample import Stratum
 from kserve_warmup.samples.strata import by_stratum, share
-from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.token_latency import SameLength, per_token_of
+from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths, ready_path
 from kserve_warmup.transports.http import Address
 from kserve_warmup.verify.running import Running
 from kserve_warmup.verify.verify_result import Start, Verification, judged
@@ -34,6 +35,9 @@ from kserve_warmup.views.figures import TIMES
 FIRST = "first request of the process"
 """The name of the row that judges what came first in each start."""
 
+
+BETWEEN = " by token"
+"""Ends the name of the row that judges the time from one token to the next of a stratum's streamed answers."""
 
 LEAST_REQUESTS = 4
 """Of which the later two can be compared with each other."""
@@ -51,7 +55,8 @@ class Options:
     """How to verify.
 
     ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
-    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server.
+    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server; ``paths``
+    are its own, if it has some.
     """
 
     starts: int = 10
@@ -60,6 +65,7 @@ class Options:
     pace: float = PACE_SECONDS
     timeout: float = 300.0
     headers: RequestHeaders = NO_HEADERS
+    paths: OwnPaths = NO_PATHS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -123,7 +129,12 @@ def verify(
             found.append(_send(running, order, options, headers) | _send(running, new, options, headers))
         starts.append(Start(ready, order[0].name))
     first = [series[start.lead] for start, series in zip(starts, found, strict=True)]
-    rows = [(s.name, s.unseen, share(s.samples), [series[s.name] for series in found]) for s in (*known, *new)]
+    rows = [
+        (name, s.unseen, share(s.samples), [series[name] for series in found])
+        for s in (*known, *new)
+        for name in (s.name, s.name + BETWEEN)
+        if all(name in series for series in found)
+    ]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Verification(
         created,
@@ -155,7 +166,7 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
         return
     for samples in sets:
         if running.http_url:
-            path = ready_path(samples, samples.model)
+            path = options.paths.ready_for(samples.model) or ready_path(samples, samples.model)
             target = Target(running.http_url, samples.model, headers)
             wait_ready(target, "v2", options.timeout, running.alive, path)
         if running.http_url is None or any(map(over_grpc, samples)):
@@ -174,5 +185,15 @@ def _send(
             url = running.grpc_address if over_grpc(sample) else running.http_url
             if url is None:
                 raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
-            taken[one.name].append(latency_ms(sample, Target(url, one.model, headers), options.pace))
-    return {name: Latencies(tuple(latencies)) for name, latencies in taken.items()}
+            target = Target(url, one.model, headers, options.paths.path_for(one.model))
+            taken[one.name].append(latency_ms(sample, target, options.pace))
+    return {name: series for one, latencies in taken.items() for name, series in _measures(one, latencies)}
+
+
+def _measures(name: str, latencies: Sequence[float]) -> Iterator[tuple[str, Latencies]]:
+    """Yield the latencies of a stratum, and of streamed answers their times per token, each under its name."""
+    length = SameLength()
+    yield name, Latencies(tuple([length.compared(latency) for latency in latencies]))
+    each = [value for value in map(per_token_of, latencies) if value is not None]
+    if len(each) == len(latencies):
+        yield name + BETWEEN, Latencies(tuple(each))

@@ -1,7 +1,7 @@
 """Stands in for an OpenAI-compatible server, whose real ones need a GPU or a language model's weights.
 
-It speaks HTTP through uvicorn, as vLLM does: a whole answer or a stream of events. A prompt says what goes on:
-``long``, ``fail``, ``fail in the stream``, ``break off``, ``say nothing``.
+It speaks HTTP through uvicorn, as vLLM does: a whole answer or a stream of events, the prompt's words being its tokens.
+A prompt says what goes on: ``long``, ``fail``, ``fail in the stream``, ``break off``, ``say nothing``.
 """
 
 import asyncio
@@ -43,7 +43,9 @@ async def events(prompt):
     if prompt == "fail in the stream":
         yield 'data: {"error": {"message": "out of memory"}}\n\n'
         return
-    yield f"data: {json.dumps({'choices': [{'delta': {'content': prompt}}]})}\n\n"
+    for word in prompt.split():
+        yield f"data: {json.dumps({'choices': [{'delta': {'content': word}}]})}\n\n"
+        await asyncio.sleep(0.001)
     if prompt == "break off":
         raise RuntimeError("the engine died")
     await rest(prompt)

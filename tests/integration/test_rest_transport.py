@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import subprocess
 import sys
 import time
 
@@ -139,6 +140,34 @@ def test_the_gate_warms_a_streaming_server(url, tmp_path):
         ("chat:BYTES[N,8]", "stream"),
         ("chat:BYTES[N,64]", "stream"),
     }
+
+
+def test_several_requests_at_once_are_sent_where_that_is_asked_for_and_told_by_their_number(url, tmp_path):
+    SampleSet("model", (chat("one two three"),)).save(tmp_path / "set")
+    with GateProcess(url, tmp_path / "set", "--concurrency", "3,1", "--max-tokens", "4") as gate:
+        gate.wait_phase("ready")
+        report = json.loads(gate.get("/report")[1])
+
+    assert [(level["at_once"], len(level["strata"])) for level in report["levels"]] == [(3, 1)]
+    assert {len(s["per_token_ms"]) == len(s["latencies_ms"]) > 0 for s in report["strata"]} == {True}
+    assert "3 requests at once: " in gate.log
+
+
+def test_verify_judges_a_stream_by_its_first_token_and_by_token(url, tmp_path):
+    SampleSet("model", (chat("one two three"),)).save(tmp_path / "set")
+    arguments = [url, "--samples", tmp_path / "set", "--pace", "0.01", "--requests", "4", "--max-ratio", "99", "--json"]
+    command = [sys.executable, "-m", "kserve_warmup", "verify", *map(str, arguments)]
+    rows = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["rows"]
+
+    assert [row["name"].endswith("by token") for row in rows] == [False, False, True]
+
+
+@pytest.mark.parametrize("levels", ["0", "1,9999", "x"])
+def test_what_is_no_number_of_requests_at_once_is_refused(url, tmp_path, levels):
+    SampleSet("model", (chat(),)).save(tmp_path / "set")
+    with GateProcess(url, tmp_path / "set", "--concurrency", levels) as gate:
+        assert gate.process.wait(30) == 2
+        assert "--concurrency" in gate.stop()
 
 
 def test_a_server_without_the_sample_s_endpoint_is_told(url, tmp_path):

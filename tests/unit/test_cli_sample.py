@@ -142,6 +142,27 @@ def test_only_the_time_and_status_asked_for_are_sampled(tmp_path):
     assert "no request in 0 records, and 11 that were not asked for" in done.stderr
 
 
+def test_requests_of_an_api_of_its_own_are_those_to_the_path_that_was_given(tmp_path):
+    lines = [
+        {"path": "/predict", "body": {"image": [1.0, 2.5]}},
+        {"path": "https://host/predict?key=secret", "body": {"inputs": 3}},
+        {"path": "/predict", "headers": {"content-type": "image/png"}, "body_b64": "iVBORw0KGgo="},
+        {"path": "/health", "body": {}},
+        {"path": "/v1/models/m:predict", "body": {"instances": [[1.0]]}},
+    ]
+    file = tmp_path / "day.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    done = result(file, "--out", tmp_path / "set", "--path", "/predict")
+    assert (done["requests"], done["passed_over"], done["bad"]) == (3, 2, 0)
+    assert {(s.protocol, s.path) for s in SampleSet.open(tmp_path / "set")} == {
+        ("v1", "/v1/models/{model}:predict"),
+        ("raw", "/v1/models/{model}:predict"),
+    }
+    bad = command("sample", file, "--out", tmp_path / "set", "--model", "m", "--path", "predict")
+    assert bad.returncode == 2
+    assert bad.stderr == "kserve-warmup: --path 'predict': write a path on the server, such as /predict or /health\n"
+
+
 def test_a_set_keeps_to_its_bytes(tmp_path, traffic):
     found = result(traffic, "--out", tmp_path / "set", "--max-bytes", 100)
     assert 0 < found["bytes"] <= 100

@@ -9,6 +9,7 @@ from strategies import v1_sample
 
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples, Plan
 from kserve_warmup.request_headers import parse_headers
+from kserve_warmup.transports.endpoints import OwnPaths
 
 HEADERS = parse_headers({"host": "a.example.com", "authorization": {"file": "/run/token"}})
 
@@ -19,7 +20,8 @@ def test_a_plan_is_read_as_it_was_written():
         ModelSamples("a/b\n", (v1_sample(1, 2, 2),)),
     )
     settings = GateSettings(1.5, 7, 0.2, False, 3.0, "serve", "fail", HEADERS, Path("/tmp/é.json"))
-    plan = Plan("http://[::1]:80", "http://[::1]:80", "[::1]:81", None, 8085, settings, sets)
+    paths = OwnPaths("/{model}", "/health")
+    plan = Plan("http://[::1]:80", "http://[::1]:80", "[::1]:81", None, 8085, settings, sets, traffic=True, paths=paths)
     file = io.BytesIO()
 
     plan.write(file)

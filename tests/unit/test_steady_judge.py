@@ -96,6 +96,35 @@ def test_where_evidence_costs_next_to_nothing_only_ratios_count(unit):
 # --- What evidence costs ---
 
 
+def ask_streams(judge, latency):
+    """Call as the judge asks; ``latency`` gives first token and time per token of the n-th call, of 100 tokens."""
+    took, calls = 0.0, {}
+    while (stratum := judge.next()) is not None:
+        calls[stratum] = calls.get(stratum, 0) + 1
+        first, each = latency(stratum, calls[stratum])
+        took += first + 99 * each
+        judge.observe(stratum, first, first + 99 * each, each)
+    return calls, took
+
+
+def test_a_streamed_answer_is_paid_for_to_its_end_though_its_first_token_is_what_is_compared():
+    calls, took = ask_streams(SteadyStateJudge("ab"), lambda *_: (0.01, 0.002))
+    assert took <= 2 * 2 * (0.01 + 99 * 0.002) + 0.5
+    assert all(2 <= number <= 4 for number in calls.values())
+
+
+def test_a_stratum_is_not_steady_while_its_tokens_still_get_faster_though_the_first_one_does_not():
+    noise = noisy(0.01)
+    calls, _ = ask_streams(SteadyStateJudge("a"), lambda _, n: (noise(0.001), 1e-5 * noise(3 if n < 20 else 1)))
+    judge = SteadyStateJudge("a")
+    assert calls["a"] > 20
+    for n in range(12):
+        judge.observe("a", noise(0.1), None, noise(0.01) * (2 - n / 12))
+    while judge.next() is not None:
+        judge.observe("a", noise(0.1), 30.0, noise(0.01))
+    assert judge.verdict("a").reason == "its latency still moves"
+
+
 @given(st.lists(st.floats(1e-4, 20.0), min_size=1, max_size=40))
 @settings(max_examples=50, deadline=None)
 def test_where_nothing_moves_evidence_costs_half_a_second_in_all(levels):

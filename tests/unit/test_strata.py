@@ -75,6 +75,12 @@ def words(sample: Sample) -> str:
         (grpc(version="2", lora_name="tuned"), "lora=tuned version=2"),
         (openai(), ""),
         (openai(stream=True), "stream"),
+        (openai(max_tokens=1), "max_tokens=1"),
+        (openai(max_tokens=17), "max_tokens=64"),
+        (openai(max_completion_tokens=64, max_tokens=2), "max_tokens=64"),
+        (openai(max_output_tokens=10**15), "max_tokens=1048576"),
+        (openai(max_tokens=0), ""),
+        (openai(max_tokens="many"), ""),
         (openai(stream=False, logprobs=False, tools=[], response_format={"type": "text"}), ""),
         (openai(response_format={"type": "json_schema", "json_schema": {"name": "p"}}), "response_format=json_schema"),
         (openai(text={"format": {"type": "json_object"}}), "response_format=json_object"),
@@ -242,3 +248,9 @@ def test_a_burst_is_of_one_stratum_of_each_way_through_the_server():
         for name in ("encode", "decode")
     ]
     assert {s.id for s in for_bursts(signed)} == {s.id for s in signed[2:]}
+
+
+def test_whoever_answers_token_by_token_gets_no_bursts_and_all_others_do():
+    image = request("raw", b"\x89PNG", headers={"content-type": "image/png"})
+    chat = request("openai", json.dumps({"messages": [{"role": "user", "content": "Hi"}]}).encode())
+    assert for_bursts([image, chat]) == (image,)

@@ -123,6 +123,7 @@ class ReadOptions:
         inputs: datatype and shape (of one row) by input name.
         columns: the columns of a table that make an input, by input name; empty: each column is an input.
         model: whose requests are meant, where a file holds those of several models.
+        path: where a server with an API of its own took them; those of other paths are not meant. None: it has none.
         max_body: bytes of a request's body above which it is left out.
         answers: whether answers are told beside the requests (see ``answers``).
     """
@@ -131,6 +132,7 @@ class ReadOptions:
     inputs: Mapping[str, TensorSpec] = field(default_factory=dict)
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     model: str | None = None
+    path: str | None = None
     max_body: int = MAX_BODY
     answers: bool = False
 
