@@ -35,6 +35,7 @@ def checked(
     """
     given = WarmupSettings(**settings)
     given.headers.read()  # a file that is missing shows at once
+    given.tls.check()
     sets = tuple(ModelSamples(s.model, s.samples) for s in open_sets(samples, model))
     http_url, grpc_address = addresses(url, grpc)
     mixed = [s.model for s in sets if not all(map(over_grpc, s))]

@@ -25,6 +25,7 @@ from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.sample import Stratum
 from kserve_warmup.samples.strata import by_stratum, share
+from kserve_warmup.tls_options import SYSTEM, TlsOptions, with_tls
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address
 from kserve_warmup.verify.running import Running
@@ -51,7 +52,8 @@ class Options:
     """How to verify.
 
     ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
-    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server.
+    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server, and ``tls``
+    is what its connections are made with.
     """
 
     starts: int = 10
@@ -60,6 +62,7 @@ class Options:
     pace: float = PACE_SECONDS
     timeout: float = 300.0
     headers: RequestHeaders = NO_HEADERS
+    tls: TlsOptions = SYSTEM
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -67,6 +70,7 @@ class Options:
             raise WarmupError(f"give at least one start and {LEAST_REQUESTS} requests: a first one and later ones")
         if not self.max_ratio > 1:
             raise WarmupError(f"--max-ratio {self.max_ratio:g}: a limit lies above 1, such as 1.10")
+        self.tls.check()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def verify(
         turn = number % len(known)
         order = [*known[turn:], *known[:turn]]
         tell(f"start {number + 1} of {options.starts}, first: {order[0].name}")
-        with server.start() as running:
+        with server.start() as running, with_tls(options.tls):
             headers = options.headers.read()
             _wait(running, sets, options, headers)
             ready = None if running.started is None else time.monotonic() - running.started
@@ -151,7 +155,8 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
         url, path = f"{where.scheme}://{where.netloc}", urlunsplit(("", "", *where[2:4], ""))
         own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
         gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
-        wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
+        with with_tls(options.tls if own else options.tls.of_nobody):
+            wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
         return
     for samples in sets:
         if running.http_url:

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from authority import Authority, server_context
 
-from kserve_warmup.transports import http
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError, addresses, fetch, fetch_now
 
 NAME = "digits.example.com"
@@ -52,29 +47,12 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture
-def trusted(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+def trusted(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Web:
     """The server with a certificate for NAME alone, of an authority that SSL_CERT_FILE names."""
-    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=True)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (tmp_path / "ca.pem").write_bytes(certificate.public_bytes(pem))
-    (tmp_path / "server.pem").write_bytes(private + certificate.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem")
-    web.socket = context.wrap_socket(web.socket, server_side=True)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    http._tls.cache_clear()
-    yield web
-    http._tls.cache_clear()
+    authority = Authority(tmp_path)
+    web.socket = server_context(authority.issue("server", NAME)).wrap_socket(web.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+    return web
 
 
 def both(address: Address, headers: dict[str, str]) -> list[Answer]:
@@ -110,7 +88,6 @@ def test_a_certificate_is_checked_for_the_host_that_is_asked_for(trusted):
 
 def test_a_certificate_of_nobody_known_is_refused(trusted, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
-    http._tls.cache_clear()
 
     with pytest.raises(ConnectionLostError, match="certificate"):
         asyncio.run(fetch(Address("::1", trusted.server_port, tls=True), "GET", "/", {"host": NAME}))
