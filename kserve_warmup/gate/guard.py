@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,12 +15,14 @@ from urllib.parse import quote
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
+from kserve_warmup.gate.first_answer import SENDING, WAITING, first_answer
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
-from kserve_warmup.gate.gate_state import Phase, State
+from kserve_warmup.gate.gate_state import Phase, State, blame
 from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.readiness import lists_only
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -96,7 +99,7 @@ class Gate:
             self._tell("ready", "warm-up is turned off (KSERVE_WARMUP_ENABLED)")
             return True
         self.state = replace(self.state, warmups=self.state.warmups + 1, calls=0, reports=())
-        self._tell("warming", "sending samples until the latency is steady")
+        self._tell("warming", SENDING)
         warming, lost = asyncio.ensure_future(self._warm()), asyncio.ensure_future(self._until_lost())
         try:
             await asyncio.wait({warming, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,10 +128,12 @@ class Gate:
             timeout=self.settings.patience,
             headers=read_headers(self.settings.headers),
         )
-        begin = time.monotonic()
-        end = begin + self.settings.max_seconds
         try:
             await transport.open(GRPC_SECONDS)
+            if lists_only(samples):
+                await self._answered(samples, transport)
+            begin = time.monotonic()
+            end = begin + self.settings.max_seconds
             report = await replay(
                 samples,
                 transport,
@@ -141,6 +146,15 @@ class Gate:
             return replace(report, note=await self._bursts(usable, transport, samples.model, end))
         finally:
             await transport.close()
+
+    async def _answered(self, samples: ModelSamples, transport: WireTransport) -> None:
+        """Wait for an answer to a request, with ``on_failure: serve`` no longer than a warm-up may take."""
+        end = math.inf if self.settings.on_failure == "fail" else time.monotonic() + self.settings.max_seconds
+        await first_answer(
+            samples.samples, transport, lambda said: self._tell("waiting", WAITING, said), self._count, end
+        )
+        transport.failed.clear()  # what failed before there was an engine
+        self._tell("warming", SENDING)
 
     async def _bursts(self, usable: Sequence[Sample], transport: Transport, model: str, end: float) -> str | None:
         """Send several requests at once; return what was done, in one line."""
@@ -171,7 +185,7 @@ class Gate:
             what = f"{len(failed)} of {strata} strata cannot be warmed"
             why = f"first {model} {first.name} batch {first.batch}: {first.error}"
             if self.settings.on_failure == "fail":
-                self._tell("failed", what, f"{why}; mend or remove the sample, or set --on-failure serve")
+                self._tell("failed", what, f"{why}; {blame(everything=len(failed) == strata)}")
                 return False
             logger.error("%s, %s; these requests are served COLD", what, why)
         refused = [(r.model, s) for r in reports for s in r.refused]

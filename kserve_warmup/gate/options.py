@@ -44,4 +44,5 @@ def checked(
     for of_model in sets:
         ready_path(of_model, of_model.model)
     heeded = GateSettings(**{f.name: getattr(given, f.name) for f in fields(GateSettings)})
+    host = host and host.removeprefix("[").removesuffix("]")
     return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic)

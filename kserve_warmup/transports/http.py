@@ -28,7 +28,7 @@ __all__ = ["Address", "Answer", "Connection", "ConnectionLostError", "addresses"
 GRPC_SCHEME, GRPC_TLS_SCHEME = GRPC_SCHEMES = ("grpc://", "grpcs://")
 
 
-_OF_GRPC = re.compile(r"(unix|unix-abstract|dns|ipv4|ipv6|vsock):(?!\d+$)")
+_RESOLVED = re.compile(r"(unix|unix-abstract|dns|ipv4|ipv6|vsock):(?!\d+$)")
 """Names that gRPC resolves itself."""
 
 
@@ -103,24 +103,27 @@ def addresses(url: str, grpc: str | None) -> tuple[str | None, str | None]:
     return url, _grpc(grpc) if grpc else f"{scheme}{Address(where.host, where.port + 1)}"
 
 
-def _grpc(address: str) -> str:
-    """Return an address without what it need not say.
+def grpc_place(address: str) -> Address | None:
+    """Return host and port of a gRPC address, None where gRPC itself has to find them out.
 
     Raises:
         WarmupError: it is none: the port is no number, or an IPv6 address has no brackets.
     """
-    if _OF_GRPC.match(address):
-        return address
-    scheme = GRPC_TLS_SCHEME if address.startswith(GRPC_TLS_SCHEME) else ""
+    if _RESOLVED.match(address):
+        return None
     bare = address.removeprefix(GRPC_SCHEME).removeprefix(GRPC_TLS_SCHEME)
     try:
         where = urlsplit(f"//{bare}")
         if where.hostname and where.netloc == bare and (":" not in where.hostname or bare.startswith("[")):
-            where.port  # noqa: B018  (it raises)
-            return f"{scheme}{bare}"
+            return Address(_with_zone(where.hostname), where.port or 443)
     except ValueError:
-        pass
+        pass  # a port that is no number, brackets around no address
     raise WarmupError(f"{address!r} is not a gRPC address: give one such as localhost:8001 or grpcs://[::1]:8001")
+
+
+def _grpc(address: str) -> str:
+    grpc_place(address)
+    return address.removeprefix(GRPC_SCHEME)
 
 
 class Connection:

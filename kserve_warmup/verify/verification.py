@@ -18,9 +18,10 @@ from datetime import datetime, timezone
 from typing import Protocol as Interface
 from urllib.parse import urlsplit, urlunsplit
 
-from kserve_warmup.errors import WarmupError
+from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.protocols.codec import over_grpc
+from kserve_warmup.replay import RequestFailedError, RequestNotYetError, RequestRefusedError
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.sample import Stratum
@@ -28,6 +29,7 @@ from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.tls_options import SYSTEM, TlsOptions, with_tls
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address
+from kserve_warmup.transports.readiness import lists_only
 from kserve_warmup.verify.running import Running
 from kserve_warmup.verify.verify_result import Start, Verification, judged
 from kserve_warmup.views.figures import TIMES
@@ -168,6 +170,24 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
             wait_ready(target, "grpc", options.timeout, running.alive)
 
 
+def _first_answer(sample: Sample, target: Target, options: Options, running: Running) -> float:
+    """Return the latency of the first request that is answered.
+
+    A front end that lists its models may have no engine yet. What it says meanwhile is nobody's answer, and no fault.
+    """
+    deadline = time.monotonic() + options.timeout
+    while True:
+        running.alive()
+        try:
+            return latency_ms(sample, target, options.pace)
+        except WarmupFailedError as error:
+            why = error.__cause__
+            refused = isinstance(why, RequestRefusedError) and not isinstance(why, RequestNotYetError)
+            if refused or not isinstance(why, RequestFailedError) or time.monotonic() > deadline:
+                raise
+            time.sleep(PACE_SECONDS)
+
+
 def _send(
     running: Running, order: Sequence[_Asked], options: Options, headers: Mapping[str, str]
 ) -> dict[str, Latencies]:
@@ -179,5 +199,9 @@ def _send(
             url = running.grpc_address if over_grpc(sample) else running.http_url
             if url is None:
                 raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
-            taken[one.name].append(latency_ms(sample, Target(url, one.model, headers), options.pace))
+            target = Target(url, one.model, headers)
+            wait = not round_ and url is running.http_url and lists_only(one.samples)
+            taken[one.name].append(
+                _first_answer(sample, target, options, running) if wait else latency_ms(sample, target, options.pace)
+            )
     return {name: Latencies(tuple(latencies)) for name, latencies in taken.items()}
