@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from authority import Authority, server_context
 
+from kserve_warmup.errors import WarmupError
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError, addresses, fetch, fetch_now
 
 NAME = "digits.example.com"
@@ -73,6 +74,52 @@ def test_an_ipv6_literal_is_reached_and_stands_in_brackets_wherever_a_port_follo
     assert addresses("grpc://[::1]:8001", None) == (None, "[::1]:8001")
     with pytest.raises(ConnectionLostError, match=r"cannot connect to \[::1\]:9: "):
         asyncio.run(fetch(Address.parse("http://[::1]:9"), "GET", "/"))
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "authority"),
+    [
+        ("http://[fe80::1%25eth0]:80", "fe80::1%eth0", "[fe80::1]:80"),
+        ("http://[fe80::1%eth0]:80", "fe80::1%eth0", "[fe80::1]:80"),
+        ("http://[fe80::1%25]:80", "fe80::1%25", "[fe80::1]:80"),
+        ("http://[::1]:80", "::1", "[::1]:80"),
+        ("http://a.example", "a.example", "a.example:80"),
+    ],
+)
+def test_the_zone_of_an_address_is_for_the_system_and_never_sent(url, host, authority):
+    address = Address.parse(url)
+
+    assert (address.host, address.authority) == (host, authority)
+    assert address.asked_as(None) == authority.rpartition(":")[0].strip("[]")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://::1:80", "http://[::1]:port", "http://"])
+def test_what_is_no_address_is_told(url):
+    with pytest.raises(WarmupError, match="is not an HTTP address"):
+        Address.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "grpc", "where"),
+    [
+        ("https://a:443", None, "grpcs://a:444"),
+        ("https://a:443", "b:81", "b:81"),
+        ("http://a", "grpcs://[::1]:81", "grpcs://[::1]:81"),
+        ("http://a", "grpc://b:81", "b:81"),
+        ("grpcs://[fe80::1%25eth0]:81", None, "grpcs://[fe80::1%25eth0]:81"),
+        ("http://a", "unix:///run/grpc.sock", "unix:///run/grpc.sock"),
+        ("http://a", "dns:///b:81", "dns:///b:81"),
+        ("http://a", "dns:81", "dns:81"),
+    ],
+)
+def test_grpc_is_spoken_over_tls_where_it_is_asked_for_and_beside_https(url, grpc, where):
+    assert addresses(url, grpc)[1] == where
+
+
+@pytest.mark.parametrize("grpc", ["::1:81", "http://a:81", "a:port", "a/b", ""])
+def test_what_is_no_grpc_address_is_told(grpc):
+    with pytest.raises(WarmupError, match="is not a gRPC address"):
+        addresses(f"grpc://{grpc}", None)
 
 
 def test_a_certificate_is_checked_for_the_host_that_is_asked_for(trusted):
