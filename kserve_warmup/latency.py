@@ -18,10 +18,12 @@ from statistics import median
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.protocols.inference_path import InferencePath
+from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample, Signature
 from kserve_warmup.token_latency import in_ms
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
+from kserve_warmup.transports.readiness import NotReady, grpc_not_ready, readiness
 from kserve_warmup.transports.rest import RestTransport, Sent
 
 PACE_SECONDS = 0.3
@@ -75,8 +77,8 @@ class Readiness:
 class Target:
     """A model on a running server.
 
-    ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port`` or ``grpc://host:port`` for gRPC, whose
-    connections are not encrypted. ``headers`` go with each request; their values are shown nowhere. ``path`` is where
+    ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port``, ``grpc://host:port`` or, over TLS,
+    ``grpcs://host:port`` for gRPC. ``headers`` go with each request; their values are shown nowhere. ``path`` is where
     requests go over HTTP, None: to the samples' endpoints.
     """
 
@@ -143,9 +145,10 @@ def wait_ready(
         if alive:
             alive()
         try:
-            if _is_ready(target, protocol, path, min(REQUEST_SECONDS, deadline - time.monotonic())):
+            why = _why_not_ready(target, protocol, path, min(REQUEST_SECONDS, deadline - time.monotonic()))
+            if why is None:
                 return
-            answer = "not ready"
+            answer = str(why)
         except (WarmupFailedError, ConnectionLostError) as error:
             answer = str(error)
         time.sleep(PACE_SECONDS)
@@ -230,17 +233,27 @@ def _prepared(sample: Sample, target: Target) -> Callable[[], Sent]:
     return GrpcTransport(target.url, target.model, REQUEST_SECONDS, target.headers).prepared(sample)
 
 
-def _is_ready(target: Target, protocol: Protocol, path: str | None, seconds: float) -> bool:
+def _why_not_ready(target: Target, protocol: Protocol, path: str | None, seconds: float) -> NotReady | None:
     if protocol == "grpc" and path is None:
         from kserve_warmup.transports.grpc import GrpcClient
 
         client = GrpcClient(target.url, target.headers)
-        return client.ask_now(GRPC_MODEL_READY, grpc_name(target.model), seconds) == GRPC_READY
+        try:
+            answer = client.ask_now(GRPC_MODEL_READY, grpc_name(target.model), seconds)
+        except RequestFailedError as error:
+            return grpc_not_ready(target.model, str(error), "not ready")
+        return None if answer == GRPC_READY else NotReady("not ready", "")
+    where = Address.parse(target.url)
     asked = path or InferencePath.parse(DEFAULT_PATHS[protocol], protocol).ready_path(target.model)
-    answer = fetch_now(Address.parse(target.url), "GET", asked, target.headers, None, seconds=seconds)
-    if answer.refused:
-        raise WarmupFailedError(f"HTTP {answer.status}: {answer.text}")
-    return answer.ok
+    asking = readiness(asked, target.model)
+    method, asked = next(asking)
+    try:
+        while True:
+            body = b"" if method == "POST" else None
+            answered = fetch_now(where, method, asked, target.headers, body, seconds=seconds)
+            method, asked = asking.send(answered)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # a generator's value
 
 
 @contextlib.contextmanager

@@ -11,17 +11,19 @@ from types import MappingProxyType
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answered_within
+from kserve_warmup.replay import RequestFailedError, RequestNotYetError, RequestRefusedError, answered_within
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch, fetch_now
+from kserve_warmup.transports.readiness import HOW_TO_GIVE_HEADERS
 from kserve_warmup.transports.token_times import of_stream, of_whole
 
-EVENT_STREAM = "text/event-stream"
-
-HOW_TO_GIVE_HEADERS = (
-    "and recorded ones are not kept: give it with KSERVE_WARMUP_HEADERS in a server, --header with gate and verify"
+_NOT_YET = frozenset(
+    {HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+"""Refusals that the same request may not meet a moment later."""
+
+EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,9 @@ def _failure(answer: Answer) -> RequestFailedError:
     """Return what an answer that is no success means: 4xx blames the request."""
     said = f"HTTP {answer.status}: {answer.text}"
     if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return RequestRefusedError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
+        return RequestNotYetError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
+    if answer.status in _NOT_YET:
+        return RequestNotYetError(said)
     return (RequestRefusedError if answer.refused else RequestFailedError)(said)
 
 

@@ -18,16 +18,19 @@ from datetime import datetime, timezone
 from typing import Protocol as Interface
 from urllib.parse import urlsplit, urlunsplit
 
-from kserve_warmup.errors import WarmupError
+from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, wait_ready, warm_client
 from kserve_warmup.protocols.codec import over_grpc
+from kserve_warmup.replay import RequestFailedError, RequestNotYetError, RequestRefusedError
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.sample import Stratum
 from kserve_warmup.samples.strata import by_stratum, share
+from kserve_warmup.tls_options import SYSTEM, TlsOptions, with_tls
 from kserve_warmup.token_latency import SameLength, per_token_of
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths, ready_path
 from kserve_warmup.transports.http import Address
+from kserve_warmup.transports.readiness import lists_only
 from kserve_warmup.verify.running import Running
 from kserve_warmup.verify.verify_result import Start, Verification, judged
 from kserve_warmup.views.figures import TIMES
@@ -55,8 +58,8 @@ class Options:
     """How to verify.
 
     ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
-    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server; ``paths``
-    are its own, if it has some.
+    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server, and ``tls``
+    is what its connections are made with; ``paths`` are its own, if it has some.
     """
 
     starts: int = 10
@@ -66,6 +69,7 @@ class Options:
     timeout: float = 300.0
     headers: RequestHeaders = NO_HEADERS
     paths: OwnPaths = NO_PATHS
+    tls: TlsOptions = SYSTEM
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -73,6 +77,7 @@ class Options:
             raise WarmupError(f"give at least one start and {LEAST_REQUESTS} requests: a first one and later ones")
         if not self.max_ratio > 1:
             raise WarmupError(f"--max-ratio {self.max_ratio:g}: a limit lies above 1, such as 1.10")
+        self.tls.check()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ def verify(
         turn = number % len(known)
         order = [*known[turn:], *known[:turn]]
         tell(f"start {number + 1} of {options.starts}, first: {order[0].name}")
-        with server.start() as running:
+        with server.start() as running, with_tls(options.tls):
             headers = options.headers.read()
             _wait(running, sets, options, headers)
             ready = None if running.started is None else time.monotonic() - running.started
@@ -162,7 +167,8 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
         url, path = f"{where.scheme}://{where.netloc}", urlunsplit(("", "", *where[2:4], ""))
         own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
         gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
-        wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
+        with with_tls(options.tls if own else options.tls.of_nobody):
+            wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
         return
     for samples in sets:
         if running.http_url:
@@ -172,6 +178,24 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
         if running.http_url is None or any(map(over_grpc, samples)):
             target = Target(str(running.grpc_address), samples.model, headers)
             wait_ready(target, "grpc", options.timeout, running.alive)
+
+
+def _first_answer(sample: Sample, target: Target, options: Options, running: Running) -> float:
+    """Return the latency of the first request that is answered.
+
+    A front end that lists its models may have no engine yet. What it says meanwhile is nobody's answer, and no fault.
+    """
+    deadline = time.monotonic() + options.timeout
+    while True:
+        running.alive()
+        try:
+            return latency_ms(sample, target, options.pace)
+        except WarmupFailedError as error:
+            why = error.__cause__
+            refused = isinstance(why, RequestRefusedError) and not isinstance(why, RequestNotYetError)
+            if refused or not isinstance(why, RequestFailedError) or time.monotonic() > deadline:
+                raise
+            time.sleep(PACE_SECONDS)
 
 
 def _send(
@@ -186,7 +210,10 @@ def _send(
             if url is None:
                 raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
             target = Target(url, one.model, headers, options.paths.path_for(one.model))
-            taken[one.name].append(latency_ms(sample, target, options.pace))
+            wait = not round_ and url is running.http_url and lists_only(one.samples)
+            taken[one.name].append(
+                _first_answer(sample, target, options, running) if wait else latency_ms(sample, target, options.pace)
+            )
     return {name: series for one, latencies in taken.items() for name, series in _measures(one, latencies)}
 
 
