@@ -20,6 +20,7 @@ from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneEr
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.model_kind import read_kind
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -117,28 +118,25 @@ class Gate:
         return tuple([await self._warm_model(samples) for samples in self.sets])
 
     async def _warm_model(self, samples: ModelSamples) -> WarmupReport:
+        headers = read_headers(self.settings.headers)
+        where = (self.http_url, self.grpc_address)
+        kind = await read_kind(samples, samples.model, *where, headers)
         transport = WireTransport(
-            samples,
-            self.http_url,
-            self.grpc_address,
-            samples.model,
-            timeout=self.settings.patience,
-            headers=read_headers(self.settings.headers),
+            samples, *where, samples.model, timeout=self.settings.patience, headers=headers, kind=kind
         )
         begin = time.monotonic()
         end = begin + self.settings.max_seconds
         try:
             await transport.open(GRPC_SECONDS)
             report = await replay(
-                samples,
+                transport.samples,
                 transport,
                 self.settings,
                 samples.model,
                 deadline=begin + SINGLE_SHARE * self.settings.max_seconds,
                 on_call=self._count,
             )
-            usable = [s for s in samples if s.id not in transport.failed]
-            return replace(report, note=await self._bursts(usable, transport, samples.model, end))
+            return replace(report, note=await self._bursts(transport.usable, transport, samples.model, end))
         finally:
             await transport.close()
 
