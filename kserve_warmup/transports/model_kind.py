@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from secrets import randbelow, token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -31,6 +31,9 @@ MOST_MEMBERS = 64
 _TENSOR_PROTOCOLS = frozenset({"v2", "v2-binary", "grpc"})
 _ID_BITS = {"TYPE_INT32": 31, "TYPE_UINT32": 32, "TYPE_INT64": 63, "TYPE_UINT64": 63}
 _OTHERWISE = re.compile(r"decoupled|START flag|correlation ID")
+
+
+E = TypeVar("E", bound=WarmupError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class ModelKind:
         half = 1 << _ID_BITS.get(self.sequence or "", 63) - 1
         return half + randbelow(half)
 
-    def explained(self, error: RequestFailedError) -> RequestFailedError:
+    def explained(self, error: E) -> E:
         """Return an error of a request, with what is missing where it failed for being asked in the wrong way."""
         if self.untold and _OTHERWISE.search(str(error)):
             why = "how this model wants to be asked is in its configuration, which the server does not tell"

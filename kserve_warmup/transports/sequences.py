@@ -8,7 +8,7 @@ happens in between. The steps are recorded ones where there are any: of the same
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from kserve_warmup.errors import WarmupError
@@ -16,7 +16,7 @@ from kserve_warmup.protocols.steps import as_step, correlation_id
 from kserve_warmup.protocols.variant import SEQUENCE_END, SEQUENCE_START
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import Sample
-from kserve_warmup.transports.model_kind import ModelKind, takes_tensors
+from kserve_warmup.transports.model_kind import E, ModelKind, takes_tensors
 
 Steps = tuple[Sample, ...]
 """The steps of a sequence in their order; what each says of its part in it (its variant) is true."""
@@ -160,12 +160,7 @@ def as_requests(steps: Steps, kind: ModelKind) -> list[Sample]:
     return [as_step(step, name, start=not number, end=number == last) for number, step in enumerate(steps)]
 
 
-def failed_at(number: int, count: int, error: RequestFailedError) -> RequestFailedError:
+def failed_at(number: int, count: int, error: E) -> E:
     """Return an error that says at which step of how many a sequence broke."""
     part = "START" if not number else "END" if number == count - 1 else "in the middle"
     return type(error)(f"step {number + 1} of {count} of its sequence ({part}): {error}")
-
-
-def shares(steps: Sequence[Sample]) -> float:
-    """Return the part of the traffic (0 to 1) that the steps of a sequence stand for, each one counted once."""
-    return sum(step.weight for step in dict.fromkeys(steps))
