@@ -140,4 +140,4 @@ def generate(text, verb, **more):
 
 def save(folder, model, *samples):
     """Save a set of samples, each of which stands for an equal part of the traffic."""
-    return SampleSet(model, tuple(one.with_weight(1 / len(samples)) for one in samples)).save(folder / f"{model}-set")
+    return SampleSet(model, tuple(one.with_weight(1 / len(samples)) for one in samples)).save(folder / model)
