@@ -23,6 +23,7 @@ from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import Level, WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
+from kserve_warmup.transports.model_kind import PLAIN, read_kind
 from kserve_warmup.transports.readiness import lists_only
 from kserve_warmup.transports.wire import WireTransport
 
@@ -125,14 +126,18 @@ class Gate:
         return tuple([await self._warm_model(samples) for samples in self.sets])
 
     async def _warm_model(self, samples: ModelSamples) -> WarmupReport:
+        headers = read_headers(self.settings.headers)
+        where = (self.http_url, self.grpc_address)
+        path = self.paths.path_for(samples.model)
+        kind = PLAIN if path else await read_kind(samples, samples.model, *where, headers)
         transport = WireTransport(
             samples,
-            self.http_url,
-            self.grpc_address,
+            *where,
             samples.model,
             timeout=self.settings.patience,
-            headers=read_headers(self.settings.headers),
-            path=self.paths.path_for(samples.model),
+            headers=headers,
+            path=path,
+            kind=kind,
         )
         try:
             await transport.open(GRPC_SECONDS)
@@ -141,15 +146,14 @@ class Gate:
             begin = time.monotonic()
             end = begin + self.settings.max_seconds
             report = await replay(
-                samples,
+                transport.samples,
                 transport,
                 self.settings,
                 samples.model,
                 deadline=begin + SINGLE_SHARE * self.settings.max_seconds,
                 on_call=self._count,
             )
-            usable = [s for s in samples if s.id not in transport.failed]
-            levels = await self._levels(usable, transport, samples.model, end)
+            levels = await self._levels(transport.usable, transport, samples.model, end)
             return replace(report, note=_note(levels), levels=levels)
         finally:
             await transport.close()

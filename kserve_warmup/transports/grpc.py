@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -152,6 +152,26 @@ class GrpcClient:
         if self._tls is None or "Socket closed" not in str(failed):
             return failed
         return type(failed)(f"{failed}{why_broken(shows=self._tls.cert is not None)}")
+
+    async def stream(self, method: str, message: bytes) -> AsyncGenerator[bytes, None]:
+        """Yield the answers to one message, behind which this side says no more; raises as :meth:`ask`."""
+        call = self._channel.stream_stream(method)(iter((message,)), metadata=self._metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+        finally:
+            call.cancel()  # nothing, where it has ended
+
+    def stream_now(self, method: str, message: bytes, seconds: float) -> Iterator[bytes]:
+        """Yield what :meth:`stream` does, on a connection of its own and without an event loop."""
+        with self._open(grpc) as channel:
+            try:
+                call = channel.stream_stream(method)
+                yield from call(iter((message,)), timeout=seconds, metadata=self._metadata, wait_for_ready=False)
+            except grpc.RpcError as error:
+                raise self._failure(error) from error
 
     @property
     def is_connected(self) -> bool:

@@ -70,12 +70,12 @@ class RestTransport:
             answer = await answered_within(self._timeout, posting)
         except ConnectionLostError as error:
             raise RequestFailedError(str(error)) from error
-        return _judged(answer, started).seconds
+        return _judged(answer, started, sample.verb).seconds
 
     def prepared(self, sample: Sample) -> Callable[[], Sent]:
         """Return what posts ``sample`` as a client does, unmarked and without an event loop."""
         path, headers = self._head(sample)
-        body = sample.body  # which may have to be read
+        body, verb = sample.body, sample.verb  # the body may have to be read
 
         def send() -> Sent:
             started = time.perf_counter()
@@ -83,7 +83,7 @@ class RestTransport:
                 answer = fetch_now(self._address, "POST", path, headers, body, seconds=self._timeout)
             except ConnectionLostError as error:
                 raise RequestFailedError(str(error)) from error
-            return _judged(answer, started)
+            return _judged(answer, started, verb)
 
         return send
 
@@ -94,12 +94,15 @@ class RestTransport:
             raise RequestFailedError(str(error)) from error
 
 
-def _judged(answer: Answer, started: float) -> Sent:
+def _judged(answer: Answer, started: float, verb: str) -> Sent:
     if not answer.ok:
         raise _failure(answer)
     if not is_stream(answer.headers.get("content-type", "")):
+        if verb == "generate" and (said := _error(answer.body)):  # Triton has sent the status before it knew
+            raise RequestRefusedError(f"HTTP {answer.status}: {said}")
         return Sent(answer.body, of_whole(answer, started))
-    check_events(answer.body)
+    if answer.body or verb != "generate_stream":  # a decoupled model of Triton's may have nothing to say
+        check_events(answer.body)
     return Sent(answer.body, of_stream(answer, started))
 
 
@@ -127,11 +130,15 @@ def check_events(body: bytes) -> None:
     first = next((line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")), None)
     if first is None:
         raise RequestFailedError("the answer is a stream without a single event")
+    if said := _error(first):
+        raise RequestFailedError(f"the stream tells of an error: {said}")
+
+
+def _error(document: bytes) -> str:
+    """Return in a line the JSON that tells of an error; nothing where it is none, such as [DONE], or text."""
     try:
-        document = orjson.loads(first)
+        found = orjson.loads(document)
     except orjson.JSONDecodeError:
-        return  # such as [DONE], or text
-    if isinstance(document, dict) and document.get("error"):
-        raise RequestFailedError(
-            f"the stream tells of an error: {' '.join(first.decode(errors='replace').split())[:200]}"
-        )
+        return ""
+    is_error = isinstance(found, dict) and found.get("error")
+    return " ".join(document.decode(errors="replace").split())[:200] if is_error else ""
