@@ -24,7 +24,7 @@ from kserve_warmup.replay import NoAnswerError, RequestFailedError
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name, ready_path
 from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError, TlsFailedError
-from kserve_warmup.transports.readiness import grpc_not_ready, readiness
+from kserve_warmup.transports.readiness import grpc_not_ready, readiness, versions_of
 from kserve_warmup.transports.tls_trouble import is_tls_trouble
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class HttpServer(Server):
     async def check_ready(self) -> None:
         """Ask each model's own ready endpoint."""
         for samples in self.sets:
-            asking = readiness(ready_path(samples, samples.model), samples.model)
+            asking = readiness(ready_path(samples, samples.model), samples.model, versions_of(samples))
             method, path = next(asking)
             try:
                 while True:

@@ -29,7 +29,7 @@ from kserve_warmup.samples.strata import by_stratum, share
 from kserve_warmup.tls_options import SYSTEM, TlsOptions, with_tls
 from kserve_warmup.transports.endpoints import ready_path
 from kserve_warmup.transports.http import Address
-from kserve_warmup.transports.readiness import lists_only
+from kserve_warmup.transports.readiness import lists_only, versions_of
 from kserve_warmup.verify.running import Running
 from kserve_warmup.verify.verify_result import Start, Verification, judged
 from kserve_warmup.views.figures import TIMES
@@ -124,7 +124,7 @@ def verify(
         tell(f"start {number + 1} of {options.starts}, first: {order[0].name}")
         with server.start() as running, with_tls(options.tls):
             headers = options.headers.read()
-            _wait(running, sets, options, headers)
+            _wait(running, sets, options, headers, tell)
             ready = None if running.started is None else time.monotonic() - running.started
             found.append(_send(running, order, options, headers) | _send(running, new, options, headers))
         starts.append(Start(ready, order[0].name))
@@ -151,23 +151,30 @@ def _strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[_Asked]:
     return sorted(found, key=lambda one: -share(one.samples))
 
 
-def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers: Mapping[str, str]) -> None:
+def _wait(
+    running: Running,
+    sets: Sequence[SampleSet],
+    options: Options,
+    headers: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> None:
     if running.ready:
         where = urlsplit(running.ready)
         url, path = f"{where.scheme}://{where.netloc}", urlunsplit(("", "", *where[2:4], ""))
         own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
         gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
         with with_tls(options.tls if own else options.tls.of_nobody):
-            wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
+            wait_ready(gate, "v2", options.timeout, running.alive, path or "/", tell=tell)
         return
     for samples in sets:
         if running.http_url:
             path = ready_path(samples, samples.model)
             target = Target(running.http_url, samples.model, headers)
-            wait_ready(target, "v2", options.timeout, running.alive, path)
+            wanted = versions_of(samples)
+            wait_ready(target, "v2", options.timeout, running.alive, path, versions=wanted, tell=tell)
         if running.http_url is None or any(map(over_grpc, samples)):
             target = Target(str(running.grpc_address), samples.model, headers)
-            wait_ready(target, "grpc", options.timeout, running.alive)
+            wait_ready(target, "grpc", options.timeout, running.alive, tell=tell)
 
 
 def _first_answer(sample: Sample, target: Target, options: Options, running: Running) -> float:
