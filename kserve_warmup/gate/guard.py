@@ -47,7 +47,8 @@ SINGLE_SHARE = 0.75
 class Gate:
     """Warms the server whenever it has started anew; :attr:`state` says where that stands.
 
-    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
+    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``. ``once``:
+    nobody goes on when it has failed.
     """
 
     server: Server
@@ -55,6 +56,7 @@ class Gate:
     settings: GateSettings
     http_url: str | None
     grpc_address: str | None
+    once: bool = False
     state: State = field(default_factory=State)
     _marks: Marks = field(default_factory=Marks)
     _said: str = ""
@@ -148,8 +150,9 @@ class Gate:
             await transport.close()
 
     async def _answered(self, samples: ModelSamples, transport: WireTransport) -> None:
-        """Wait for an answer to a request, with ``on_failure: serve`` no longer than a warm-up may take."""
-        end = math.inf if self.settings.on_failure == "fail" else time.monotonic() + self.settings.max_seconds
+        """Wait for an answer to a request; who warms once, or would serve cold, no longer than a warm-up may take."""
+        patient = self.settings.on_failure == "fail" and not self.once
+        end = math.inf if patient else time.monotonic() + self.settings.max_seconds
         await first_answer(
             samples.samples, transport, lambda said: self._tell("waiting", WAITING, said), self._count, end
         )
