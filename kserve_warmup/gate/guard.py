@@ -47,8 +47,8 @@ SINGLE_SHARE = 0.75
 class Gate:
     """Warms the server whenever it has started anew; :attr:`state` says where that stands.
 
-    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``. ``once``:
-    nobody goes on when it has failed.
+    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
+    ``once``: nobody goes on when it has failed.
     """
 
     server: Server
