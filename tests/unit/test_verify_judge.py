@@ -1,6 +1,7 @@
 """Verdicts on series whose truth is known."""
 
 import io
+import itertools
 import json
 import random
 from xml.etree import ElementTree as ET
@@ -151,7 +152,7 @@ def test_what_cannot_be_measured_is_refused(options):
 
 def smallest(found, asked):
     """Return the smallest limit above the one that was asked for at which a figure can be judged, tried one by one."""
-    limits = (asked + step / 1000 for step in range(1, 20_000))
+    limits = (asked + step / 1000 for step in itertools.count(1))
     return next(limit for limit in limits if _verdict(found.ratio, found.doubt, limit) != "noisy")
 
 
