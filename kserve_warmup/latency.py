@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from statistics import median
-from typing import Any
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.protocols.inference_path import InferencePath
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample, Signature
 from kserve_warmup.token_latency import in_ms
+from kserve_warmup.transports.echo import echo_server
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
 from kserve_warmup.transports.model_kind import PLAIN, ModelKind
@@ -34,6 +32,9 @@ PACE_SECONDS = 0.3
 
 KNOCK_SECONDS = 0.02
 """Between two tries whether a port is open."""
+
+TELL_SECONDS = 5.0
+"""Of waiting for a server in silence: most are ready by then."""
 
 CLIENT_WARMUP_REQUESTS = 30
 
@@ -132,6 +133,9 @@ def wait_ready(
     timeout: float = 120.0,
     alive: Callable[[], None] | None = None,
     path: str | None = None,
+    *,
+    versions: frozenset[str] = frozenset(),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Wait until the model's own ready endpoint says so, asking it no more often than every 0.3 s.
 
@@ -141,22 +145,29 @@ def wait_ready(
         timeout: seconds after which to give up.
         alive: called before each question; it raises when the server's process has ended.
         path: what to ask over HTTP instead of the protocol's own endpoint.
+        versions: of the model, which have to be ready where the server tells them apart.
+        tell: told what keeps the server from being ready, when that takes long and whenever it is something else.
 
     Raises:
         WarmupFailedError: the model was not ready in time.
     """
-    deadline = time.monotonic() + timeout
-    answer = "no answer yet"
+    begin = time.monotonic()
+    deadline = begin + timeout
+    answer, told = "no answer yet", ""
     while time.monotonic() < deadline:
         if alive:
             alive()
         try:
-            why = _why_not_ready(target, protocol, path, min(REQUEST_SECONDS, deadline - time.monotonic()))
+            seconds = min(REQUEST_SECONDS, deadline - time.monotonic())
+            why = _why_not_ready(target, protocol, path, seconds, versions)
             if why is None:
                 return
             answer = str(why)
         except (WarmupFailedError, ConnectionLostError) as error:
             answer = str(error)
+        if answer != told and time.monotonic() > begin + TELL_SECONDS:
+            tell(f"waiting for {target.model}: {answer}")
+            told = answer
         time.sleep(PACE_SECONDS)
     raise WarmupFailedError(f"{target.model} at {target.url} was not ready after {timeout:g} s: {answer}")
 
@@ -225,7 +236,7 @@ def warm_client(protocol: Protocol, kind: ModelKind = PLAIN) -> None:
     """Send some requests to a throwaway server in this process, so that the client's own first call is not measured."""
     protocol = "grpc" if kind.decoupled and protocol in ("v2", "v2-binary") else protocol
     nothing = Sample(protocol, b"", Signature(()), 1, DEFAULT_PATHS[protocol])
-    with _echo_server(protocol) as url:
+    with echo_server(protocol) as url:
         for _ in range(CLIENT_WARMUP_REQUESTS):
             _prepared(nothing, Target(url, "echo", kind=kind))()
 
@@ -251,7 +262,9 @@ def _prepared(sample: Sample, target: Target) -> Callable[[], Sent]:
     return GrpcTransport(target.url, target.model, REQUEST_SECONDS, target.headers).prepared(sample)
 
 
-def _why_not_ready(target: Target, protocol: Protocol, path: str | None, seconds: float) -> NotReady | None:
+def _why_not_ready(
+    target: Target, protocol: Protocol, path: str | None, seconds: float, versions: frozenset[str]
+) -> NotReady | None:
     if protocol == "grpc" and path is None:
         from kserve_warmup.transports.grpc import GrpcClient
 
@@ -263,7 +276,7 @@ def _why_not_ready(target: Target, protocol: Protocol, path: str | None, seconds
         return None if answer == GRPC_READY else NotReady("not ready", "")
     where = Address.parse(target.url)
     asked = path or InferencePath.parse(DEFAULT_PATHS[protocol], protocol).ready_path(target.model)
-    asking = readiness(asked, target.model)
+    asking = readiness(asked, target.model, versions)
     method, asked = next(asking)
     try:
         while True:
@@ -272,34 +285,3 @@ def _why_not_ready(target: Target, protocol: Protocol, path: str | None, seconds
             method, asked = asking.send(answered)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # a generator's value
-
-
-@contextlib.contextmanager
-def _echo_server(protocol: Protocol) -> Iterator[str]:
-    if protocol == "grpc":
-        import grpc
-
-        class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untyped
-            def service(self, called: Any) -> object:
-                if "Stream" in called.method:
-                    return grpc.stream_stream_rpc_method_handler(lambda requests, _: (b"" for _ in requests))
-                return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
-
-        server = grpc.server(ThreadPoolExecutor(1), handlers=[Echo()])
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        yield f"127.0.0.1:{port}"
-        server.stop(None)
-        return
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_answer_all, args=(listener,), daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-
-
-def _answer_all(listener: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it was shut
-        while True:
-            with listener.accept()[0] as stream:
-                stream.recv(1 << 16)
-                stream.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")

@@ -40,7 +40,7 @@ def run(
         typer.Argument(
             metavar="[URL] [-- COMMAND...]",
             help="A server that runs, or a command that starts one, {http_port} and {grpc_port} in it being filled in. "
-            "With both, the URL says where the command will listen.",
+            "With both, the URL says where the command will listen, such as http://[::1]:{http_port}.",
         ),
     ],
     *,

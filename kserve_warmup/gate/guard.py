@@ -51,7 +51,7 @@ class Gate:
 
     ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``, to
     ``paths`` if the server has its own: one by one, and then as many at once as ``concurrency`` says, None: as batchers
-    need it.
+    need it. ``once``: nobody goes on when it has failed.
     """
 
     server: Server
@@ -61,6 +61,7 @@ class Gate:
     grpc_address: str | None
     paths: OwnPaths = NO_PATHS
     concurrency: tuple[int, ...] | None = None
+    once: bool = False
     state: State = field(default_factory=State)
     _marks: Marks = field(default_factory=Marks)
     _said: str = ""
@@ -159,8 +160,9 @@ class Gate:
             await transport.close()
 
     async def _answered(self, samples: ModelSamples, transport: WireTransport) -> None:
-        """Wait for an answer to a request, with ``on_failure: serve`` no longer than a warm-up may take."""
-        end = math.inf if self.settings.on_failure == "fail" else time.monotonic() + self.settings.max_seconds
+        """Wait for an answer to a request; who warms once, or would serve cold, no longer than a warm-up may take."""
+        patient = self.settings.on_failure == "fail" and not self.once
+        end = math.inf if patient else time.monotonic() + self.settings.max_seconds
         await first_answer(
             samples.samples, transport, lambda said: self._tell("waiting", WAITING, said), self._count, end
         )

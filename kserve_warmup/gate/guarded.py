@@ -31,7 +31,7 @@ from kserve_warmup.transports.endpoints import (
     ready_path,
 )
 from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError, TlsFailedError
-from kserve_warmup.transports.readiness import grpc_not_ready, readiness
+from kserve_warmup.transports.readiness import grpc_not_ready, readiness, versions_of
 from kserve_warmup.transports.tls_trouble import is_tls_trouble
 
 T = TypeVar("T")
@@ -170,8 +170,8 @@ class HttpServer(Server):
     async def check_ready(self) -> None:
         """Ask each model's own ready endpoint."""
         for samples in self.sets:
-            own = self.paths.ready_for(samples.model)
-            asking = readiness(own or ready_path(samples, samples.model), samples.model)
+            path = self.paths.ready_for(samples.model) or ready_path(samples, samples.model)
+            asking = readiness(path, samples.model, versions_of(samples))
             method, path = next(asking)
             try:
                 while True:

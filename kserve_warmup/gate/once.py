@@ -22,6 +22,7 @@ def warm_once(plan: Plan) -> tuple[WarmupReport, ...]:
     try:
         with with_tls(plan.settings.tls):
             gate = build(plan)
+            gate.once = True
             warm = asyncio.run(_warmed(gate))
     except ServerGoneError as error:
         raise WarmupFailedError(str(error)) from None

@@ -29,6 +29,8 @@ _EVENTS_A_TURN = 32
 
 _MOST_PIECES = 1 << 14
 """Pieces of one answer whose times are kept; a stream has one a token."""
+_TLS_ALERT = b"\x15\x03"
+"""How a server of TLS begins its answer to a request in the clear, if it answers at all (RFC 8446, 5.1 and 6)."""
 
 
 class ConnectionLostError(Exception):
@@ -107,6 +109,8 @@ class Exchange:
         """
         self.hungry = False
         self._read += len(data)
+        if self._read == len(data) and data.startswith(_TLS_ALERT):
+            raise ConnectionLostError(f"{self._peer} seems to speak TLS: write https://")
         if not data and not self._status:
             raise ConnectionLostError(f"{self._peer} closed the connection without an answer")
         if self._read > MOST_BYTES:

@@ -52,8 +52,18 @@ class NotReady:
         return f"{self.reason}: {self.said}" if self.said else self.reason
 
 
-def readiness(path: str, model: str) -> Generator[Question, Answer, NotReady | None]:
-    """Yield what to ask of a server whose readiness of ``model`` stands at ``path``; return why it is not ready."""
+def versions_of(samples: Iterable[Sample]) -> frozenset[str]:
+    """Return the versions of the model that samples ask for by name."""
+    return frozenset(s.endpoint.version for s in samples if s.protocol != "grpc" and s.endpoint.version)
+
+
+def readiness(
+    path: str, model: str, versions: frozenset[str] = frozenset()
+) -> Generator[Question, Answer, NotReady | None]:
+    """Yield what to ask of a server whose readiness of ``model`` stands at ``path``; return why it is not ready.
+
+    ``versions`` of it have to be ready where the server tells them apart; without them one is enough.
+    """
     answer = yield "GET", path
     said = f"HTTP {answer.status} {answer.text}".strip()
     if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -64,7 +74,7 @@ def readiness(path: str, model: str) -> Generator[Question, Answer, NotReady | N
                 return _no_such(path, model, names)
         way = "behind a gateway, give the host that routes to it with --header 'host: NAME'"
         return NotReady(_NO_MODEL.format(model), f"{said} at {path}; {way}")
-    return _state(answer, model) if answer.ok else NotReady(f"{model} is not ready", said)
+    return _state(answer, model, versions) if answer.ok else NotReady(f"{model} is not ready", said)
 
 
 def _no_such(path: str, model: str, names: Sequence[str]) -> NotReady:
@@ -113,7 +123,7 @@ def model_names(answer: Answer) -> list[str]:
     return [name for name in names if isinstance(name, str) and name]
 
 
-def _state(answer: Answer, model: str) -> NotReady | None:
+def _state(answer: Answer, model: str, wanted: frozenset[str]) -> NotReady | None:
     """Return what an answer of success says all the same: a server may be there before its model is.
 
     TensorFlow Serving tells each version's state in it, and says 200 while it loads; some say ``"ready": false``.
@@ -121,24 +131,26 @@ def _state(answer: Answer, model: str) -> NotReady | None:
     found = _json(answer)
     if not isinstance(found, Mapping):
         return None
-    versions = found.get("model_version_status")
-    if isinstance(versions, list):
-        states = [_of_version(one) for one in versions if isinstance(one, Mapping)]
-        if not any(state == "AVAILABLE" for state, _ in states):
-            told = "; ".join(text for _, text in states) or "no version"
-            return NotReady(f"{model} is not ready", f"its state is {told}, and not AVAILABLE")
+    statuses = found.get("model_version_status")
+    if isinstance(statuses, list):
+        states = [one for one in statuses if isinstance(one, Mapping)]
+        there = {str(one.get("version")) for one in states if str(one.get("state", "")).upper() == "AVAILABLE"}
+        if not there or wanted - there:
+            told = "; ".join(map(_in_words, states)) or "that of no version"
+            missing = f" for version {min(wanted - there)}" if wanted - there else ""
+            return NotReady(f"{model} is not ready", f"its state is {told}, and not AVAILABLE{missing}")
     elif "ready" in found and str(found["ready"]).lower() == "false":
         return NotReady(f"{model} is not ready", f"HTTP {answer.status} {answer.text}")
     return None
 
 
-def _of_version(status: Mapping[str, Any]) -> tuple[str, str]:
-    """Return a version's state, and in words its name, state and error."""
-    state = str(status.get("state", "")).upper()
+def _in_words(status: Mapping[str, Any]) -> str:
+    """Return a version's state, name and error."""
     error = status.get("status")
     message = error.get("error_message") if isinstance(error, Mapping) else None
     why = f" ({printable(str(message))[:200]})" if message else ""
-    return state, f"{printable(state)[:40]} for version {printable(str(status.get('version', '?')))[:40]}{why}"
+    state, version = (printable(str(status.get(part, "?")))[:40] for part in ("state", "version"))
+    return f"{state} for version {version}{why}"
 
 
 def _json(answer: Answer) -> Any:

@@ -27,6 +27,7 @@ from kserve_warmup.tls_options import SYSTEM, TlsOptions, with_tls
 from kserve_warmup.token_latency import SameLength, per_token_of
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths, ready_path
 from kserve_warmup.transports.http import Address
+from kserve_warmup.transports.readiness import versions_of
 from kserve_warmup.verify.asked import Asked, Asking, asked, learn_kinds
 from kserve_warmup.verify.running import Running
 from kserve_warmup.verify.verify_result import Start, Verification, judged
@@ -107,7 +108,7 @@ def verify(
         tell(f"start {number + 1} of {options.starts}, first: {first}")
         with server.start() as running, with_tls(options.tls):
             headers = options.headers.read()
-            _wait(running, sets, options, headers)
+            _wait(running, sets, options, headers, tell)
             ready = None if running.started is None else time.monotonic() - running.started
             if not number and options.paths.path is None:
                 known, new = asked(sets, learn_kinds((*sets, *unseen), running, headers), unseen)
@@ -138,23 +139,30 @@ def verify(
     )
 
 
-def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers: Mapping[str, str]) -> None:
+def _wait(
+    running: Running,
+    sets: Sequence[SampleSet],
+    options: Options,
+    headers: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> None:
     if running.ready:
         where = urlsplit(running.ready)
         url, path = f"{where.scheme}://{where.netloc}", urlunsplit(("", "", *where[2:4], ""))
         own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
         gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
         with with_tls(options.tls if own else options.tls.of_nobody):
-            wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
+            wait_ready(gate, "v2", options.timeout, running.alive, path or "/", tell=tell)
         return
     for samples in sets:
         if running.http_url:
             path = options.paths.ready_for(samples.model) or ready_path(samples, samples.model)
             target = Target(running.http_url, samples.model, headers)
-            wait_ready(target, "v2", options.timeout, running.alive, path)
+            wanted = versions_of(samples)
+            wait_ready(target, "v2", options.timeout, running.alive, path, versions=wanted, tell=tell)
         if running.http_url is None or any(map(over_grpc, samples)):
             target = Target(str(running.grpc_address), samples.model, headers)
-            wait_ready(target, "grpc", options.timeout, running.alive)
+            wait_ready(target, "grpc", options.timeout, running.alive, tell=tell)
 
 
 def _send(order: Sequence[Asked], requests: int, asking: Asking) -> dict[str, Latencies]:

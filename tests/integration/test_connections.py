@@ -14,6 +14,10 @@ from passing_on import PassingOn
 from sample_sets import samples, save
 from test_rest_transport import chat
 
+from kserve_warmup.errors import WarmupFailedError
+from kserve_warmup.gate.once import warm_once
+from kserve_warmup.gate.options import checked
+from kserve_warmup.latency import Target, wait_ready
 from kserve_warmup.processes import ServerProcess
 from kserve_warmup.samples.store import SampleSet
 
@@ -201,6 +205,15 @@ def test_an_engine_that_never_answers_is_let_through_cold_only_when_asked_to(lat
         gate.wait_phase("ready")
 
     assert "served COLD" in gate.log
+
+
+def test_who_warms_once_does_not_wait_for_ever_for_such_an_engine(late, chats):
+    start, _ = late
+    url = start("503")
+    wait_ready(Target(url, "model"), path="/v1/models")
+
+    with pytest.raises(WarmupFailedError, match="HTTP 503"):
+        warm_once(checked(url, chats, max_seconds=1))
 
 
 def test_verify_names_the_models_that_a_server_has_when_the_one_it_asks_for_is_not_there(server, tmp_path):

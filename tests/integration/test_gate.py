@@ -200,7 +200,7 @@ def test_a_server_of_grpc_alone_is_warmed_and_watched(start, ports, tmp_path):
         assert gate.wait_phase("ready")["warmups"] == 2
 
 
-def test_a_grpc_server_that_hangs_is_told_from_one_whose_model_is_not_ready(start, ports, tmp_path):
+def test_a_grpc_server_that_hangs_is_told_from_one_that_has_no_such_model(start, ports, tmp_path):
     folder = save(tmp_path / "grpc", samples("grpc"))
     with socket.create_server(("127.0.0.1", ports[1])), GateProcess(f"grpc://127.0.0.1:{ports[1]}", folder) as gate:
         assert answered(gate)["detail"] == "the server gives no answer"

@@ -174,4 +174,5 @@ def test_a_server_without_the_sample_s_endpoint_is_told(url, tmp_path):
     folder = save(tmp_path / "v1", samples("v1", rows=(1,)))
 
     with GateProcess(url, folder) as gate:
-        assert "has no model 'model'" in gate.wait(lambda s: "no model" in s["detail"])["detail"]
+        assert gate.wait(lambda s: "ready" in s["detail"])["detail"] == "model is not ready"
+    assert "the server lists it: it may speak another protocol than the samples" in gate.log

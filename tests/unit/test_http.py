@@ -14,6 +14,8 @@ import pytest
 from authority import Authority, server_context
 
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.transports import grpc
+from kserve_warmup.transports.exchange import Exchange
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError, addresses, fetch, fetch_now
 
 NAME = "digits.example.com"
@@ -148,3 +150,24 @@ def test_an_idle_connection_tells_when_the_server_closes_it(trusted):
         return [answer.ok, await connection.stays_open(10)]
 
     assert asyncio.run(run()) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [
+        ("[fe80::1%25eth0]:81", "ipv6:%5Bfe80::1%25eth0%5D:81"),
+        ("grpcs://[fe80::1%eth0]:81", "ipv6:%5Bfe80::1%25eth0%5D:81"),
+        ("[::1]:81", "[::1]:81"),
+        ("grpcs://a:81", "a:81"),
+    ],
+)
+def test_grpc_takes_a_zone_escaped(address, target):
+    assert grpc._target(address) == target
+
+
+def test_a_server_of_tls_that_is_asked_in_the_clear_is_told_from_one_that_speaks_no_http():
+    exchange = Exchange("a:1")
+    exchange.ask("GET", "/", {}, None)
+
+    with pytest.raises(ConnectionLostError, match="a:1 seems to speak TLS: write https://"):
+        exchange.feed(b"\x15\x03\x01\x00\x02\x02\x28")

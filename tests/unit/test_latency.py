@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as messages
 
+from kserve_warmup import latency
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, measure, send, wait_ready
 from kserve_warmup.protocols import bodies
@@ -216,3 +217,16 @@ def test_a_header_that_grpc_cannot_carry_is_told_in_one_line():
     for name in ("x!y", "grpc-timeout"):
         with pytest.raises(WarmupError, match=f"the header {name} cannot go over gRPC"):
             latency_ms(sample, Target("127.0.0.1:1", "m", {name: "1"}), 0)
+
+
+def test_what_keeps_a_server_from_being_ready_is_told_when_it_takes_long(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "TELL_SECONDS", 0.0)
+    web.not_ready = 3
+    said: list[str] = []
+
+    wait_ready(Target(web.url, "digits"), tell=said.append)
+
+    (line,) = said  # once, for as long as it is the same
+    assert line.startswith("waiting for digits: digits is not ready: HTTP 503")

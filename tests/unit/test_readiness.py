@@ -14,8 +14,8 @@ def answer(status, document=None, body=None):
     return Answer(status, {}, json.dumps(document).encode() if body is None else body, 0, 0)
 
 
-def why(*answers, path="/v1/models/m", model="m"):
-    asking = readiness(path, model)
+def why(*answers, path="/v1/models/m", model="m", versions=()):
+    asking = readiness(path, model, frozenset(versions))
     next(asking)
     for one in answers:
         try:
@@ -40,6 +40,12 @@ def test_tensorflow_serving_is_not_ready_in_any_other_state(states):
 
     assert found.reason == "m is not ready"
     assert "not AVAILABLE" in found.said
+
+
+def test_a_version_that_samples_name_has_to_be_the_one_that_is_available():
+    assert why(versions("AVAILABLE", "LOADING"), versions={"1"}) is None
+    found = why(versions("AVAILABLE", "LOADING"), versions={"2"})
+    assert "AVAILABLE for version 1; LOADING for version 2, and not AVAILABLE for version 2" in found.said
 
 
 def test_the_error_of_a_version_is_told():

@@ -1,6 +1,7 @@
 """Verdicts on series whose truth is known."""
 
 import io
+import itertools
 import json
 import random
 from xml.etree import ElementTree as ET
@@ -151,7 +152,7 @@ def test_what_cannot_be_measured_is_refused(options):
 
 def smallest(found, asked):
     """Return the smallest limit above the one that was asked for at which a figure can be judged, tried one by one."""
-    limits = (asked + step / 1000 for step in range(1, 20_000))
+    limits = (asked + step / 1000 for step in itertools.count(1))
     return next(limit for limit in limits if _verdict(found.ratio, found.doubt, limit) != "noisy")
 
 
@@ -162,7 +163,7 @@ def smallest(found, asked):
     asked=sampled_from((1.01, 1.1, 1.25)),
     seed=integers(0, 99),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_what_noise_forbids_at_one_limit_is_judged_at_the_smallest_that_it_allows(penalty, noise, starts, asked, seed):
     found = judge(series(penalty, noise, starts, seed=seed), asked)
     there = judgeable([found], asked)
@@ -178,7 +179,7 @@ def test_what_noise_forbids_at_one_limit_is_judged_at_the_smallest_that_it_allow
 
 
 @given(noise=floats(0.1, 0.6), starts=integers(2, 10), count=integers(2, 4), seed=integers(0, 99))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_at_the_limit_of_several_figures_each_of_them_is_judged(noise, starts, count, seed):
     found = [judge(series(1, noise, starts, seed=100 * seed + n), 1.1, count) for n in range(count)]
 
@@ -188,11 +189,11 @@ def test_at_the_limit_of_several_figures_each_of_them_is_judged(noise, starts, c
 
 
 def test_the_limit_that_is_named_passes_warm_servers_and_fails_cold_ones():
-    warm = [judgeable([judge(series(1, 0.3, 4, seed=seed), 1.1)], 1.1) for seed in range(60)]
-    cold = [judge(series(20, 0.3, 4, seed=seed), 1.1) for seed in range(60)]
+    warm = [judgeable([judge(series(1, 0.3, 4, seed=seed), 1.1)], 1.1) for seed in range(40)]
+    cold = [judge(series(20, 0.3, 4, seed=seed), 1.1) for seed in range(40)]
 
-    assert sum(there is not None for there in warm) > 30
-    assert sum(there is not None and there.verdict == "fail" for there in warm) <= 6
+    assert sum(there is not None for there in warm) > 20
+    assert sum(there is not None and there.verdict == "fail" for there in warm) <= 4  # one in twenty, and chance
     assert {one.verdict for one in cold} == {"fail"}
 
 
