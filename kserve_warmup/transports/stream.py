@@ -98,7 +98,8 @@ class StreamTransport:
         if sample.protocol == "grpc" or not str(error).startswith("gRPC UNAVAILABLE"):
             return error
         why = f"{self._model} is decoupled, so that its requests go over gRPC's stream, not over HTTP"
-        return type(error)(f"{error}; {why}: name the server's gRPC port, --grpc HOST:PORT")
+        where = f"nothing answers at {self._plain.address}; gate and verify take another port, --grpc HOST:PORT"
+        return type(error)(f"{error}; {why}, and {where}")
 
     async def close(self) -> None:
         """Close the connection."""

@@ -99,6 +99,14 @@ class TritonPythonModel:
                 answers.append(y(total))
         return answers
 """
+STREAMED_SUMS = (
+    SUMS.replace("def execute(", "def answers(")
+    + """
+    def execute(self, requests):
+        for request, answer in zip(requests, self.answers(requests)):
+            request.get_response_sender().send(answer, flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
+)
 CONTROLS = """sequence_batching { max_sequence_idle_microseconds: 60000000 %s control_input [
   { name: "START" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
   { name: "READY" control [ { kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] } ] },
