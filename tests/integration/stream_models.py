@@ -29,7 +29,7 @@ def y(number):
 SLOW = 0.4  # of a first call
 """
 
-# X[0] responses, 50 ms apart; 99 of them are an error.
+# X[0] responses, 50 ms apart; 99 of them are an error, and of 98 the second one is.
 ANY_NUMBER = """
 class TritonPythonModel:
     cold = True
@@ -40,8 +40,10 @@ class TritonPythonModel:
             note(begun=count, parameters=json.loads(request.parameters() or "{}"))
             time.sleep(SLOW if self.cold else 0.005)
             TritonPythonModel.cold = False
-            if count == 99:
-                failed = pb.InferenceResponse(error=pb.TritonError("no 99"))
+            if count >= 98:
+                if count == 98:
+                    sender.send(y(0))
+                failed = pb.InferenceResponse(error=pb.TritonError("no %d" % count))
                 sender.send(failed, flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
                 continue
             for number in range(count):

@@ -113,6 +113,11 @@ def test_what_a_decoupled_model_refuses_is_left_out_and_what_it_fails_on_is_a_fa
     assert "no 99" in log
 
 
+def test_an_error_behind_the_first_response_is_a_fault_too(server, tmp_path):
+    _, _, log = gated(server, save(tmp_path, "decoupled", ask(98)), phase="failed")
+    assert "no 98" in log
+
+
 def test_without_grpc_a_line_says_which_option_to_give(server, tmp_path):
     (shut,) = free_ports(1)
     folder = save(tmp_path, "decoupled", ask(1))
