@@ -24,7 +24,7 @@ from kserve_warmup.transports.rest import Sent
 MODEL_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 ERRORS_AS_STATUS = {"triton_grpc_error": "true"}
-"""Asks Triton (from 24.08 on) to end a stream with an error's own status, which tells a refusal from a fault."""
+"""Asks Triton (2.51 does so) to end a stream with an error's own status, which tells a refusal from a fault."""
 
 _KEPT = 16
 """Requests that are kept as messages: to make one takes longer than to send it."""
