@@ -17,7 +17,7 @@ from kserve_warmup.gate import bursts
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
 from kserve_warmup.gate.gate_state import Phase, State
 from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
-from kserve_warmup.replay import Transport, replay
+from kserve_warmup.replay import replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.model_kind import read_kind
@@ -140,9 +140,10 @@ class Gate:
         finally:
             await transport.close()
 
-    async def _bursts(self, usable: Sequence[Sample], transport: Transport, model: str, end: float) -> str | None:
-        """Send several requests at once; return what was done, in one line."""
-        settings = replace(self.settings, max_calls=min(self.settings.max_calls, bursts.MOST_ROUNDS))
+    async def _bursts(self, usable: Sequence[Sample], transport: WireTransport, model: str, end: float) -> str | None:
+        """Send several requests at once, or whole sequences; return what was done, in one line."""
+        rounds = max(1, bursts.MOST_ROUNDS // transport.longest)
+        settings = replace(self.settings, max_calls=min(self.settings.max_calls, rounds))
         sent = failed = 0
         for size in bursts.SIZES:
             burst, chosen = bursts.BurstTransport(transport, size), bursts.for_bursts(usable)
