@@ -19,7 +19,7 @@ from kserve_warmup.gate.first_answer import SENDING, WAITING, first_answer
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
 from kserve_warmup.gate.gate_state import Phase, State, blame
 from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
-from kserve_warmup.replay import Transport, replay
+from kserve_warmup.replay import replay
 from kserve_warmup.report import Level, WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
@@ -170,10 +170,11 @@ class Gate:
         self._tell("warming", SENDING)
 
     async def _levels(
-        self, usable: Sequence[Sample], transport: Transport, model: str, end: float
+        self, usable: Sequence[Sample], transport: WireTransport, model: str, end: float
     ) -> tuple[Level, ...]:
-        """Send several requests at once, one size after the other."""
-        settings = replace(self.settings, max_calls=min(self.settings.max_calls, bursts.MOST_ROUNDS))
+        """Send several requests at once, or whole sequences, one size after the other."""
+        rounds = max(1, bursts.MOST_ROUNDS // transport.longest)
+        settings = replace(self.settings, max_calls=min(self.settings.max_calls, rounds))
         asked, found = self.concurrency is not None, list[Level]()
         chosen = bursts.for_bursts(usable, tokens=asked)
         for size in bursts.SIZES if self.concurrency is None else self.concurrency:

@@ -98,7 +98,7 @@ def _judged(answer: Answer, started: float, verb: str) -> Sent:
     if not answer.ok:
         raise _failure(answer)
     if not is_stream(answer.headers.get("content-type", "")):
-        if verb == "generate" and (said := _error(answer.body)):  # Triton has sent the status before it knew
+        if verb == "generate" and (said := _error(answer.body, alone=True)):  # Triton's status is 200 all the same
             raise RequestRefusedError(f"HTTP {answer.status}: {said}")
         return Sent(answer.body, of_whole(answer, started))
     if answer.body or verb != "generate_stream":  # a decoupled model of Triton's may have nothing to say
@@ -134,11 +134,11 @@ def check_events(body: bytes) -> None:
         raise RequestFailedError(f"the stream tells of an error: {said}")
 
 
-def _error(document: bytes) -> str:
-    """Return in a line the JSON that tells of an error; nothing where it is none, such as [DONE], or text."""
+def _error(document: bytes, *, alone: bool = False) -> str:
+    """Return in a line the JSON that tells of an error, ``alone`` or among other things; text tells of none."""
     try:
         found = orjson.loads(document)
     except orjson.JSONDecodeError:
         return ""
-    is_error = isinstance(found, dict) and found.get("error")
+    is_error = isinstance(found, dict) and found.get("error") and not (alone and len(found) > 1)
     return " ".join(document.decode(errors="replace").split())[:200] if is_error else ""

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from kserve_warmup.errors import WarmupError
+from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.protocols.steps import as_step, correlation_id
 from kserve_warmup.protocols.variant import SEQUENCE_END, SEQUENCE_START
 from kserve_warmup.replay import RequestFailedError
@@ -47,11 +47,7 @@ class Sequences:
     """
 
     def __init__(self, samples: Iterable[Sample]) -> None:
-        """Plan the sequences.
-
-        Raises:
-            SampleError: a body is no request.
-        """
+        """Plan the sequences."""
         given = tuple(samples)
         self._others = tuple(sample for sample in given if not takes_tensors(sample))
         recorded = _Recorded([sample for sample in given if takes_tensors(sample)])
@@ -94,7 +90,7 @@ class _Recorded:
 
     def __init__(self, samples: list[Sample]) -> None:
         self.samples = samples
-        self._ids = {_key(sample): correlation_id(sample) for sample in samples}
+        self._ids = {_key(sample): _recorded_id(sample) for sample in samples}
         self._opening = [s for s in samples if opens(s) and not closes(s)]
         self._closing = [s for s in samples if closes(s) and not opens(s)]
         self._middle = [s for s in samples if not (opens(s) or closes(s))]
@@ -125,6 +121,13 @@ class _Recorded:
         """Return whether two steps were recorded in the same sequence."""
         name = self._ids[_key(one)]
         return name is not None and name == self._ids[_key(other)]
+
+
+def _recorded_id(sample: Sample) -> int | str | None:
+    try:
+        return correlation_id(sample)
+    except SampleError:
+        return None  # it shows when the sample is sent, and fails alone
 
 
 async def send_sequence(

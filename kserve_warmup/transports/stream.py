@@ -24,7 +24,7 @@ from kserve_warmup.transports.rest import Sent
 MODEL_STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 
 ERRORS_AS_STATUS = {"triton_grpc_error": "true"}
-"""Asks Triton (from 24.08 on) to end a stream with an error's own status, which tells a refusal from a fault."""
+"""Asks Triton (2.51 does so) to end a stream with an error's own status, which tells a refusal from a fault."""
 
 _KEPT = 16
 """Requests that are kept as messages: to make one takes longer than to send it."""
@@ -98,7 +98,8 @@ class StreamTransport:
         if sample.protocol == "grpc" or not str(error).startswith("gRPC UNAVAILABLE"):
             return error
         why = f"{self._model} is decoupled, so that its requests go over gRPC's stream, not over HTTP"
-        return type(error)(f"{error}; {why}: name the server's gRPC port, --grpc HOST:PORT")
+        where = f"nothing answers at {self._plain.address}; gate and verify take another port, --grpc HOST:PORT"
+        return type(error)(f"{error}; {why}, and {where}")
 
     async def close(self) -> None:
         """Close the connection."""

@@ -67,6 +67,11 @@ class WireTransport:
         found = self._sequences.apart if self._sequences else self.samples
         return [sample for sample in found if sample.id not in self.failed]
 
+    @property
+    def longest(self) -> int:
+        """Return the requests of the longest sequence that a sample brings along; 1 where there is none."""
+        return max(map(len, self._sequences.distinct), default=1) if self._sequences else 1
+
     async def open(self, timeout: float) -> None:
         """Give a gRPC port that opens later than HTTP's ``timeout`` seconds; without it the requests will tell."""
         if self._grpc:

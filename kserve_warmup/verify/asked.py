@@ -185,7 +185,10 @@ def _sequences(samples: SampleSet, kind: ModelKind, *, unseen: bool) -> list[Ask
 def learn_kinds(sets: Iterable[SampleSet], running: Running, headers: Mapping[str, str]) -> dict[str, ModelKind]:
     """Ask a server that is ready how each model wants to be asked, and make the client warm for it."""
     where = (running.http_url, running.grpc_address, headers)
-    kinds = {samples.model: asyncio.run(read_kind(samples, samples.model, *where)) for samples in sets}
+    by_model: dict[str, list[Sample]] = {}
+    for samples in sets:
+        by_model.setdefault(samples.model, []).extend(samples)
+    kinds = {model: asyncio.run(read_kind(samples, model, *where)) for model, samples in by_model.items()}
     for kind in kinds.values():
         if kind.decoupled:
             warm_client("grpc", kind)

@@ -29,7 +29,7 @@ def y(number):
 SLOW = 0.4  # of a first call
 """
 
-# X[0] responses, 50 ms apart; 99 of them are an error.
+# X[0] responses, 50 ms apart; 99 of them are an error, and of 98 the second one is.
 ANY_NUMBER = """
 class TritonPythonModel:
     cold = True
@@ -40,8 +40,10 @@ class TritonPythonModel:
             note(begun=count, parameters=json.loads(request.parameters() or "{}"))
             time.sleep(SLOW if self.cold else 0.005)
             TritonPythonModel.cold = False
-            if count == 99:
-                failed = pb.InferenceResponse(error=pb.TritonError("no 99"))
+            if count >= 98:
+                if count == 98:
+                    sender.send(y(0))
+                failed = pb.InferenceResponse(error=pb.TritonError("no %d" % count))
                 sender.send(failed, flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
                 continue
             for number in range(count):
@@ -99,6 +101,14 @@ class TritonPythonModel:
                 answers.append(y(total))
         return answers
 """
+STREAMED_SUMS = (
+    SUMS.replace("def execute(", "def answers(")
+    + """
+    def execute(self, requests):
+        for request, answer in zip(requests, self.answers(requests)):
+            request.get_response_sender().send(answer, flags=pb.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
+)
 CONTROLS = """sequence_batching { max_sequence_idle_microseconds: 60000000 %s control_input [
   { name: "START" control [ { kind: CONTROL_SEQUENCE_START int32_false_true: [ 0, 1 ] } ] },
   { name: "READY" control [ { kind: CONTROL_SEQUENCE_READY int32_false_true: [ 0, 1 ] } ] },
