@@ -242,12 +242,6 @@ def test_answers_of_any_length_are_compared_at_that_of_the_first():
     assert stratum.converged
 
 
-def test_a_stratum_whose_tokens_still_get_faster_is_called_on():
-    series = (TokenLatency(0.001, per_token=0.003 if call < 30 else 0.001) for call in range(1000))
-    (stratum,) = run([sample(1, 1.0)], Scripted(lambda *_: next(series))).strata
-    assert stratum.calls > 30
-
-
 def test_a_report_of_several_requests_at_once_is_read_as_it_was_written():
     report = run([sample(1, 1.0)], Scripted(lambda *_: TokenLatency(0.001, per_token=0.002)))
     told = dataclasses.replace(report, levels=(Level(8, 0.5, report.strata),))
