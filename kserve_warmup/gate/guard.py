@@ -17,8 +17,8 @@ from kserve_warmup.gate import bursts
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
 from kserve_warmup.gate.gate_state import Phase, State
 from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
-from kserve_warmup.replay import Transport, replay
-from kserve_warmup.report import Level, WarmupReport
+from kserve_warmup.replay import replay
+from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
 from kserve_warmup.transports.wire import WireTransport
@@ -36,9 +36,6 @@ GRPC_SECONDS = 10.0
 
 SAME_SECONDS = 10.0
 """A server whose errors differ in their words alone is logged no more often than that."""
-
-SINGLE_SHARE = 0.75
-"""Of the budget, for single requests; bursts have the rest."""
 
 
 @dataclass
@@ -140,30 +137,16 @@ class Gate:
                 transport,
                 self.settings,
                 samples.model,
-                deadline=begin + SINGLE_SHARE * self.settings.max_seconds,
+                deadline=begin + bursts.single_share(samples, self.concurrency) * self.settings.max_seconds,
                 on_call=self._count,
             )
             usable = [s for s in samples if s.id not in transport.failed]
-            levels = await self._levels(usable, transport, samples.model, end)
-            return replace(report, note=_note(levels), levels=levels)
+            sending = bursts.levels(usable, self.concurrency)
+            model, settings = samples.model, self.settings
+            levels = await bursts.send(sending, transport, settings, model, end=end, on_call=self._count)
+            return replace(report, note=bursts.note(levels), levels=levels)
         finally:
             await transport.close()
-
-    async def _levels(
-        self, usable: Sequence[Sample], transport: Transport, model: str, end: float
-    ) -> tuple[Level, ...]:
-        """Send several requests at once, one size after the other."""
-        settings = replace(self.settings, max_calls=min(self.settings.max_calls, bursts.MOST_ROUNDS))
-        asked, found = self.concurrency is not None, list[Level]()
-        chosen = bursts.for_bursts(usable, tokens=asked)
-        for size in bursts.SIZES if self.concurrency is None else self.concurrency:
-            burst = bursts.BurstTransport(transport, size, chosen if asked else ())
-            done = await replay(chosen, burst, settings, model, deadline=end, on_call=self._count)
-            if done.strata:
-                found.append(Level(size, done.seconds, done.strata))
-        if failed := sum(s.failures for level in found for s in level.strata):
-            logger.warning("%s: %d of %d bursts failed", model, failed, sum(level.calls for level in found))
-        return tuple(found)
 
     def _judge(self, reports: tuple[WarmupReport, ...]) -> bool:
         self.state = replace(self.state, reports=reports)
@@ -272,11 +255,3 @@ class Gate:
 
     def _count(self, _: Sample) -> None:
         self.state = replace(self.state, calls=self.state.calls + 1)
-
-
-def _note(levels: Sequence[Level]) -> str | None:
-    """Return what was done with several requests at once, in one line."""
-    if not levels:
-        return None
-    sizes = " to ".join(dict.fromkeys(str(find(level.at_once for level in levels)) for find in (min, max)))
-    return f"then {sum(level.calls for level in levels)} bursts of {sizes} requests at once"
