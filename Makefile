@@ -5,7 +5,7 @@ TRITON_VENV := .venv-triton
 KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
 # Other servers, each with an environment of its own, .venv-<name>, of tests/servers/requirements/<name>.txt.
-SERVERS := mlserver litserve bentoml
+SERVERS := mlserver litserve bentoml rayserve
 SERVER_ENVS := $(SERVERS:%=.venv-%/.installed)
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
@@ -62,7 +62,7 @@ test-kserve: kserve-env  ## KServe's own tests, with kserve.Model replaced by Wa
 test-ray: kserve-env  ## Sampling traffic on real local Ray clusters.
 	$(KSERVE_VENV)/bin/python -m pytest tests/conformance/ray_engine.py
 
-test-servers: env server-envs  ## The gate before other servers, each a real one from PyPI: MLServer, LitServe, BentoML.
+test-servers: env server-envs  ## The gate before other servers, each a real one from PyPI: MLServer, LitServe, BentoML, Ray Serve.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/servers
 
 test-containers: env images  ## Both servers in containers, and what a cluster does to them; needs Docker and haproxy.

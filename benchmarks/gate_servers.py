@@ -31,10 +31,10 @@ TESTS = Path(__file__).parents[1] / "tests"
 sys.path += [str(TESTS), str(TESTS / "servers")]
 
 from gate_process import GateProcess  # noqa: E402
-from python_servers import bentoml, litserve, mlserver  # noqa: E402
+from python_servers import bentoml, litserve, mlserver, rayserve  # noqa: E402
 from real_server import RealServer, Started  # noqa: E402
 
-SERVERS = (mlserver(0), mlserver(2), litserve(1), litserve(2), bentoml(1), bentoml(2))
+SERVERS = (mlserver(0), mlserver(2), litserve(1), litserve(2), bentoml(1), bentoml(2), rayserve(1))
 """What is measured, with each of its protocols."""
 
 REQUESTS = 12
