@@ -62,7 +62,7 @@ def mlserver(workers):
 
 
 def litserve(workers):
-    """Return LitServe: one process speaks HTTP, ``workers`` others have the model."""
+    """Return LitServe: ``workers`` processes have the model, as many others speak HTTP."""
     return RealServer(
         name=f"LitServe, {workers} workers" if workers > 1 else "LitServe",
         environment="litserve",
