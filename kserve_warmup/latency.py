@@ -14,14 +14,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
+from typing import Any
 
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 from kserve_warmup.protocols.inference_path import InferencePath
+from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import DEFAULT_PATHS, Protocol, Sample, Signature
 from kserve_warmup.token_latency import in_ms
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_now
+from kserve_warmup.transports.model_kind import PLAIN, ModelKind
+from kserve_warmup.transports.readiness import NotReady, grpc_not_ready, readiness
 from kserve_warmup.transports.rest import RestTransport, Sent
 
 PACE_SECONDS = 0.3
@@ -75,15 +80,18 @@ class Readiness:
 class Target:
     """A model on a running server.
 
-    ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port`` or ``grpc://host:port`` for gRPC, whose
-    connections are not encrypted. ``headers`` go with each request; their values are shown nowhere. ``path`` is where
-    requests go over HTTP, None: to the samples' endpoints.
+    ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port``, ``grpc://host:port`` or, over TLS,
+    ``grpcs://host:port`` for gRPC. ``headers`` go with each request; their values are shown nowhere. ``path`` is where
+    requests go over HTTP, None: to the samples' endpoints. ``kind`` is how the model wants to be asked; where that is
+    over gRPC, ``grpc`` is where HTTP's samples go.
     """
 
     url: str
     model: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     path: str | None = None
+    kind: ModelKind = PLAIN
+    grpc: str | None = None
 
 
 def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PACE_SECONDS) -> Latencies:
@@ -113,9 +121,9 @@ def latency_ms(sample: Sample, target: Target, pace: float = PACE_SECONDS) -> fl
     A streamed answer counts until its first token: how long the rest takes depends on what the model has to say. The
     result is a ``TokenLatency`` where the answer tells of tokens.
     """
-    send = _prepared(sample, target)
+    send = sending(sample, target)
     time.sleep(pace)
-    return in_ms(_one_line_errors(send, target).seconds)
+    return in_ms(send().seconds)
 
 
 def wait_ready(
@@ -143,9 +151,10 @@ def wait_ready(
         if alive:
             alive()
         try:
-            if _is_ready(target, protocol, path, min(REQUEST_SECONDS, deadline - time.monotonic())):
+            why = _why_not_ready(target, protocol, path, min(REQUEST_SECONDS, deadline - time.monotonic()))
+            if why is None:
                 return
-            answer = "not ready"
+            answer = str(why)
         except (WarmupFailedError, ConnectionLostError) as error:
             answer = str(error)
         time.sleep(PACE_SECONDS)
@@ -204,25 +213,37 @@ def send(sample: Sample, target: Target) -> bytes:
     Raises:
         WarmupFailedError: the server refused it, is not there, or its answer takes too long or too much room.
     """
-    return _one_line_errors(_prepared(sample, target), target).body
+    return sending(sample, target)().body
 
 
-def warm_client(protocol: Protocol) -> None:
+def sending(sample: Sample, target: Target) -> Callable[[], Sent]:
+    """Return what sends one request on a new connection; it raises as :func:`send` does."""
+    return partial(_one_line_errors, _prepared(sample, target), target)
+
+
+def warm_client(protocol: Protocol, kind: ModelKind = PLAIN) -> None:
     """Send some requests to a throwaway server in this process, so that the client's own first call is not measured."""
+    protocol = "grpc" if kind.decoupled and protocol in ("v2", "v2-binary") else protocol
     nothing = Sample(protocol, b"", Signature(()), 1, DEFAULT_PATHS[protocol])
     with _echo_server(protocol) as url:
         for _ in range(CLIENT_WARMUP_REQUESTS):
-            _prepared(nothing, Target(url, "echo"))()
+            _prepared(nothing, Target(url, "echo", kind=kind))()
 
 
 def _one_line_errors(send: Callable[[], Sent], target: Target) -> Sent:
     try:
         return send()
-    except WarmupFailedError as error:
+    except WarmupFailedError as failed:
+        error = target.kind.explained(failed)
         raise WarmupFailedError(f"a request to {target.model} at {target.url} failed: {error}") from error
 
 
 def _prepared(sample: Sample, target: Target) -> Callable[[], Sent]:
+    if target.kind.streams(sample):
+        from kserve_warmup.transports.stream import StreamTransport
+
+        address = str(target.url if sample.protocol == "grpc" else target.grpc)
+        return StreamTransport(address, target.model, REQUEST_SECONDS, target.headers).prepared(sample)
     if sample.protocol != "grpc":
         return RestTransport(target.url, target.model, REQUEST_SECONDS, target.headers, target.path).prepared(sample)
     from kserve_warmup.transports.grpc import GrpcTransport  # which takes a tenth of a second to import
@@ -230,17 +251,27 @@ def _prepared(sample: Sample, target: Target) -> Callable[[], Sent]:
     return GrpcTransport(target.url, target.model, REQUEST_SECONDS, target.headers).prepared(sample)
 
 
-def _is_ready(target: Target, protocol: Protocol, path: str | None, seconds: float) -> bool:
+def _why_not_ready(target: Target, protocol: Protocol, path: str | None, seconds: float) -> NotReady | None:
     if protocol == "grpc" and path is None:
         from kserve_warmup.transports.grpc import GrpcClient
 
         client = GrpcClient(target.url, target.headers)
-        return client.ask_now(GRPC_MODEL_READY, grpc_name(target.model), seconds) == GRPC_READY
+        try:
+            answer = client.ask_now(GRPC_MODEL_READY, grpc_name(target.model), seconds)
+        except RequestFailedError as error:
+            return grpc_not_ready(target.model, str(error), "not ready")
+        return None if answer == GRPC_READY else NotReady("not ready", "")
+    where = Address.parse(target.url)
     asked = path or InferencePath.parse(DEFAULT_PATHS[protocol], protocol).ready_path(target.model)
-    answer = fetch_now(Address.parse(target.url), "GET", asked, target.headers, None, seconds=seconds)
-    if answer.refused:
-        raise WarmupFailedError(f"HTTP {answer.status}: {answer.text}")
-    return answer.ok
+    asking = readiness(asked, target.model)
+    method, asked = next(asking)
+    try:
+        while True:
+            body = b"" if method == "POST" else None
+            answered = fetch_now(where, method, asked, target.headers, body, seconds=seconds)
+            method, asked = asking.send(answered)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # a generator's value
 
 
 @contextlib.contextmanager
@@ -249,7 +280,9 @@ def _echo_server(protocol: Protocol) -> Iterator[str]:
         import grpc
 
         class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc is untyped
-            def service(self, _: object) -> object:
+            def service(self, called: Any) -> object:
+                if "Stream" in called.method:
+                    return grpc.stream_stream_rpc_method_handler(lambda requests, _: (b"" for _ in requests))
                 return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
 
         server = grpc.server(ThreadPoolExecutor(1), handlers=[Echo()])

@@ -43,6 +43,7 @@ _FEW_LATE = 1 / 8  # of the strata may settle late in every run, and are called 
 _AGAIN = 2  # more calls that a wild stratum is given
 _NEWEST = 5  # calls of a stratum that are compared
 _TOGETHER = 2  # strata that were dear at the same late call make it no hiccup
+_FEWEST = 12  # calls of all strata: a server's own stack takes 6 to 12 until it is as fast as later, whatever it serves
 _EARLY = 3  # calls: where any stratum was learned to settle later, what is still to come cannot be told from so few
 _TWICE = 2
 _TINY = 1e-9  # seconds: clocks are coarse
@@ -97,11 +98,13 @@ class ProcessExpectation:
         few = [one for one in judged if one.calls < self.enough(one)] or self._wild(judged)
         if not few and self._similar(judged):
             few = [one for one in judged if one.calls < max(self.enough(one), _TWICE) + 1]
+        if not few and _new(strata, budget):
+            few = judged
         few = [one for one in few if one.calls < _TWICE or one.cost <= left]
         return min(few, key=lambda one: (one.calls, one.order), default=None)
 
-    def meets(self, strata: Sequence[StratumCalls]) -> bool:
-        """Return whether all strata that have a profile show what it says."""
+    def meets(self, strata: Sequence[StratumCalls], budget: float) -> bool:
+        """Return whether all strata that have a profile show what it says; arguments as in :meth:`lacking`."""
         judged = [one for one in strata if self.covers(one)]
         if self.met or not judged or any(not one.calls for one in judged):
             return self.met
@@ -114,7 +117,7 @@ class ProcessExpectation:
             if self._another(judged):
                 self._profiles, self._why = {}, "the first calls of its strata are not what was learned"
                 return False
-        if any(one.calls < self.enough(one) for one in judged):
+        if _new(strata, budget) or any(one.calls < self.enough(one) for one in judged):
             return False
         self._why = self._differs(judged)
         self.met = self._why is None
@@ -214,6 +217,12 @@ class ProcessExpectation:
         else:
             learned = median(run.typical for run in runs)
         return math.log(max(one.seconds[call], _TINY) / max(learned, _TINY))
+
+
+def _new(strata: Sequence[StratumCalls], budget: float) -> bool:
+    """Whether the path had fewer calls than its server's own stack needs, and there is time for more."""
+    left = budget - sum(one.evidence for one in strata)
+    return sum(one.calls for one in strata) < _FEWEST and min(one.cost for one in strata) <= left
 
 
 def _outside(seconds: float, learned: Sequence[float]) -> float:

@@ -43,6 +43,10 @@ class RequestRefusedError(RequestFailedError):
     """The model refuses the request, as HTTP does with 4xx: the request is at fault, and says nothing of warmth."""
 
 
+class RequestNotYetError(RequestRefusedError):
+    """A refusal that the same request may not meet a moment later: no such model yet, no key yet, too many at once."""
+
+
 class DependencyAwayError(RequestFailedError):
     """What the model needs is not there, such as a transformer's predictor: it may come."""
 

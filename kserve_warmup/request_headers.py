@@ -1,6 +1,7 @@
 """Headers that warm-up requests carry because a server asks for them: keys, tokens, a host. They are never stored.
 
-A value may be a file's content, read anew for each warm-up: Kubernetes mounts secrets as files, and renews them.
+A value may be a file's content, read anew for each warm-up: Kubernetes mounts secrets as files, and renews them. Its
+service accounts' tokens stand there bare, so that a scheme such as ``Bearer`` may be put before them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,25 @@ _NOT_OURS = frozenset({"content-length", "transfer-encoding", "connection", "x-k
 
 _MOST_BYTES = 1 << 16
 
+_WITH_SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9-]*) +)?@(\S.*)")
+"""Of an authorization header: a file, and perhaps what stands before its content. No credentials begin with ``@``."""
+
+_AUTHORIZATION = frozenset({"authorization", "proxy-authorization"})
+
+
+@dataclass(frozen=True, slots=True)
+class FileValue:
+    """A header's value in a file; with a ``scheme`` that stands before it, unless the file has it too."""
+
+    file: str
+    scheme: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class RequestHeaders:
     """Names in lower case, with either a value or the file that holds it; its text form shows no value."""
 
-    given: tuple[tuple[str, str | Path], ...] = ()
+    given: tuple[tuple[str, str | FileValue], ...] = ()
 
     def __bool__(self) -> bool:
         """Return whether there are any."""
@@ -77,6 +91,8 @@ def parse_headers(given: Any) -> RequestHeaders:
 def parse_header_options(options: list[str] | tuple[str, ...]) -> RequestHeaders:
     """Return the headers of ``name: value`` options; a value ``@/path`` is a file's content.
 
+    An authorization header may have a scheme before that: ``authorization: Bearer @/run/token``.
+
     Raises:
         WarmupError: one of them is no header; the message shows no value.
     """
@@ -85,8 +101,10 @@ def parse_header_options(options: list[str] | tuple[str, ...]) -> RequestHeaders
         name, colon, value = option.partition(":")
         if not colon:
             raise WarmupError("--header takes 'name: value', or 'name: @/path/of/a/file': there is no colon")
-        value = value.strip()
-        found[name.strip()] = {"file": value[1:]} if value.startswith("@") else value
+        name, value = name.strip(), value.strip()
+        found[name] = {"file": value[1:]} if value.startswith("@") else value
+        if name.lower() in _AUTHORIZATION and (parts := _WITH_SCHEME.fullmatch(value)):
+            found[name] = {"file": parts[2], "scheme": parts[1] or ""}
     try:
         return parse_headers(found)
     except ValueError as error:
@@ -101,12 +119,15 @@ def _name(name: Any) -> str:
     return name.lower()
 
 
-def _value(name: Any, value: Any) -> str | Path:
-    if isinstance(value, Mapping) and set(value) == {"file"} and isinstance(value["file"], str) and value["file"]:
-        return Path(value["file"])
+def _value(name: Any, value: Any) -> str | FileValue:
+    if isinstance(value, Mapping) and set(value) in ({"file"}, {"file", "scheme"}):
+        file, scheme = value["file"], value.get("scheme", "")
+        if isinstance(file, str) and file and isinstance(scheme, str) and (not scheme or _NAME.fullmatch(scheme)):
+            return FileValue(file, scheme)
     if isinstance(value, str):
         return _checked(str(name), value)
-    raise ValueError(f'the header {name} has neither a text for value nor {{"file": "/path"}}')
+    how = 'neither a text for value nor {"file": "/path"}, perhaps with "scheme": "Bearer"'
+    raise ValueError(f"the header {name} has {how}")
 
 
 def _checked(name: str, value: str) -> str:
@@ -115,12 +136,15 @@ def _checked(name: str, value: str) -> str:
     return value
 
 
-def _read(name: str, file: Path) -> str:
+def _read(name: str, value: FileValue) -> str:
     try:
-        with file.open("rb") as stream:
-            text = stream.read(_MOST_BYTES)
-        return _checked(name, text.decode("utf-8").strip())
+        with Path(value.file).open("rb") as stream:
+            content = stream.read(_MOST_BYTES)
+        text = _checked(name, content.decode("utf-8").strip())
     except OSError as error:
-        raise WarmupError(f"the header {name}: cannot read {file}: {error.strerror}") from None
+        raise WarmupError(f"the header {name}: cannot read {value.file}: {error.strerror}") from None
     except ValueError as error:
-        raise WarmupError(f"{file}: {error}") from None
+        raise WarmupError(f"{value.file}: {error}") from None
+    if not value.scheme or text.lower().startswith(f"{value.scheme.lower()} "):
+        return text
+    return f"{value.scheme} {text}"

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.request_headers import RequestHeaders, parse_headers
+from kserve_warmup.tls_options import TlsOptions
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -77,8 +78,16 @@ class WarmupSettings(BaseSettings):
     headers: Annotated[RequestHeaders, NoDecode, BeforeValidator(parse_headers)] = Field(
         default=RequestHeaders(),
         description="Headers that warm-up requests carry, never stored: a JSON object of names and values; "
-        'a value may be {"file": "/path"}.',
+        'a value may be {"file": "/path"}, with "scheme": "Bearer" before a bare token.',
     )
+    cacert: Path | None = Field(
+        default=None, description="For the gate: authorities of the server's certificate, in PEM, not the system's."
+    )
+    server_name: str | None = Field(
+        default=None, description="For the gate: the name that the server's certificate has. Unset: the host asked for."
+    )
+    cert: Path | None = Field(default=None, description="For the gate: the certificate that it shows, in PEM.")
+    key: Path | None = Field(default=None, description="For the gate: the key to cert. Unset: in the same file.")
     baked: Path | None = Field(
         default=None, description="What 'kserve-warmup bake' made for this start. Unset: /opt/warm, where it exists."
     )
@@ -142,6 +151,11 @@ class WarmupSettings(BaseSettings):
     def patience(self) -> float:
         """Return the seconds after which one request counts as hung."""
         return self.max_seconds if self.request_timeout is None else self.request_timeout
+
+    @property
+    def tls(self) -> TlsOptions:
+        """Return what a TLS connection to a server is made with."""
+        return TlsOptions(self.cacert, self.server_name, self.cert, self.key)
 
 
 def settings_of(model: Any) -> WarmupSettings:

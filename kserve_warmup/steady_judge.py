@@ -163,7 +163,7 @@ class SteadyStateJudge(Generic[StratumT]):
     def _choose(self) -> StratumCalls | None:
         asked = [one for one in self._strata.values() if not one.left_out]
         if all(one.calls >= one.least for one in asked):
-            if self._expectation.meets(asked):
+            if self._expectation.meets(asked, self._limits.budget):
                 asked = [one for one in asked if not self._expectation.covers(one)]
             elif (lacking := self._expectation.lacking(asked, self._limits.budget)) and lacking.calls < self.max_calls:
                 return lacking

@@ -6,12 +6,24 @@ from typing import Annotated, Any
 
 import typer
 
-from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, OwnPath, Samples, ServerReady, sizes
+from kserve_warmup.cli.options import (
+    CaCert,
+    Cert,
+    GrpcAddress,
+    Headers,
+    Key,
+    ModelName,
+    OwnPath,
+    Samples,
+    ServerName,
+    ServerReady,
+    sizes,
+)
 from kserve_warmup.request_headers import parse_header_options
 
 
 def run(
-    url: Annotated[str, typer.Argument(help="The server: http://HOST:PORT, or grpc://HOST:PORT for gRPC alone.")],
+    url: Annotated[str, typer.Argument(help="The server: http(s)://HOST:PORT, or grpc(s):// for gRPC alone.")],
     *,
     samples: Samples,
     model: ModelName = None,
@@ -19,6 +31,10 @@ def run(
     header: Headers = None,
     path: OwnPath = None,
     ready: ServerReady = None,
+    cacert: CaCert = None,
+    server_name: ServerName = None,
+    cert: Cert = None,
+    key: Key = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
     host: Annotated[
         str | None, typer.Option(help="The address to listen on. Default: all, of IPv4 and IPv6.", show_default=False)
@@ -69,6 +85,7 @@ def run(
 
     given: dict[str, Any] = {"max_seconds": max_seconds, "on_failure": on_failure}
     given["headers"] = parse_header_options(header) if header else None
+    given |= {"cacert": cacert, "server_name": server_name, "cert": cert, "key": key}
     settings = {name: value for name, value in given.items() if value is not None}
     settings |= {"model": model, "grpc": grpc, "host": host, "port": port}
     settings |= {"traffic": traffic, "path": path, "ready": ready, "max_tokens": max_tokens}

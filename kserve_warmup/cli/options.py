@@ -16,8 +16,8 @@ Headers = Annotated[
     typer.Option(
         "--header",
         metavar="'NAME: VALUE'",
-        help="A header that each request carries, such as 'authorization: @/run/token', where @ names a file; may be "
-        "repeated. It is never stored.",
+        help="A header that each request carries, such as 'authorization: Bearer @/run/token', where @ names a file; "
+        "may be repeated. It is never stored.",
     ),
 ]
 OwnPath = Annotated[
@@ -39,7 +39,25 @@ ServerReady = Annotated[
 ]
 GrpcAddress = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port."),
+    typer.Option(
+        metavar="HOST:PORT", help="Where gRPC is spoken, with grpcs:// before it over TLS. Default: the next port."
+    ),
+]
+CaCert = Annotated[
+    Path | None,
+    typer.Option(
+        "--cacert", metavar="FILE", help="Authorities of the server's certificate, in PEM. Default: the system's."
+    ),
+]
+ServerName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The name that the server's certificate has. Default: the host asked for."),
+]
+Cert = Annotated[
+    Path | None, typer.Option("--cert", metavar="FILE", help="A client's certificate to show to the server, in PEM.")
+]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="The key to --cert. Default: in the same file.")
 ]
 
 

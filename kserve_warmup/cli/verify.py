@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kserve_warmup.cli.console import notes, output
-from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, OwnPath, Samples
+from kserve_warmup.cli.options import (
+    CaCert,
+    Cert,
+    GrpcAddress,
+    Headers,
+    Key,
+    ModelName,
+    OwnPath,
+    Samples,
+    ServerName,
+)
 from kserve_warmup.cli.report import write
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.extras import optional
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from kserve_warmup.verify.running import Command, Live
     from kserve_warmup.verify.verify_result import Verification
 
-SCHEMES = ("http://", "https://", "grpc://")
+SCHEMES = ("http://", "https://", "grpc://", "grpcs://")
 LIVE_STARTS, LIVE_REQUESTS = 1, 40
 """A server that runs already has one first request: only more of the later ones can make its verdict surer."""
 
@@ -42,6 +53,10 @@ def run(
     grpc: GrpcAddress = None,
     header: Headers = None,
     path: OwnPath = None,
+    cacert: CaCert = None,
+    server_name: ServerName = None,
+    cert: Cert = None,
+    key: Key = None,
     ready: Annotated[
         str | None,
         typer.Option(
@@ -67,8 +82,10 @@ def run(
 
     Each start gets ready as a probe sees it, then one request at a time, at a steady pace, each on a new connection.
     """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its library writes of each TLS handshake that fails
     from kserve_warmup.request_headers import parse_header_options
     from kserve_warmup.samples.sets import open_sets
+    from kserve_warmup.tls_options import TlsOptions
     from kserve_warmup.transports.endpoints import OwnPaths
     from kserve_warmup.verify.verification import Options, verify
     from kserve_warmup.views.terminal import verification_table
@@ -81,7 +98,9 @@ def run(
     live = not _command(target)
     counts = (LIVE_STARTS, requests or LIVE_REQUESTS) if live else (starts, requests or 10)
     headers = parse_header_options(header or ())
-    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout, headers=headers, paths=paths)
+    tls = TlsOptions(cacert, server_name, cert, key)
+    given: dict[str, Any] = {"headers": headers, "tls": tls, "paths": paths}
+    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout, **given)
     form = _form(out)
     sets, new = open_sets(samples, model), open_sets(unseen, model) if unseen else ()
     result = verify(server, sets, options, new, notes().say)

@@ -12,6 +12,7 @@ import orjson
 from kserve_warmup.replay import Limits
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders, parse_headers
 from kserve_warmup.samples.sample import Sample, Signature, TensorSpec
+from kserve_warmup.tls_options import SYSTEM, TlsOptions
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
 
 
@@ -37,6 +38,7 @@ class GateSettings(Limits):
     on_missing_samples: Literal["warn", "fail", "ignore"] = "warn"
     headers: RequestHeaders = NO_HEADERS
     report: Path | None = None
+    tls: TlsOptions = SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,19 @@ class Plan:
         bodies = (file.read(size) for size in sizes)
         settings = found["settings"]
         settings["headers"] = parse_headers(dict(settings["headers"]["given"]))
-        settings["report"] = settings["report"] and Path(settings["report"]["file"])
+        settings["report"] = _path(settings["report"])
+        tls = settings["tls"]
+        settings["tls"] = TlsOptions(**tls | {name: _path(tls[name]) for name in ("cacert", "cert", "key")})
         sets = tuple(
             ModelSamples(s["model"], tuple(_sample(x, next(bodies)) for x in s["samples"])) for s in found["sets"]
         )
         made = {"settings": GateSettings(**settings), "sets": sets, "paths": OwnPaths(**found["paths"])}
         levels = found["concurrency"]
         return cls(**found | made | {"concurrency": None if levels is None else tuple(levels)})
+
+
+def _path(written: dict[str, str] | None) -> Path | None:
+    return Path(written["file"]) if written else None
 
 
 def _plain(value: Any) -> Any:

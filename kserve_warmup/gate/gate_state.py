@@ -36,6 +36,15 @@ def _kind(error: str | None) -> str | None:
     return f"{found[1]}: {IN_THE_LOG}" if found else f"failed: {IN_THE_LOG}"
 
 
+def blame(*, everything: bool) -> str:
+    """Return what to do about faults (5xx, no answer), in every stratum or some: not the samples are to be mended."""
+    if everything:
+        return (
+            "the server answers none of its samples, and is asked again; --on-failure serve would let it through cold"
+        )
+    return "a user's request of that kind would fail too: mend the model, leave the kind out, or set --on-failure serve"
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """One moment of the gate.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,13 +15,16 @@ from urllib.parse import quote
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
+from kserve_warmup.gate.first_answer import SENDING, WAITING, first_answer
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
-from kserve_warmup.gate.gate_state import Phase, State
+from kserve_warmup.gate.gate_state import Phase, State, blame
 from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.replay import replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
+from kserve_warmup.transports.model_kind import PLAIN, read_kind
+from kserve_warmup.transports.readiness import lists_only
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -98,7 +102,7 @@ class Gate:
             self._tell("ready", "warm-up is turned off (KSERVE_WARMUP_ENABLED)")
             return True
         self.state = replace(self.state, warmups=self.state.warmups + 1, calls=0, reports=())
-        self._tell("warming", "sending samples until the latency is steady")
+        self._tell("warming", SENDING)
         warming, lost = asyncio.ensure_future(self._warm()), asyncio.ensure_future(self._until_lost())
         try:
             await asyncio.wait({warming, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -119,34 +123,48 @@ class Gate:
         return tuple([await self._warm_model(samples) for samples in self.sets])
 
     async def _warm_model(self, samples: ModelSamples) -> WarmupReport:
+        headers = read_headers(self.settings.headers)
+        where = (self.http_url, self.grpc_address)
+        path = self.paths.path_for(samples.model)
+        kind = PLAIN if path else await read_kind(samples, samples.model, *where, headers)
         transport = WireTransport(
             samples,
-            self.http_url,
-            self.grpc_address,
+            *where,
             samples.model,
             timeout=self.settings.patience,
-            headers=read_headers(self.settings.headers),
-            path=self.paths.path_for(samples.model),
+            headers=headers,
+            path=path,
+            kind=kind,
         )
-        begin = time.monotonic()
-        end = begin + self.settings.max_seconds
         try:
             await transport.open(GRPC_SECONDS)
+            if lists_only(samples):
+                await self._answered(samples, transport)
+            begin = time.monotonic()
+            end = begin + self.settings.max_seconds
             report = await replay(
-                samples,
+                transport.samples,
                 transport,
                 self.settings,
                 samples.model,
-                deadline=begin + bursts.single_share(samples, self.concurrency) * self.settings.max_seconds,
+                deadline=begin + bursts.single_share(transport.usable, self.concurrency) * self.settings.max_seconds,
                 on_call=self._count,
             )
-            usable = [s for s in samples if s.id not in transport.failed]
-            sending = bursts.levels(usable, self.concurrency)
+            sending = bursts.levels(transport.usable, self.concurrency)
             model, settings = samples.model, self.settings
             levels = await bursts.send(sending, transport, settings, model, end=end, on_call=self._count)
             return replace(report, note=bursts.note(levels), levels=levels)
         finally:
             await transport.close()
+
+    async def _answered(self, samples: ModelSamples, transport: WireTransport) -> None:
+        """Wait for an answer to a request, with ``on_failure: serve`` no longer than a warm-up may take."""
+        end = math.inf if self.settings.on_failure == "fail" else time.monotonic() + self.settings.max_seconds
+        await first_answer(
+            samples.samples, transport, lambda said: self._tell("waiting", WAITING, said), self._count, end
+        )
+        transport.failed.clear()  # what failed before there was an engine
+        self._tell("warming", SENDING)
 
     def _judge(self, reports: tuple[WarmupReport, ...]) -> bool:
         self.state = replace(self.state, reports=reports)
@@ -166,7 +184,7 @@ class Gate:
             what = f"{len(failed)} of {strata} strata cannot be warmed"
             why = f"first {model} {first.name} batch {first.batch}: {first.error}"
             if self.settings.on_failure == "fail":
-                self._tell("failed", what, f"{why}; mend or remove the sample, or set --on-failure serve")
+                self._tell("failed", what, f"{why}; {blame(everything=len(failed) == strata)}")
                 return False
             logger.error("%s, %s; these requests are served COLD", what, why)
         refused = [(r.model, s) for r in reports for s in r.refused]

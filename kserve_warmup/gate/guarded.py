@@ -30,7 +30,9 @@ from kserve_warmup.transports.endpoints import (
     grpc_name,
     ready_path,
 )
-from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError
+from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError, TlsFailedError
+from kserve_warmup.transports.readiness import grpc_not_ready, readiness
+from kserve_warmup.transports.tls_trouble import is_tls_trouble
 
 T = TypeVar("T")
 
@@ -41,6 +43,8 @@ LOOK_SECONDS = 1.0
 """Between two health questions."""
 
 NOBODY_THERE = "the server does not answer"
+
+NO_TLS = "no TLS connection to the server comes about"
 
 _STARTED = re.compile(rb"^process_start_time_seconds (\S+)", re.MULTILINE)
 
@@ -167,9 +171,14 @@ class HttpServer(Server):
         """Ask each model's own ready endpoint."""
         for samples in self.sets:
             own = self.paths.ready_for(samples.model)
-            answer = await self._ask(own or ready_path(samples, samples.model))
-            if not answer.ok:
-                raise await self._why_not(samples.model, answer)
+            asking = readiness(own or ready_path(samples, samples.model), samples.model)
+            method, path = next(asking)
+            try:
+                while True:
+                    method, path = asking.send(await self._ask(path, method))
+            except StopIteration as end:
+                if end.value is not None:
+                    raise ServerGoneError(end.value.reason, f"{self.address}: {end.value.said}") from None
 
     async def marks(self) -> Marks:
         """Read metadata, counters and the time of the start."""
@@ -194,45 +203,37 @@ class HttpServer(Server):
             return None
         return await self._ask(path)
 
-    async def _ask(self, path: str) -> Answer:
+    async def _ask(self, path: str, method: str = "GET") -> Answer:
         try:
-            return await asyncio.wait_for(self._get(path), HEALTH_TIMEOUT)
+            return await asyncio.wait_for(self._answer(method, path), HEALTH_TIMEOUT)
         except (asyncio.TimeoutError, TimeoutError):
             self.drop()
             said = f"{self.address} to {path} within {HEALTH_TIMEOUT:g} s"
             raise ServerHungError("the server gives no answer", said) from None
         except ConnectionLostError as error:
             self.drop()
-            raise ServerGoneError(NOBODY_THERE, str(error)) from error
+            raise ServerGoneError(NO_TLS if isinstance(error, TlsFailedError) else NOBODY_THERE, str(error)) from error
 
-    async def _get(self, path: str) -> Answer:
+    async def _answer(self, method: str, path: str) -> Answer:
         if self._connection is not None:
             try:
-                return await self._request(self._connection, path)
+                return await self._request(self._connection, method, path)
             except ConnectionLostError:
                 self.drop()  # closed for being idle, perhaps: only a new connection can tell
         self._connection = await Connection.open(self.address, read_headers(self.headers))
         self.connections += 1
-        return await self._request(self._connection, path)
+        return await self._request(self._connection, method, path)
 
-    async def _request(self, connection: Connection, path: str) -> Answer:
+    async def _request(self, connection: Connection, method: str, path: str) -> Answer:
         headers = read_headers(self.headers)
         try:
-            answer = await connection.request("GET", path, headers)
+            answer = await connection.request(method, path, headers, b"" if method == "POST" else None)
         except asyncio.CancelledError:
             self.drop()  # half an answer is on its way
             raise
         if not connection.reuse():
             self.drop()
         return answer
-
-    async def _why_not(self, model: str, answer: Answer) -> ServerGoneError:
-        if answer.status != 404 or self.paths.ready:  # noqa: PLR2004
-            return ServerGoneError(f"{model} is not ready", f"HTTP {answer.status} {answer.text}".strip())
-        found = await self._ask("/v1/models")
-        names = _names(found) if found.ok else ""
-        said = f"{self.address} has {names}" if names else answer.text
-        return ServerGoneError(f"the server has no model {model!r}", said)
 
 
 class GrpcServer(Server):
@@ -254,9 +255,10 @@ class GrpcServer(Server):
                 self.drop()
                 raise ServerHungError("the server gives no answer", f"{self.address}: {error}") from error
             except RequestFailedError as error:
-                reason = f"{samples.model} is not ready" if self._connection.is_connected else NOBODY_THERE
+                there = f"{samples.model} is not ready" if self._connection.is_connected else NOBODY_THERE
                 self.drop()
-                raise ServerGoneError(reason, f"{self.address}: {error}") from error
+                why = grpc_not_ready(samples.model, str(error), NO_TLS if is_tls_trouble(str(error)) else there)
+                raise ServerGoneError(why.reason, f"{self.address}: {why.said}") from error
             if answer != GRPC_READY:
                 raise ServerGoneError(f"{samples.model} is not ready", f"{self.address} says so")
 
@@ -276,11 +278,3 @@ def _counts(answer: Answer | None) -> tuple[int, ...]:
         return tuple(int(version["inference_count"]) for version in found["model_stats"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
         return ()
-
-
-def _names(answer: Answer) -> str:
-    try:
-        found: Any = orjson.loads(answer.body)
-        return ", ".join(str(name) for name in found["models"])
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return ""

@@ -19,6 +19,7 @@ from kserve_warmup.gate.gate_plan import Plan
 from kserve_warmup.gate.guard import Gate
 from kserve_warmup.gate.guarded import GrpcServer, HttpServer, Server
 from kserve_warmup.printable import PrintableFilter
+from kserve_warmup.tls_options import with_tls
 from kserve_warmup.transports.http import Address, reason
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -65,7 +66,8 @@ def main(plan: Plan) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     for handler in logging.getLogger().handlers:
         handler.addFilter(PrintableFilter())  # asyncio's and gRPC's words too
-    with suppress(asyncio.CancelledError):
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its library writes of each TLS handshake that fails
+    with suppress(asyncio.CancelledError), with_tls(plan.settings.tls):
         asyncio.run(_run(build(plan), plan))
 
 

@@ -10,6 +10,7 @@ from kserve_warmup.gate.guard import Gate
 from kserve_warmup.gate.guarded import ServerGoneError
 from kserve_warmup.gate.main import build
 from kserve_warmup.report import WarmupReport
+from kserve_warmup.tls_options import with_tls
 
 
 def warm_once(plan: Plan) -> tuple[WarmupReport, ...]:
@@ -18,9 +19,10 @@ def warm_once(plan: Plan) -> tuple[WarmupReport, ...]:
     Raises:
         WarmupFailedError: A stratum failed, or the server went away meanwhile.
     """
-    gate = build(plan)
     try:
-        warm = asyncio.run(_warmed(gate))
+        with with_tls(plan.settings.tls):
+            gate = build(plan)
+            warm = asyncio.run(_warmed(gate))
     except ServerGoneError as error:
         raise WarmupFailedError(str(error)) from None
     if not warm:

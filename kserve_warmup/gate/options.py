@@ -47,6 +47,7 @@ def checked(
     paths.check_ready()
     given = WarmupSettings(**settings)
     given.headers.read()  # a file that is missing shows at once
+    given.tls.check()
     levels = _levels(concurrency)
     sets = tuple(ModelSamples(s.model, _cut(s.samples, max_tokens)) for s in open_sets(samples, model))
     http_url, grpc_address = addresses(url, grpc)
@@ -57,6 +58,7 @@ def checked(
         ready_path(of_model, of_model.model)
         paths.path_for(of_model.model), paths.ready_for(of_model.model)
     heeded = GateSettings(**{f.name: getattr(given, f.name) for f in fields(GateSettings)})
+    host = host and host.removeprefix("[").removesuffix("]")
     return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic, paths, levels)
 
 

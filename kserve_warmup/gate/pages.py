@@ -68,7 +68,7 @@ def page(path: str, state: State) -> Page:
 async def serve(host: str | None, port: int, state: Callable[[], State], show: Show | None = None) -> asyncio.Server:
     """Open the port and answer from then on; ``state`` is asked for each request, ``show`` told of traffic.
 
-    Without a ``host`` it is open on all addresses: of IPv6 too, since a pod may have no other.
+    Without a ``host``, or with ``::``, it is open on all addresses: of IPv6 too, since a pod may have no other.
 
     Raises:
         OSError: the port cannot be opened.
@@ -89,7 +89,7 @@ async def serve(host: str | None, port: int, state: Callable[[], State], show: S
         writer.close()
 
     asyncio.get_running_loop().set_exception_handler(_Complaints())
-    if host is None and socket.has_dualstack_ipv6():
+    if host in (None, "::") and socket.has_dualstack_ipv6():
         both = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
         return await asyncio.start_server(handle, sock=both)
     return await asyncio.start_server(handle, host or "0.0.0.0", port)  # noqa: S104  (probes come in)

@@ -84,6 +84,19 @@ def without(body: bytes, number: int) -> bytes:
     return b"".join(body[start:stop] for start, stop in zip(starts, stops, strict=True))
 
 
+def values(body: bytes, number: int) -> Iterator[bytes]:
+    """Yield what the fields of this number hold that have a length: texts, messages or bytes.
+
+    Raises:
+        SampleError: the message is cut off or malformed.
+    """
+    for found, start, stop in fields(body):
+        if found == number and body[start] & 7 == _LENGTH:
+            length, position = _varint(body, _varint(body, start, _MOST_TAG)[1], _MOST_TAG)
+            assert position + length == stop, "the field was walked over"
+            yield body[position:stop]
+
+
 def text_field(number: int, text: str) -> bytes:
     """Return a serialised message with one field: ``number``, below 16, is ``text``."""
     value, length = text.encode(), bytearray()

@@ -13,6 +13,9 @@ from typing import Any
 Variant = tuple[tuple[str, str], ...]
 """Names of path-choosing facts and their values, ordered by name; a fact that is as usual is not in it."""
 
+SEQUENCE_START, SEQUENCE_END = "sequence_start", "sequence_end"
+"""The facts that a request opens a sequence, and that it closes one."""
+
 MODEL = "model"
 """The fact that names an OpenAI request's model or adapter; it chooses no path where all traffic names the same."""
 
@@ -36,7 +39,7 @@ _MOST_OPEN = 16
 _SMALL = 1024
 _LONGEST = 80
 _MOST_LENGTH = 4**10
-_SEQUENCE = ("sequence_start", "sequence_end")
+_SEQUENCE = (SEQUENCE_START, SEQUENCE_END)
 _ADAPTERS = ("lora_name", "lora_path", "adapter_id")
 _GRAMMARS = ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar")
 _MEDIA = {

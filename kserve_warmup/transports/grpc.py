@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 
@@ -16,10 +17,13 @@ from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.protocols.inference_path import MODEL_INFER
 from kserve_warmup.replay import NoAnswerError, RequestFailedError, RequestRefusedError, answered_within
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.tls_options import TlsOptions, current_tls
 from kserve_warmup.transports.endpoints import WARMUP_HEADER, infer_message
 from kserve_warmup.transports.exchange import MOST_BYTES
-from kserve_warmup.transports.http import GRPC_SCHEME
-from kserve_warmup.transports.rest import HOW_TO_GIVE_HEADERS, Sent
+from kserve_warmup.transports.http import GRPC_SCHEME, GRPC_TLS_SCHEME
+from kserve_warmup.transports.readiness import HOW_TO_GIVE_HEADERS
+from kserve_warmup.transports.rest import Sent
+from kserve_warmup.transports.tls_trouble import how_to_mend, is_tls_trouble, why_broken
 
 REFUSED_CODES = frozenset(
     {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED"}
@@ -38,9 +42,32 @@ OPTIONS = (
 _KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+")
 
 
-def _options(headers: Mapping[str, str]) -> tuple[tuple[str, Any], ...]:
+def _options(address: str, headers: Mapping[str, str], tls: TlsOptions | None) -> tuple[tuple[str, Any], ...]:
     """Return a channel's options; HTTP's ``host`` is what gRPC calls the authority."""
-    return (*OPTIONS, ("grpc.default_authority", headers["host"])) if "host" in headers else OPTIONS
+    options: list[tuple[str, Any]] = [*OPTIONS]
+    bare = address.removeprefix(GRPC_TLS_SCHEME)
+    if "host" in headers:
+        options.append(("grpc.default_authority", _host(headers["host"], tls)))
+    elif "%" in bare and not (tls and tls.server_name):  # a zone means nothing on another machine
+        options.append(("grpc.default_authority", re.sub(r"%[^\]]*", "", bare)))
+    if tls and tls.server_name:  # the authority too, unless there is another
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    return tuple(options)
+
+
+def _host(header: str, tls: TlsOptions | None) -> str:
+    """Return the authority; gRPC compares it with a name that was given instead only where it has no port."""
+    return urlsplit(f"//{header}").hostname or header if tls and tls.server_name else header
+
+
+def _target(address: str) -> str:
+    """Return an address as gRPC takes it, a URI: the zone of an IPv6 address has its % escaped."""
+    bare = address.removeprefix(GRPC_TLS_SCHEME)
+    if not bare.startswith("[") or "%" not in bare:
+        return bare
+    host, _, port = bare[1:].partition("]:")
+    numeric, _, zone = host.partition("%")
+    return f"ipv6:%5B{numeric}%25{zone.removeprefix('25') or zone}%5D:{port}"
 
 
 def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[str, str | bytes], ...]:
@@ -58,7 +85,7 @@ def metadata_of(headers: Mapping[str, str]) -> tuple[tuple[str, str | bytes], ..
 class GrpcClient:
     """The only gRPC client: sends bytes to the methods of the server at ``address``, ``host:port``.
 
-    ``headers`` go with each request as metadata.
+    ``grpcs://`` before it asks for TLS. ``headers`` go with each request as metadata.
 
     Raises:
         WarmupError: one has a name that gRPC cannot send.
@@ -66,8 +93,25 @@ class GrpcClient:
 
     def __init__(self, address: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         self.address = address.removeprefix(GRPC_SCHEME)
-        self._options = _options(headers)
+        self._tls = current_tls() if address.startswith(GRPC_TLS_SCHEME) else None
+        self._options = _options(self.address, headers, self._tls)
         self.carry(headers)
+
+    def _open(self, kind: Any) -> Any:
+        """Return a new channel of ``kind``, ``grpc`` or ``grpc.aio``; files of TLS are read for each.
+
+        Raises:
+            RequestFailedError: one of them cannot be used any more.
+        """
+        target = _target(self.address)
+        if self._tls is None:
+            return kind.insecure_channel(target, options=self._options)
+        try:
+            roots, key, chain = self._tls.pem()
+        except WarmupError as error:
+            raise RequestFailedError(f"cannot connect to {self.address}: {error}") from error
+        credentials = grpc.ssl_channel_credentials(roots, key, chain)
+        return kind.secure_channel(target, credentials, options=self._options)
 
     def carry(self, headers: Mapping[str, str]) -> None:
         """Give each further request these headers; the host stays the connection's."""
@@ -75,7 +119,7 @@ class GrpcClient:
 
     @cached_property
     def _channel(self) -> Any:
-        return grpc.aio.insecure_channel(self.address, options=self._options)
+        return self._open(grpc.aio)
 
     async def ask(self, method: str, message: bytes, seconds: float | None = None) -> bytes:
         """Return the answer.
@@ -90,18 +134,44 @@ class GrpcClient:
         except grpc.RpcError as error:
             if seconds is not None and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise NoAnswerError(f"no answer within {seconds:g} s") from error
-            raise _failure(error) from error
+            raise self._failure(error) from error
         return answer
 
     def ask_now(self, method: str, message: bytes, seconds: float) -> bytes:
         """Return the answer to a request on a connection of its own, without an event loop; raises as :meth:`ask`."""
-        with grpc.insecure_channel(self.address, options=self._options) as channel:
+        with self._open(grpc) as channel:
             try:
                 call = channel.unary_unary(method)
                 answer: bytes = call(message, timeout=seconds, metadata=self._metadata, wait_for_ready=False)
             except grpc.RpcError as error:
-                raise _failure(error) from error
+                raise self._failure(error) from error
             return answer
+
+    def _failure(self, error: Any) -> RequestFailedError:
+        failed = _failure(error)
+        if self._tls is None or "Socket closed" not in str(failed):
+            return failed
+        return type(failed)(f"{failed}{why_broken(shows=self._tls.cert is not None)}")
+
+    async def stream(self, method: str, message: bytes) -> AsyncGenerator[bytes, None]:
+        """Yield the answers to one message, behind which this side says no more; raises as :meth:`ask`."""
+        call = self._channel.stream_stream(method)(iter((message,)), metadata=self._metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.RpcError as error:
+            raise self._failure(error) from error
+        finally:
+            call.cancel()  # nothing, where it has ended
+
+    def stream_now(self, method: str, message: bytes, seconds: float) -> Iterator[bytes]:
+        """Yield what :meth:`stream` does, on a connection of its own and without an event loop."""
+        with self._open(grpc) as channel:
+            try:
+                call = channel.stream_stream(method)
+                yield from call(iter((message,)), timeout=seconds, metadata=self._metadata, wait_for_ready=False)
+            except grpc.RpcError as error:
+                raise self._failure(error) from error
 
     @property
     def is_connected(self) -> bool:
@@ -174,7 +244,10 @@ class GrpcTransport:
 
 def _failure(error: Any) -> RequestFailedError:
     code = error.code().name
-    said = f"gRPC {code}: {' '.join((error.details() or '').split())[:200]}"
+    details = " ".join((error.details() or "").split())
+    if is_tls_trouble(details):
+        return RequestFailedError(f"gRPC {code}: {how_to_mend(details[:600])}")
+    said = f"gRPC {code}: {details[:200]}"
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
         return RequestRefusedError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
     return (RequestRefusedError if code in REFUSED_CODES else RequestFailedError)(said)

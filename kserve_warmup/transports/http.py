@@ -10,30 +10,45 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import socket
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.tls_options import TlsOptions, current_tls
 from kserve_warmup.transports.exchange import CHUNK, Answer, ConnectionLostError, Exchange
+from kserve_warmup.transports.tls_trouble import how_to_mend, why_broken
 
 __all__ = ["Address", "Answer", "Connection", "ConnectionLostError", "addresses", "fetch", "fetch_now", "reason"]
 
-GRPC_SCHEME = "grpc://"
+GRPC_SCHEME, GRPC_TLS_SCHEME = GRPC_SCHEMES = ("grpc://", "grpcs://")
+
+
+_RESOLVED = re.compile(r"(unix|unix-abstract|dns|ipv4|ipv6|vsock):(?!\d+$)")
+"""Names that gRPC resolves itself."""
+
+
+class TlsFailedError(ConnectionLostError):
+    """No TLS connection comes about: a certificate, a name or a file is at odds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a server is: the parts of ``http(s)://host:port/prefix``."""
+    """Where a server is: the parts of ``http(s)://host:port/prefix``.
+
+    ``host`` is as the system takes it: an IPv6 address without brackets, with its zone if it has one. ``tls_options``
+    are what a TLS connection is made with.
+    """
 
     host: str
     port: int
     prefix: str = ""
     tls: bool = False
+    tls_options: TlsOptions = field(default_factory=current_tls, compare=False, repr=False)
 
     @classmethod
     def parse(cls, url: str) -> Address:
@@ -46,26 +61,69 @@ class Address:
             where = urlsplit(url)
             tls = where.scheme == "https"
             if where.scheme in ("http", "https") and where.hostname and not (where.query or where.fragment):
-                return cls(where.hostname, where.port or (443 if tls else 80), where.path.rstrip("/"), tls)
+                host = _with_zone(where.hostname)
+                return cls(host, where.port or (443 if tls else 80), where.path.rstrip("/"), tls)
         except ValueError:
-            pass  # a port that is no number
+            pass  # a port that is no number, brackets around no address
         raise WarmupError(f"{url!r} is not an HTTP address: give one such as http://localhost:8000")
 
     def __str__(self) -> str:
         """Return host and port, as a log shows them."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def authority(self) -> str:
+        """Return the host header: a zone means nothing on another machine (RFC 6874, 1)."""
+        return str(replace(self, host=self.host.partition("%")[0]))
+
+    def asked_as(self, headers: Mapping[str, str] | None) -> str:
+        """Return the name that the certificate has to have."""
+        return self.tls_options.name(self.host, (headers or {}).get("host"))
+
+
+def _with_zone(host: str) -> str:
+    """Return an address as the system takes it; a URL has %25 before the zone (RFC 6874), people write % alone."""
+    address, percent, zone = host.partition("%")
+    return f"{address}%{zone[2:] if zone.startswith('25') and zone != '25' else zone}" if percent else host
+
 
 def addresses(url: str, grpc: str | None) -> tuple[str | None, str | None]:
     """Return where HTTP and gRPC are spoken; gRPC, unless told, on the port after HTTP's, as Triton and KServe do.
 
+    gRPC is spoken over TLS where its address has ``grpcs://`` before it, and at the port after that of ``https://``:
+    what opens one port must not go to the other in the clear.
+
     Raises:
-        WarmupError: the URL is no address.
+        WarmupError: one of them is no address.
     """
-    if url.startswith(GRPC_SCHEME):
-        return None, url.removeprefix(GRPC_SCHEME)
+    if url.startswith(GRPC_SCHEMES):
+        return None, _grpc(url)
     where = Address.parse(url)
-    return url, grpc or str(Address(where.host, where.port + 1))
+    scheme = GRPC_TLS_SCHEME if where.tls else ""
+    return url, _grpc(grpc) if grpc else f"{scheme}{Address(where.host, where.port + 1)}"
+
+
+def grpc_place(address: str) -> Address | None:
+    """Return host and port of a gRPC address, None where gRPC itself has to find them out.
+
+    Raises:
+        WarmupError: it is none: the port is no number, or an IPv6 address has no brackets.
+    """
+    if _RESOLVED.match(address):
+        return None
+    bare = address.removeprefix(GRPC_SCHEME).removeprefix(GRPC_TLS_SCHEME)
+    try:
+        where = urlsplit(f"//{bare}")
+        if where.hostname and where.netloc == bare and (":" not in where.hostname or bare.startswith("[")):
+            return Address(_with_zone(where.hostname), where.port or 443)
+    except ValueError:
+        pass  # a port that is no number, brackets around no address
+    raise WarmupError(f"{address!r} is not a gRPC address: give one such as localhost:8001 or grpcs://[::1]:8001")
+
+
+def _grpc(address: str) -> str:
+    grpc_place(address)
+    return address.removeprefix(GRPC_SCHEME)
 
 
 class Connection:
@@ -75,7 +133,7 @@ class Connection:
         """Take an open stream."""
         self._address = address
         self._reader, self._writer = reader, writer
-        self._exchange = Exchange(str(address))
+        self._exchange = Exchange(address.authority)
 
     @classmethod
     async def open(cls, address: Address, headers: Mapping[str, str] | None = None) -> Connection:
@@ -84,11 +142,11 @@ class Connection:
         Raises:
             ConnectionLostError: nothing listens there, or TLS failed.
         """
+        tls, name = (_context(address), address.asked_as(headers)) if address.tls else (None, None)
         try:
-            tls, name = (_tls(), _name(address, headers)) if address.tls else (None, None)
             streams = await asyncio.open_connection(address.host, address.port, ssl=tls, server_hostname=name)
-        except OSError as error:
-            raise ConnectionLostError(f"cannot connect to {address}: {reason(error)}") from error
+        except (OSError, UnicodeError) as error:
+            raise _lost(f"cannot connect to {address}", error) from error
         return cls(address, *streams)
 
     async def request(
@@ -109,7 +167,7 @@ class Connection:
                 else:
                     await asyncio.sleep(0)
         except OSError as error:
-            raise ConnectionLostError(f"{self._address} broke the connection: {reason(error)}") from error
+            raise _broken(self._address, error) from error
         return answer
 
     def reuse(self) -> bool:
@@ -157,7 +215,7 @@ def fetch_now(
         ConnectionLostError: there is no server, it broke off, its answer has no end, or is not complete in time.
     """
     deadline = time.monotonic() + seconds
-    exchange = Exchange(str(address))
+    exchange = Exchange(address.authority)
     try:
         with _connected(address, headers, seconds) as stream:
             target = f"{address.prefix}{path}"
@@ -172,18 +230,19 @@ def fetch_now(
     except TimeoutError:
         raise ConnectionLostError(f"{address} gave no whole answer within {seconds:.3g} s") from None
     except OSError as error:
-        raise ConnectionLostError(f"{address} broke the connection: {reason(error)}") from error
+        raise _broken(address, error) from error
 
 
 def _connected(address: Address, headers: Mapping[str, str], seconds: float) -> socket.socket:
+    tls = _context(address) if address.tls else None
     try:
         stream = socket.create_connection((address.host, address.port), seconds)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return _tls().wrap_socket(stream, server_hostname=_name(address, headers)) if address.tls else stream
+        return tls.wrap_socket(stream, server_hostname=address.asked_as(headers)) if tls else stream
     except TimeoutError:
         raise
-    except OSError as error:
-        raise ConnectionLostError(f"cannot connect to {address}: {reason(error)}") from error
+    except (OSError, UnicodeError) as error:
+        raise _lost(f"cannot connect to {address}", error) from error
 
 
 def _left(deadline: float) -> float:
@@ -193,15 +252,24 @@ def _left(deadline: float) -> float:
     return left
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    """Return the system's own trust, or that of SSL_CERT_FILE, which takes milliseconds to read."""
-    return ssl.create_default_context()
+def _context(address: Address) -> ssl.SSLContext:
+    try:
+        return address.tls_options.context()
+    except WarmupError as error:  # a file that was good when the command began
+        raise TlsFailedError(f"cannot connect to {address}: {error}") from error
 
 
-def _name(address: Address, headers: Mapping[str, str] | None) -> str:
-    """Return the name that the server is asked for: behind an address there may be many."""
-    return urlsplit(f"//{(headers or {}).get('host', '')}").hostname or address.host
+def _broken(address: Address, error: OSError) -> ConnectionLostError:
+    lost = _lost(f"{address} broke the connection", error)
+    if not address.tls or (isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)):
+        return lost
+    return type(lost)(f"{lost}{why_broken(shows=address.tls_options.cert is not None)}")
+
+
+def _lost(what: str, error: OSError | UnicodeError) -> ConnectionLostError:
+    if isinstance(error, ssl.SSLError):
+        return TlsFailedError(f"{what}: {how_to_mend(str(error))}")
+    return ConnectionLostError(f"{what}: {reason(error) if isinstance(error, OSError) else error}")
 
 
 def reason(error: OSError) -> str:

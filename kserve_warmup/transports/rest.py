@@ -11,17 +11,19 @@ from types import MappingProxyType
 import orjson
 
 from kserve_warmup.errors import SampleError
-from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answered_within
+from kserve_warmup.replay import RequestFailedError, RequestNotYetError, RequestRefusedError, answered_within
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 from kserve_warmup.transports.http import Address, Answer, ConnectionLostError, fetch, fetch_now
+from kserve_warmup.transports.readiness import HOW_TO_GIVE_HEADERS
 from kserve_warmup.transports.token_times import of_stream, of_whole
 
-EVENT_STREAM = "text/event-stream"
-
-HOW_TO_GIVE_HEADERS = (
-    "and recorded ones are not kept: give it with KSERVE_WARMUP_HEADERS in a server, --header with gate and verify"
+_NOT_YET = frozenset(
+    {HTTPStatus.NOT_FOUND, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 )
+"""Refusals that the same request may not meet a moment later."""
+
+EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,12 @@ class RestTransport:
             answer = await answered_within(self._timeout, posting)
         except ConnectionLostError as error:
             raise RequestFailedError(str(error)) from error
-        return _judged(answer, started).seconds
+        return _judged(answer, started, sample.verb).seconds
 
     def prepared(self, sample: Sample) -> Callable[[], Sent]:
         """Return what posts ``sample`` as a client does, unmarked and without an event loop."""
         path, headers = self._head(sample)
-        body = sample.body  # which may have to be read
+        body, verb = sample.body, sample.verb  # the body may have to be read
 
         def send() -> Sent:
             started = time.perf_counter()
@@ -81,7 +83,7 @@ class RestTransport:
                 answer = fetch_now(self._address, "POST", path, headers, body, seconds=self._timeout)
             except ConnectionLostError as error:
                 raise RequestFailedError(str(error)) from error
-            return _judged(answer, started)
+            return _judged(answer, started, verb)
 
         return send
 
@@ -92,12 +94,15 @@ class RestTransport:
             raise RequestFailedError(str(error)) from error
 
 
-def _judged(answer: Answer, started: float) -> Sent:
+def _judged(answer: Answer, started: float, verb: str) -> Sent:
     if not answer.ok:
         raise _failure(answer)
     if not is_stream(answer.headers.get("content-type", "")):
+        if verb == "generate" and (said := _error(answer.body)):  # Triton has sent the status before it knew
+            raise RequestRefusedError(f"HTTP {answer.status}: {said}")
         return Sent(answer.body, of_whole(answer, started))
-    check_events(answer.body)
+    if answer.body or verb != "generate_stream":  # a decoupled model of Triton's may have nothing to say
+        check_events(answer.body)
     return Sent(answer.body, of_stream(answer, started))
 
 
@@ -105,7 +110,9 @@ def _failure(answer: Answer) -> RequestFailedError:
     """Return what an answer that is no success means: 4xx blames the request."""
     said = f"HTTP {answer.status}: {answer.text}"
     if answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return RequestRefusedError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
+        return RequestNotYetError(f"{said}; a header is missing, {HOW_TO_GIVE_HEADERS}")
+    if answer.status in _NOT_YET:
+        return RequestNotYetError(said)
     return (RequestRefusedError if answer.refused else RequestFailedError)(said)
 
 
@@ -123,11 +130,15 @@ def check_events(body: bytes) -> None:
     first = next((line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")), None)
     if first is None:
         raise RequestFailedError("the answer is a stream without a single event")
+    if said := _error(first):
+        raise RequestFailedError(f"the stream tells of an error: {said}")
+
+
+def _error(document: bytes) -> str:
+    """Return in a line the JSON that tells of an error; nothing where it is none, such as [DONE], or text."""
     try:
-        document = orjson.loads(first)
+        found = orjson.loads(document)
     except orjson.JSONDecodeError:
-        return  # such as [DONE], or text
-    if isinstance(document, dict) and document.get("error"):
-        raise RequestFailedError(
-            f"the stream tells of an error: {' '.join(first.decode(errors='replace').split())[:200]}"
-        )
+        return ""
+    is_error = isinstance(found, dict) and found.get("error")
+    return " ".join(document.decode(errors="replace").split())[:200] if is_error else ""

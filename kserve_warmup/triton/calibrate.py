@@ -8,15 +8,19 @@ were needed. A block that fails, hangs or crashes the server is left out, and th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.latency import Latencies, Target, measure
+from kserve_warmup.latency import Latencies, Target, measure, warm_client
 from kserve_warmup.protocols.bodies import encode, request
 from kserve_warmup.protocols.tensors import from_raw
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.sequence_latency import sequence_ms
+from kserve_warmup.transports.model_kind import read_kind
+from kserve_warmup.transports.sequences import Sequences
 from kserve_warmup.triton import warmup_files as files
 from kserve_warmup.triton.blocks import Block
 from kserve_warmup.triton.counts import Cost
@@ -134,11 +138,12 @@ class Bench:
         return plan
 
     def request(self, plan: ModelPlan, block: Block) -> Sample | None:
-        """Return a request like a block's, or None for a sequence, in which a single request is none."""
-        if plan.model is None or plan.model.sequence:
+        """Return a request like a block's: of a sequence, a step, without what its batcher adds."""
+        if plan.model is None:
             return None
         batching, tensors = plan.model.max_batch_size > 0, []
-        for given in block.inputs:
+        controls = {control.name for control in plan.model.controls}
+        for given in (one for one in block.inputs if one.name not in controls):
             raw = (plan.folder / files.WARMUP / given.file).read_bytes()
             datatype = "BYTES" if given.data_type == STRING else given.data_type.removeprefix("TYPE_")
             shape = (block.batch_size, *given.dims) if batching else given.dims
@@ -162,7 +167,7 @@ def _calibrate(bench: Bench) -> ModelResult:
     with started(bench.copy, name) as (server, problem):
         if problem is not None:
             return ModelResult(name, problem=f"it does not load without any warm-up either: {problem}")
-        cold = measured(server.http_url, name, probe)
+        cold = measured(server.http_url, server.grpc_url, name, probe)
     search = Search(plan.blocks)
     for counts in bench.rounds(search):
         bench.install(counts)
@@ -185,14 +190,23 @@ def _calibrate(bench: Bench) -> ModelResult:
         if problem is not None:
             return replace(found, problem=f"it loaded before, and does not any more: {problem}")
         proofs = tuple(prove(bench.copy, server.http_url, [name], server.log))
-        return replace(found, proofs=proofs).seen(measured(server.http_url, name, probe), cold)
+        return replace(found, proofs=proofs).seen(measured(server.http_url, server.grpc_url, name, probe), cold)
 
 
-def measured(url: str, model: str, probe: Sample | None) -> Latencies | str:
-    """Return first and later latencies from outside, or in a line why there are none."""
+def measured(url: str, grpc: str | None, model: str, probe: Sample | None) -> Latencies | str:
+    """Return first and later latencies from outside, or in a line why there are none; of sequences, of what opens one.
+
+    A decoupled model's requests go to ``grpc``.
+    """
     if probe is None:
-        return "a sequence is not measured from outside"
+        return "not measured from outside: its configuration is not known"
     try:
-        return measure([probe], Target(url, model), MEASURED)
+        target = Target(url, model, kind=asyncio.run(read_kind([probe], model, url, grpc, {})), grpc=grpc)
+        if not target.kind.sequence:
+            return measure([probe], target, MEASURED)
+        steps = Sequences([probe]).of(probe)
+        warm_client(probe.protocol)
+        opened = [sequence_ms(steps, [target] * len(steps))[0] for _ in range(MEASURED)]
+        return Latencies(tuple(opened))
     except WarmupError as error:
         return f"not measured from outside: {error}"

@@ -8,6 +8,7 @@ one request of N rows, which every backend that gathers requests into a tensor m
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ from kserve_warmup.errors import WarmupFailedError
 from kserve_warmup.latency import Target, send
 from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.http import addresses
+from kserve_warmup.transports.model_kind import read_kind
 from kserve_warmup.triton.asking import asked
 from kserve_warmup.triton.calibrate import Bench, ModelResult, Tell, calibrate, measured
 from kserve_warmup.triton.plan import Options
@@ -43,6 +46,11 @@ class Remote:
     def http(self) -> str:
         """Return the address with its scheme."""
         return (self.url if "://" in self.url else f"http://{self.url}").rstrip("/")
+
+    @property
+    def grpc(self) -> str | None:
+        """Return where gRPC is spoken, as far as the address of HTTP tells."""
+        return addresses(self.http, None)[1]
 
     def load(self, model: str, config: Mapping[str, Any] | None = None) -> None:
         """Load ``model`` anew, from disk or with another configuration than the one on disk."""
@@ -102,21 +110,23 @@ def prove_on(url: str, repository: Path, result: ModelResult) -> ModelResult:
     """Load what was written, prove by the statistics that it ran, and measure it from outside."""
     Remote(url).load(result.model)
     proven = replace(result, proofs=tuple(prove(repository, url, [result.model])))
-    return proven.seen(measured(Remote(url).http, result.model, result.probe), result.cold)
+    return proven.seen(measured(Remote(url).http, Remote(url).grpc, result.model, result.probe), result.cold)
 
 
 def _search(remote: Remote, bench: Bench) -> ModelResult:
     name, plan = bench.name, bench.fresh()
     made = {block.name: bench.request(plan, block) for block in plan.blocks}
     requests = {block: sample for block, sample in made.items() if sample is not None}
-    if len(requests) < len(made):
+    if len(requests) < len(made) or (plan.model and plan.model.sequence):
         return ModelResult(name, problem="requests cannot stand for its sequences: calibrate it without --server")
     bench.tell(f"{name}: cold start on {remote.url}")
     remote.load(name)
     config = remote.cold_config(name)
     remote.load(name, config)
     probe = requests[plan.blocks[0].name]
-    cold = measured(remote.http, name, probe)
+    cold = measured(remote.http, remote.grpc, name, probe)
+    kind = asyncio.run(read_kind([probe], name, remote.http, remote.grpc, {}))
+    target = Target(remote.http, name, kind=kind, grpc=remote.grpc)
     if isinstance(cold, str):
         _require_alive(remote, name, plan.blocks[0].name, cold)
     search = Search(plan.blocks)
@@ -124,7 +134,7 @@ def _search(remote: Remote, bench: Bench) -> ModelResult:
         remote.load(name, config)
         series = {}
         for block, count in counts.items():
-            seconds = _times(remote, name, requests[block], count)
+            seconds = _times(remote, target, requests[block], count)
             if isinstance(seconds, str):
                 _require_alive(remote, name, block, seconds)
                 search.leave_out(block, seconds)
@@ -136,14 +146,14 @@ def _search(remote: Remote, bench: Bench) -> ModelResult:
     return found if found.problem else found.seen(None, cold)
 
 
-def _times(remote: Remote, model: str, sample: Sample, count: int) -> list[float] | str:
+def _times(remote: Remote, target: Target, sample: Sample, count: int) -> list[float] | str:
     """Send a request ``count`` times and return the seconds that the model computed, or why it does not."""
     seconds = []
     try:
-        before = remote.compute_seconds(model)
+        before = remote.compute_seconds(target.model)
         for _ in range(count):
-            send(sample, Target(remote.http, model))
-            after = remote.compute_seconds(model)
+            send(sample, target)
+            after = remote.compute_seconds(target.model)
             seconds.append(after - before)
             before = after
     except WarmupFailedError as error:

@@ -69,6 +69,31 @@ def judge(series: Sequence[Latencies], max_ratio: float, judged: int = 1) -> Jud
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Judgeable:
+    """The smallest limit that the measurements can judge, and their verdict there."""
+
+    max_ratio: float
+    verdict: Verdict
+
+
+def judgeable(judgements: Sequence[Judgement], max_ratio: float) -> Judgeable | None:
+    """Return the smallest limit at which none of ``judgements`` is noisy; None where that is ``max_ratio`` itself.
+
+    The noise decides where it lies and not how the server did: what a warm server could have shown lies below it. It is
+    rounded up to a tenth, so that the next measurement, whose noise is a little different, can be judged there too.
+    """
+    if not any(j.verdict == "noisy" for j in judgements):
+        return None
+    least = max(min(j.ratio, 1.0) + j.doubt for j in judgements if j.verdict == "noisy")
+    limit = math.ceil(max(least, max_ratio) * 10) / 10
+    verdicts = {_verdict(j.ratio, j.doubt, limit) for j in judgements}
+    while "noisy" in verdicts:  # a tenth is no binary fraction
+        limit = round(limit + 0.1, 1)
+        verdicts = {_verdict(j.ratio, j.doubt, limit) for j in judgements}
+    return Judgeable(limit, "fail" if "fail" in verdicts else "pass")
+
+
 def starts_needed(judgement: Judgement, starts: int, max_ratio: float) -> int:
     """Return how many starts would settle a verdict on a machine as noisy as this."""
     return math.ceil(starts * (judgement.doubt / (max_ratio - 1)) ** 2)

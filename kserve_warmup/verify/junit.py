@@ -17,6 +17,11 @@ def junit(result: Verification, *, strict: bool) -> str:
     suite.set("failures", str(failures))
     suite.set("errors", "0")
     suite.set("skipped", str(len(result.with_verdict("noisy")) if not strict else 0))
+    if there := result.judgeable:
+        said = {"judgeable_max_ratio": f"{there.max_ratio:g}", "verdict_there": there.verdict}
+        properties = SubElement(suite, "properties")
+        for name, value in said.items():
+            SubElement(properties, "property", name=name, value=value)
     for row in result.rows:
         _case(suite, row, result.max_ratio, failing)
     indent(suite)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.processes import ServerProcess, free_ports
-from kserve_warmup.transports.http import Address, addresses
+from kserve_warmup.transports.http import GRPC_TLS_SCHEME, Address, addresses, grpc_place
 
 HTTP_PORT, GRPC_PORT, READY_PORT = PORTS = ("{http_port}", "{grpc_port}", "{ready_port}")
 """Stand in a command, and in the URL of its readiness, for ports that the kernel chooses anew for each start."""
@@ -52,8 +52,8 @@ class Live:
 class Command:
     """A command that starts a server, in a process group of its own that ends with the ``with`` block.
 
-    ``args`` and ``ready`` may hold :data:`PORTS`; without them ``url`` says where the server will be. ``env`` is the
-    server's whole environment, None for this process's own.
+    All but ``env`` may hold :data:`PORTS`; without ``url`` the server will be on 127.0.0.1. ``env`` is the server's
+    whole environment, None for this process's own.
     """
 
     args: Sequence[str]
@@ -76,8 +76,13 @@ class Command:
             how = f"give its URL before --, or write {HTTP_PORT} and {GRPC_PORT} into the command"
             raise WarmupError(f"it is not known where {self.args[0]} will listen: {how}")
         if self.url:
-            for where in filter(None, addresses(self.url, self.grpc)):
-                _refuse_taken(where)
+            http_url, grpc_address = self._places(dict.fromkeys(PORTS, 1))
+            if http_url and HTTP_PORT not in self.url:
+                _refuse_taken(Address.parse(http_url))
+            if grpc_address and not any(name in f"{self.url} {self.grpc}" for name in PORTS):
+                place = grpc_place(grpc_address)
+                if place:
+                    _refuse_taken(place)
 
     @contextlib.contextmanager
     def start(self) -> Iterator[Running]:
@@ -89,12 +94,20 @@ class Command:
         """
         self.check()
         ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
-        http_port, grpc_port = ports[HTTP_PORT], ports[GRPC_PORT]
         *args, ready = (_filled(text, ports) for text in (*self.args, self.ready or ""))
-        url = self.url or f"http://127.0.0.1:{http_port}"
-        http_url, grpc_address = addresses(url, self.grpc or (None if self.url else f"127.0.0.1:{grpc_port}"))
+        http_url, grpc_address = self._places(ports)
         with ServerProcess(args, env=self.env) as process:
             yield Running(http_url, grpc_address, process.started, ready or None, process.alive)
+
+    def _places(self, ports: Mapping[str, int]) -> tuple[str | None, str | None]:
+        """Return where HTTP and gRPC are spoken."""
+        url = self.url or f"http://127.0.0.1:{HTTP_PORT}"
+        grpc = self.grpc
+        if grpc is None and HTTP_PORT in url:  # the port after it may be anybody's
+            where = Address.parse(_filled(url, ports))
+            scheme = GRPC_TLS_SCHEME if where.tls else ""
+            grpc = f"{scheme}{Address(where.host, ports[GRPC_PORT])}"
+        return addresses(_filled(url, ports), grpc and _filled(grpc, ports))
 
 
 def _filled(text: str, ports: Mapping[str, int]) -> str:
@@ -103,7 +116,6 @@ def _filled(text: str, ports: Mapping[str, int]) -> str:
     return text
 
 
-def _refuse_taken(where: str) -> None:
-    address = Address.parse(where if "://" in where else f"http://{where}")
+def _refuse_taken(address: Address) -> None:
     with contextlib.suppress(OSError), socket.create_connection((address.host, address.port), timeout=1):
         raise WarmupError(f"something listens on {address} already: stop it, or write {HTTP_PORT} into the command")

@@ -11,7 +11,7 @@ and its later ones had the same kind of pause before them. Unseen strata follow 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -19,18 +19,17 @@ from typing import Protocol as Interface
 from urllib.parse import urlsplit, urlunsplit
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, latency_ms, wait_ready, warm_client
+from kserve_warmup.latency import PACE_SECONDS, Latencies, Target, wait_ready, warm_client
 from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
-from kserve_warmup.samples import Sample, SampleSet
-from kserve_warmup.samples.sample import Stratum
-from kserve_warmup.samples.strata import by_stratum, share
+from kserve_warmup.samples import SampleSet
+from kserve_warmup.tls_options import SYSTEM, TlsOptions, with_tls
 from kserve_warmup.token_latency import SameLength, per_token_of
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths, ready_path
 from kserve_warmup.transports.http import Address
+from kserve_warmup.verify.asked import Asked, Asking, asked, learn_kinds
 from kserve_warmup.verify.running import Running
 from kserve_warmup.verify.verify_result import Start, Verification, judged
-from kserve_warmup.views.figures import TIMES
 
 FIRST = "first request of the process"
 """The name of the row that judges what came first in each start."""
@@ -55,8 +54,8 @@ class Options:
     """How to verify.
 
     ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
-    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server; ``paths``
-    are its own, if it has some.
+    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server, and ``tls``
+    is what its connections are made with; ``paths`` are its own, if it has some.
     """
 
     starts: int = 10
@@ -66,6 +65,7 @@ class Options:
     timeout: float = 300.0
     headers: RequestHeaders = NO_HEADERS
     paths: OwnPaths = NO_PATHS
+    tls: TlsOptions = SYSTEM
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -73,22 +73,7 @@ class Options:
             raise WarmupError(f"give at least one start and {LEAST_REQUESTS} requests: a first one and later ones")
         if not self.max_ratio > 1:
             raise WarmupError(f"--max-ratio {self.max_ratio:g}: a limit lies above 1, such as 1.10")
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A stratum of one model, with the requests that take turns."""
-
-    model: str
-    stratum: Stratum
-    samples: list[Sample]
-    unseen: bool = False
-
-    @property
-    def name(self) -> str:
-        """Return what a person calls it."""
-        *words, batch = self.stratum.key
-        return f"{self.model}: {' '.join(filter(None, words))} {TIMES} {batch}"
+        self.tls.check()
 
 
 def verify(
@@ -110,30 +95,37 @@ def verify(
     Raises:
         WarmupFailedError: a start did not become ready, or a request failed.
     """
-    known = _strata(sets)
-    names = {one.name for one in known}
-    new = [one for one in _strata(unseen, unseen=True) if one.name not in names]
-    for protocol in {one.stratum.protocol for one in (*known, *new)}:
+    known, new = asked(sets, {}, unseen)
+    for protocol in {sample.protocol for samples in (*sets, *unseen) for sample in samples}:
         warm_client(protocol)
     seconds = options.starts * options.requests * options.pace * (len(known) + len(new))
     tell(f"{len(known) + len(new)} strata: requests alone take {seconds:.0f} s")
     starts, found = [], []
     for number in range(options.starts):
         turn = number % len(known)
-        order = [*known[turn:], *known[:turn]]
-        tell(f"start {number + 1} of {options.starts}, first: {order[0].name}")
-        with server.start() as running:
+        first = next(iter(known[turn].rows))
+        tell(f"start {number + 1} of {options.starts}, first: {first}")
+        with server.start() as running, with_tls(options.tls):
             headers = options.headers.read()
             _wait(running, sets, options, headers)
             ready = None if running.started is None else time.monotonic() - running.started
-            found.append(_send(running, order, options, headers) | _send(running, new, options, headers))
-        starts.append(Start(ready, order[0].name))
-    first = [series[start.lead] for start, series in zip(starts, found, strict=True)]
+            if not number and options.paths.path is None:
+                known, new = asked(sets, learn_kinds((*sets, *unseen), running, headers), unseen)
+            order = [*known[turn:], *known[:turn]]
+            asking = Asking(running, headers, options.pace, options.timeout, options.paths)
+            taken = _send(order, options.requests, asking)
+            found.append({**_send(new, options.requests, asking), **taken})
+        starts.append(Start(ready, next(iter(order[0].rows))))
+    first_ones = [series[start.lead] for start, series in zip(starts, found, strict=True)]
+    shares: dict[str, tuple[bool, float]] = {}
+    for one in (*known, *new):
+        for name, part in one.rows.items():
+            shares.setdefault(name, (one.unseen, part))
     rows = [
-        (name, s.unseen, share(s.samples), [series[name] for series in found])
-        for s in (*known, *new)
-        for name in (s.name, s.name + BETWEEN)
-        if all(name in series for series in found)
+        (row, *shares[name], [series[row] for series in found])
+        for name in shares
+        for row in (name, name + BETWEEN)
+        if all(row in series for series in found)
     ]
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return Verification(
@@ -142,18 +134,8 @@ def verify(
         options.pace,
         options.max_ratio,
         tuple(starts),
-        judged([(FIRST, False, None, first), *rows], options.max_ratio),
+        judged([(FIRST, False, None, first_ones), *rows], options.max_ratio),
     )
-
-
-def _strata(sets: Iterable[SampleSet], *, unseen: bool = False) -> list[_Asked]:
-    """Return the strata of sample sets, the most frequent first."""
-    found = [
-        _Asked(samples.model, stratum, group, unseen)
-        for samples in sets
-        for stratum, group in by_stratum(samples).items()
-    ]
-    return sorted(found, key=lambda one: -share(one.samples))
 
 
 def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers: Mapping[str, str]) -> None:
@@ -162,7 +144,8 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
         url, path = f"{where.scheme}://{where.netloc}", urlunsplit(("", "", *where[2:4], ""))
         own = running.http_url is not None and Address.parse(url) == Address.parse(running.http_url)
         gate = Target(url, "the gate", headers if own else {})  # what opens this server is nobody else's business
-        wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
+        with with_tls(options.tls if own else options.tls.of_nobody):
+            wait_ready(gate, "v2", options.timeout, running.alive, path or "/")
         return
     for samples in sets:
         if running.http_url:
@@ -174,20 +157,14 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
             wait_ready(target, "grpc", options.timeout, running.alive)
 
 
-def _send(
-    running: Running, order: Sequence[_Asked], options: Options, headers: Mapping[str, str]
-) -> dict[str, Latencies]:
-    """Send each stratum's requests, round after round, and return what each took."""
-    taken: dict[str, list[float]] = {one.name: [] for one in order}
-    for round_ in range(options.requests):
+def _send(order: Sequence[Asked], requests: int, asking: Asking) -> dict[str, Latencies]:
+    """Send what is asked, round after round, and return what each row took."""
+    taken: dict[str, list[float]] = {}
+    for turn in range(requests):
         for one in order:
-            sample = one.samples[round_ % len(one.samples)]
-            url = running.grpc_address if over_grpc(sample) else running.http_url
-            if url is None:
-                raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
-            target = Target(url, one.model, headers, options.paths.path_for(one.model))
-            taken[one.name].append(latency_ms(sample, target, options.pace))
-    return {name: series for one, latencies in taken.items() for name, series in _measures(one, latencies)}
+            for name, milliseconds in one.latencies(turn, asking).items():
+                taken.setdefault(name, []).append(milliseconds)
+    return {row: series for name, latencies in taken.items() for row, series in _measures(name, latencies)}
 
 
 def _measures(name: str, latencies: Sequence[float]) -> Iterator[tuple[str, Latencies]]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from kserve_warmup.latency import Latencies
 from kserve_warmup.saved import SCHEMA, Saved, checked
-from kserve_warmup.verify.judge import Judgement, Verdict, judge, starts_needed
+from kserve_warmup.verify.judge import Judgeable, Judgement, Verdict, judge, judgeable, starts_needed
 from kserve_warmup.views.figures import count, times
 
 
@@ -31,10 +31,11 @@ class Row:
         """Return in one sentence what the verdict rests on."""
         j, starts = self.judgement, len(self.series)
         figures = f"first ÷ steady {times(j.ratio)} (worst {times(j.worst)}) over {count(starts, 'start')}"
-        if j.verdict == "noisy":
+        if there := judgeable([j], max_ratio):
             more = starts_needed(j, starts, max_ratio)
             stray = f"on this machine a warm server's own figure strays by {j.doubt:.0%}"
-            return f"{figures}: {stray}, more than the limit leaves; take {more} starts or a quieter machine"
+            at = f"no verdict at {max_ratio:g}, at {there.max_ratio:g}: {there.verdict}"
+            return f"{figures}: {stray}: {at}; for {max_ratio:g} take {more:,} starts or a quieter machine"
         if j.verdict == "pass":
             return f"{figures}, within {max_ratio:g}"
         if self.unseen:
@@ -69,6 +70,11 @@ class Verification(Saved):
         verdicts = {row.judgement.verdict for row in self.rows}
         return "fail" if "fail" in verdicts else "noisy" if "noisy" in verdicts else "pass"
 
+    @property
+    def judgeable(self) -> Judgeable | None:
+        """Return the smallest limit at which all can be judged, and the verdict there; None unless there is none."""
+        return judgeable([row.judgement for row in self.rows], self.max_ratio) if self.verdict == "noisy" else None
+
     def with_verdict(self, verdict: Verdict) -> tuple[Row, ...]:
         """Return the rows that have this verdict."""
         return tuple(row for row in self.rows if row.judgement.verdict == verdict)
@@ -83,14 +89,17 @@ class Verification(Saved):
         example = f"{named[0].name}: {named[0].why(self.max_ratio)}"
         if self.verdict == "fail":
             return f"not warm: {len(named)} of {rows} past {self.max_ratio:g}; {example}"
-        return f"no verdict: {len(named)} of {rows} cannot be judged; {example}"
+        there = self.judgeable
+        at = f", at {there.max_ratio:g}: {there.verdict}" if there else ""
+        return f"no verdict at {self.max_ratio:g}{at}: {len(named)} of {rows} cannot be judged; {example}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-compatible data, the judgements included; ``schema`` tells its version."""
         head: dict[str, Any] = {"schema": SCHEMA, "created": self.created, "target": self.target}
         head |= {"verdict": self.verdict, "summary": self.summary, "max_ratio": self.max_ratio}
+        head |= {"judgeable": _plain(self.judgeable)}
         head |= {"pace_seconds": self.pace_seconds, "starts": [asdict(s) for s in self.starts]}
-        return head | {"rows": [_row(row) | {"why": row.why(self.max_ratio)} for row in self.rows]}
+        return head | {"rows": [_row(row, self.max_ratio) for row in self.rows]}
 
     @classmethod
     def from_dict(cls, data: Any) -> Verification:
@@ -135,6 +144,11 @@ def judged(rows: list[tuple[str, bool, float | None, list[Latencies]]], max_rati
     )
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row, max_ratio: float) -> dict[str, Any]:
     head: dict[str, Any] = {"name": row.name, "unseen": row.unseen, "share": row.share}
-    return head | asdict(row.judgement) | {"latencies_ms": [list(s.latencies_ms) for s in row.series]}
+    head |= asdict(row.judgement) | {"judgeable": _plain(judgeable([row.judgement], max_ratio))}
+    return head | {"latencies_ms": [list(s.latencies_ms) for s in row.series], "why": row.why(max_ratio)}
+
+
+def _plain(there: Judgeable | None) -> dict[str, Any] | None:
+    return asdict(there) if there else None

@@ -95,6 +95,8 @@ def verification_table(result: Verification) -> Table:
     words = {"pass": "warm", "fail": "not warm", "noisy": "no verdict"}
     verdict = f"[{colours[result.verdict]}]{words[result.verdict]}[/]"
     starts, limit = count(len(result.starts), "start"), f"limit {number(result.max_ratio)}"
+    if there := result.judgeable:
+        limit += f"; at {number(there.max_ratio)}: [{colours[there.verdict]}]{words[there.verdict]}[/]"
     headings = ("first\nms", "steady\nms", "first\n÷ steady", "worst", "inside")
     table = table_of(f"[bold]{shown(result.target)}[/]: {verdict}, {starts}, {limit}", "request", headings, "verdict")
     for row in result.rows:

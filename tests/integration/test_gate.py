@@ -207,7 +207,7 @@ def test_a_grpc_server_that_hangs_is_told_from_one_whose_model_is_not_ready(star
     start("Plain", ports=ports).wait_ready()
     elsewhere = save(tmp_path / "elsewhere", samples("grpc"), model="elsewhere")
     with GateProcess(f"grpc://127.0.0.1:{ports[1]}", elsewhere) as gate:
-        assert answered(gate)["detail"] == "elsewhere is not ready"
+        assert answered(gate)["detail"] == "the server has no model 'elsewhere'"
 
 
 @pytest.mark.alone

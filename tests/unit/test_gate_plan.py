@@ -9,9 +9,12 @@ from strategies import v1_sample
 
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples, Plan
 from kserve_warmup.request_headers import parse_headers
+from kserve_warmup.tls_options import TlsOptions
 from kserve_warmup.transports.endpoints import OwnPaths
 
-HEADERS = parse_headers({"host": "a.example.com", "authorization": {"file": "/run/token"}})
+HEADERS = parse_headers({"host": "a.example.com", "authorization": {"file": "/run/token", "scheme": "Bearer"}})
+
+TLS = TlsOptions(Path("/run/ca.crt"), "a.example.com", Path("/run/tls.crt"))
 
 
 def test_a_plan_is_read_as_it_was_written():
@@ -19,7 +22,7 @@ def test_a_plan_is_read_as_it_was_written():
         ModelSamples("digits", (v1_sample(1, 1, 1), v1_sample(2, 3, 1))),
         ModelSamples("a/b\n", (v1_sample(1, 2, 2),)),
     )
-    settings = GateSettings(1.5, 7, 0.2, False, 3.0, "serve", "fail", HEADERS, Path("/tmp/é.json"))
+    settings = GateSettings(1.5, 7, 0.2, False, 3.0, "serve", "fail", HEADERS, Path("/tmp/é.json"), TLS)
     paths = OwnPaths("/{model}", "/health")
     plan = Plan("http://[::1]:80", "http://[::1]:80", "[::1]:81", None, 8085, settings, sets, traffic=True, paths=paths)
     file = io.BytesIO()

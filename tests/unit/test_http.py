@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from authority import Authority, server_context
 
-from kserve_warmup.transports import http
+from kserve_warmup.errors import WarmupError
 from kserve_warmup.transports.http import Address, Answer, Connection, ConnectionLostError, addresses, fetch, fetch_now
 
 NAME = "digits.example.com"
@@ -52,29 +48,12 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture
-def trusted(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+def trusted(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Web:
     """The server with a certificate for NAME alone, of an authority that SSL_CERT_FILE names."""
-    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    now = datetime.now(timezone.utc)
-    certificate = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=True)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (tmp_path / "ca.pem").write_bytes(certificate.public_bytes(pem))
-    (tmp_path / "server.pem").write_bytes(private + certificate.public_bytes(pem))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "server.pem")
-    web.socket = context.wrap_socket(web.socket, server_side=True)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    http._tls.cache_clear()
-    yield web
-    http._tls.cache_clear()
+    authority = Authority(tmp_path)
+    web.socket = server_context(authority.issue("server", NAME)).wrap_socket(web.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
+    return web
 
 
 def both(address: Address, headers: dict[str, str]) -> list[Answer]:
@@ -97,6 +76,52 @@ def test_an_ipv6_literal_is_reached_and_stands_in_brackets_wherever_a_port_follo
         asyncio.run(fetch(Address.parse("http://[::1]:9"), "GET", "/"))
 
 
+@pytest.mark.parametrize(
+    ("url", "host", "authority"),
+    [
+        ("http://[fe80::1%25eth0]:80", "fe80::1%eth0", "[fe80::1]:80"),
+        ("http://[fe80::1%eth0]:80", "fe80::1%eth0", "[fe80::1]:80"),
+        ("http://[fe80::1%25]:80", "fe80::1%25", "[fe80::1]:80"),
+        ("http://[::1]:80", "::1", "[::1]:80"),
+        ("http://a.example", "a.example", "a.example:80"),
+    ],
+)
+def test_the_zone_of_an_address_is_for_the_system_and_never_sent(url, host, authority):
+    address = Address.parse(url)
+
+    assert (address.host, address.authority) == (host, authority)
+    assert address.asked_as(None) == authority.rpartition(":")[0].strip("[]")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://::1:80", "http://[::1]:port", "http://"])
+def test_what_is_no_address_is_told(url):
+    with pytest.raises(WarmupError, match="is not an HTTP address"):
+        Address.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "grpc", "where"),
+    [
+        ("https://a:443", None, "grpcs://a:444"),
+        ("https://a:443", "b:81", "b:81"),
+        ("http://a", "grpcs://[::1]:81", "grpcs://[::1]:81"),
+        ("http://a", "grpc://b:81", "b:81"),
+        ("grpcs://[fe80::1%25eth0]:81", None, "grpcs://[fe80::1%25eth0]:81"),
+        ("http://a", "unix:///run/grpc.sock", "unix:///run/grpc.sock"),
+        ("http://a", "dns:///b:81", "dns:///b:81"),
+        ("http://a", "dns:81", "dns:81"),
+    ],
+)
+def test_grpc_is_spoken_over_tls_where_it_is_asked_for_and_beside_https(url, grpc, where):
+    assert addresses(url, grpc)[1] == where
+
+
+@pytest.mark.parametrize("grpc", ["::1:81", "http://a:81", "a:port", "a/b", ""])
+def test_what_is_no_grpc_address_is_told(grpc):
+    with pytest.raises(WarmupError, match="is not a gRPC address"):
+        addresses(f"grpc://{grpc}", None)
+
+
 def test_a_certificate_is_checked_for_the_host_that_is_asked_for(trusted):
     address = Address("::1", trusted.server_port, tls=True)
 
@@ -110,7 +135,6 @@ def test_a_certificate_is_checked_for_the_host_that_is_asked_for(trusted):
 
 def test_a_certificate_of_nobody_known_is_refused(trusted, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
-    http._tls.cache_clear()
 
     with pytest.raises(ConnectionLostError, match="certificate"):
         asyncio.run(fetch(Address("::1", trusted.server_port, tls=True), "GET", "/", {"host": NAME}))

@@ -136,7 +136,9 @@ def test_readiness_is_asked_until_it_is_there_and_not_more_often_than_the_pace(w
 def test_a_model_that_never_gets_ready_ends_the_wait(web: Web) -> None:
     web.not_ready = 100
 
-    with pytest.raises(WarmupFailedError, match=r"digits at .* was not ready after 0.5 s: not ready"):
+    with pytest.raises(
+        WarmupFailedError, match=r"digits at .* was not ready after 0.5 s: digits is not ready: HTTP 503 "
+    ):
         wait_ready(Target(web.url, "digits"), timeout=0.5)
 
 

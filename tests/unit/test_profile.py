@@ -221,6 +221,15 @@ def test_two_calls_a_stratum_are_enough_where_all_was_learned_to_be_flat_after_t
     assert judge.profile_refused is None
 
 
+@pytest.mark.parametrize(("seconds", "calls"), [(0.001, 12), (60.0, 2)])
+def test_few_strata_are_called_a_dozen_times_in_all_for_the_servers_own_stack_unless_that_is_dear(seconds, calls):
+    few = [[1000 * seconds, seconds], [900 * seconds, seconds]]
+    judge, seen = judged(few[:1], learned(few[:1]))
+    assert [len(calls) for calls in seen] == [calls]
+    assert judge.profile_used
+    assert sum(len(calls) for calls in judged(few, learned(few))[1]) == max(calls, 4)
+
+
 def test_one_call_a_stratum_is_enough_on_a_later_path():
     first, _ = judged(LEVELS)
     known = {stratum: first.verdict(stratum) for stratum in range(12)}

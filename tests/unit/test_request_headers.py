@@ -28,6 +28,23 @@ def test_options_of_a_command_take_a_text_or_a_file(tmp_path):
     assert headers.read() == {"host": "flowers.example", "authorization": "Bearer t"}
 
 
+@pytest.mark.parametrize("content", ["t0k", "Bearer t0k", "bearer t0k\n"])
+def test_a_bare_token_in_a_file_gets_its_scheme_and_one_that_has_it_keeps_it(tmp_path, content):
+    file = tmp_path / "token"
+    file.write_text(content)
+    for headers in (
+        parse_header_options([f"Authorization: Bearer @{file}"]),
+        parse_headers({"authorization": {"file": str(file), "scheme": "Bearer"}}),
+    ):
+        assert headers.read()["authorization"].lower() == "bearer t0k"
+        assert "t0k" not in repr(headers)
+
+
+def test_an_at_sign_in_another_header_s_value_is_no_file():
+    headers = parse_header_options(["x-mail: to @somebody", "authorization: Basic YTpi"])
+    assert headers.read() == {"x-mail": "to @somebody", "authorization": "Basic YTpi"}
+
+
 def test_no_value_shows_when_headers_are_printed():
     headers = parse_headers({"x-api-key": "secret"})
     assert "x-api-key" in repr(headers)
@@ -46,6 +63,7 @@ def test_no_value_shows_when_headers_are_printed():
         ('{"x": 1}', "neither a text"),
         ('{"x": {"file": ""}}', "neither a text"),
         ('{"x": {"file": "/k", "more": "secret"}}', "neither a text"),
+        ('{"x": {"file": "/k", "scheme": "a b"}}', "neither a text"),
         ('{"x": "secret\\r\\ny: z"}', "no header can have"),
         ('{"x": "sécret"}', "no header can have"),
     ],

@@ -6,11 +6,13 @@ import random
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import floats, integers, sampled_from
 from rich.console import Console
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.latency import Latencies
-from kserve_warmup.verify.judge import judge, starts_needed
+from kserve_warmup.verify.judge import _verdict, judge, judgeable, starts_needed
 from kserve_warmup.verify.junit import junit
 from kserve_warmup.verify.verification import Options
 from kserve_warmup.verify.verify_result import Start, Verification, judged
@@ -124,7 +126,7 @@ def test_junit_has_a_case_for_each_figure():
 
 @pytest.mark.parametrize(("strict", "element"), [(False, "skipped"), (True, "failure")])
 def test_junit_fails_what_cannot_be_judged_only_when_strict(strict, element):
-    (case,) = ET.fromstring(junit(result(1, noise=0.4), strict=strict).encode())
+    (case,) = ET.fromstring(junit(result(1, noise=0.4), strict=strict).encode()).iter("testcase")
 
     assert case.find(element).get("message").startswith("first ÷ steady")
 
@@ -145,3 +147,76 @@ def test_the_table_and_the_page_hold_the_same_figures():
 def test_what_cannot_be_measured_is_refused(options):
     with pytest.raises(WarmupError):
         Options(**options)
+
+
+def smallest(found, asked):
+    """Return the smallest limit above the one that was asked for at which a figure can be judged, tried one by one."""
+    limits = (asked + step / 1000 for step in range(1, 20_000))
+    return next(limit for limit in limits if _verdict(found.ratio, found.doubt, limit) != "noisy")
+
+
+@given(
+    penalty=floats(0.7, 4),
+    noise=floats(0.05, 1),
+    starts=integers(1, 12),
+    asked=sampled_from((1.01, 1.1, 1.25)),
+    seed=integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_noise_forbids_at_one_limit_is_judged_at_the_smallest_that_it_allows(penalty, noise, starts, asked, seed):
+    found = judge(series(penalty, noise, starts, seed=seed), asked)
+    there = judgeable([found], asked)
+
+    if found.verdict != "noisy":
+        assert there is None
+        return
+    assert there.verdict == _verdict(found.ratio, found.doubt, there.max_ratio) != "noisy"
+    assert there.max_ratio > asked
+    assert there.max_ratio == pytest.approx(round(there.max_ratio, 1))  # tenths
+    least = smallest(found, asked)
+    assert least - 0.001 <= there.max_ratio <= least + 0.1 + 1e-9
+
+
+@given(noise=floats(0.1, 0.6), starts=integers(2, 10), count=integers(2, 4), seed=integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_at_the_limit_of_several_figures_each_of_them_is_judged(noise, starts, count, seed):
+    found = [judge(series(1, noise, starts, seed=100 * seed + n), 1.1, count) for n in range(count)]
+
+    if there := judgeable(found, 1.1):
+        assert "noisy" not in {_verdict(j.ratio, j.doubt, there.max_ratio) for j in found}
+        assert there.max_ratio == max(one.max_ratio for j in found if (one := judgeable([j], 1.1)))
+
+
+def test_the_limit_that_is_named_passes_warm_servers_and_fails_cold_ones():
+    warm = [judgeable([judge(series(1, 0.3, 4, seed=seed), 1.1)], 1.1) for seed in range(60)]
+    cold = [judge(series(20, 0.3, 4, seed=seed), 1.1) for seed in range(60)]
+
+    assert sum(there is not None for there in warm) > 30
+    assert sum(there is not None and there.verdict == "fail" for there in warm) <= 6
+    assert {one.verdict for one in cold} == {"fail"}
+
+
+def test_the_limit_that_can_be_judged_is_named_wherever_a_verdict_is():
+    found = result(1, noise=0.4)
+    there = found.judgeable
+    at = f"at {there.max_ratio:g}: pass"
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(verification_table(found))
+
+    assert found.summary.startswith(f"no verdict at 1.1, {at}: 1 of 1 figure cannot be judged")
+    assert f"no verdict at 1.1, {at}" in found.rows[0].why(1.1)
+    assert f"at {there.max_ratio:.2f}: warm" in console.export_text()
+    assert "Smallest limit that can be judged" in render_report(found)
+    data = json.loads(found.to_json())
+    assert data["judgeable"] == data["rows"][0]["judgeable"] == {"max_ratio": there.max_ratio, "verdict": "pass"}
+    suite = ET.fromstring(junit(found, strict=False).encode())
+    assert suite.find("properties/property[@name='judgeable_max_ratio']").get("value") == f"{there.max_ratio:g}"
+    assert at in suite.find("testcase/skipped").get("message")
+
+
+def test_no_other_limit_is_named_where_there_is_a_verdict():
+    found = result(1, 2)
+
+    assert found.judgeable is None
+    assert json.loads(found.to_json())["judgeable"] is None
+    assert "Smallest limit" not in render_report(found)
