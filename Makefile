@@ -5,7 +5,7 @@ TRITON_VENV := .venv-triton
 KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
 # Other servers, each with an environment of its own, .venv-<name>, of tests/servers/requirements/<name>.txt.
-SERVERS := mlserver litserve bentoml
+SERVERS := mlserver litserve bentoml rayserve
 SERVER_ENVS := $(SERVERS:%=.venv-%/.installed) .venv-vllm/.installed
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
@@ -47,7 +47,7 @@ test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## A
 	$(BIN)/pytest -m 'alone and not torch' --junitxml=out/tests/alone.xml $(LEFT_OUT_TESTS) || failed=1; \
 	$(BIN)/python tests/total.py out/tests/together.xml out/tests/alone.xml || failed=1; exit $$failed
 	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
-	@echo "The tests before $(SERVERS) need an environment each, and are LEFT OUT: make --jobs=3 test-servers runs them."
+	@echo "The tests before $(SERVERS) vllm need an environment each, and are LEFT OUT: make --jobs=3 test-servers runs them."
 	@echo "The tests of torch's models need torch, a large download, and are LEFT OUT: make test-torch runs them."
 
 test-unit: env  ## The tests that start no server.
@@ -62,7 +62,7 @@ test-kserve: kserve-env  ## KServe's own tests, with kserve.Model replaced by Wa
 test-ray: kserve-env  ## Sampling traffic on real local Ray clusters.
 	$(KSERVE_VENV)/bin/python -m pytest tests/conformance/ray_engine.py
 
-test-servers: env server-envs  ## The gate before other servers, each a real one from PyPI: MLServer, LitServe, BentoML.
+test-servers: env server-envs  ## The gate before other servers, each a real one from PyPI: MLServer, LitServe, BentoML, Ray Serve.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/servers
 
 test-containers: env images  ## Both servers in containers, and what a cluster does to them; needs Docker and haproxy.

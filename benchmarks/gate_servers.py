@@ -4,7 +4,7 @@ Real servers from PyPI (``tests/servers``). For each server and protocol a cold 
 turns, so that whatever else the machine does meets both: each is a fresh process, measured as ``kserve_warmup.latency``
 says. What the gate adds is the time from the process's start to ready, behind the gate less cold, of one turn.
 Run in a checkout after ``make server-envs``: ``python -m benchmarks.gate_servers``; with ``--only NAME`` the rows of
-other servers stay as they were measured before.
+other servers stay as they were measured before, and ``--table`` prints them all.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ sys.path += [str(TESTS), str(TESTS / "servers")]
 
 from gate_process import GateProcess  # noqa: E402
 from llm_servers import transformers, vllm  # noqa: E402
-from python_servers import bentoml, litserve, mlserver  # noqa: E402
+from python_servers import bentoml, litserve, mlserver, rayserve  # noqa: E402
 from real_server import RealServer, Started  # noqa: E402
 
-SERVERS = (mlserver(0), mlserver(2), litserve(1), litserve(2), bentoml(1), bentoml(2), transformers(), vllm())
+SERVERS = (
+    *(mlserver(0), mlserver(2), litserve(1), litserve(2), bentoml(1), bentoml(2), rayserve(1)),
+    *(transformers(), vllm()),
+)
 """What is measured, with each of its protocols."""
 
 REQUESTS = 12
@@ -101,9 +104,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="a part of the servers' names")
     parser.add_argument("--starts", type=int, default=5)
+    parser.add_argument("--table", action="store_true", help="measure nothing, and print what was")
     options = parser.parse_args()
     file = FOLDER / f"{NAME}.json"
     rows = json.loads(file.read_text())["rows"] if file.exists() else {}
+    if options.table:
+        print(*map(line, rows.values()), sep="\n")
+        return
     for server in SERVERS:
         if options.only not in server.name:
             continue
@@ -117,8 +124,9 @@ def main() -> None:
 def line(made: dict[str, Any]) -> str:
     """Return a row of the table in ``docs/servers.md``."""
     cold, gate = made["cold"], made["gate"]
+    name, *workers = made["server"].split(", ")
     cells = (
-        f"{made['server']} {made['version']}",
+        ", ".join((f"{name} {made['version']}", *workers)),
         made["protocol"],
         f"{cold['first_ms']:,.0f} ms",
         f"{cold['median_ratio']:,.0f} ({cold['worst_ratio']:,.0f})",

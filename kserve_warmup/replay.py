@@ -171,7 +171,7 @@ class _Sent:
 
 def _beside(latency: float, seconds: float) -> tuple[float | None, float | None]:
     """Return what a call took in all, and its seconds per token; None where nothing but the latency counts."""
-    return (seconds, latency.per_token) if isinstance(latency, TokenLatency) else (None, None)
+    return (max(seconds, latency), latency.per_token) if isinstance(latency, TokenLatency) else (None, None)
 
 
 async def replay(

@@ -8,10 +8,13 @@ by token, and most warm that themselves: they get several requests at once where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from kserve_warmup.protocols.codec import codec_of
-from kserve_warmup.replay import Transport
+from kserve_warmup.replay import Limits, Transport, replay
+from kserve_warmup.report import Level
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.strata import by_stratum
 from kserve_warmup.token_latency import slowest
@@ -21,6 +24,11 @@ SIZES = (2, 4, 8)
 
 MOST_ROUNDS = 100
 """Bursts of one size: their latencies depend on chance, and may never be steady."""
+
+SINGLE_SHARE = 0.75
+"""Of the budget, for single requests where bursts follow; they have the rest."""
+
+logger = logging.getLogger("kserve_warmup.gate")
 
 
 class BurstTransport:
@@ -62,3 +70,64 @@ def for_bursts(samples: Iterable[Sample], *, tokens: bool = False) -> tuple[Samp
         if tokens or not codec_of(stratum.protocol).by_token:
             chosen.setdefault((stratum.verb, stratum.signature, stratum.variant), group)
     return tuple(sample for group in chosen.values() for sample in group)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What is sent at once: ``sizes``, one after the other; ``mixed``: whether a burst is of different requests."""
+
+    samples: tuple[Sample, ...]
+    sizes: tuple[int, ...]
+    mixed: bool
+
+
+def levels(samples: Iterable[Sample], concurrency: tuple[int, ...] | None) -> Sending:
+    """Return what is sent at once after single requests: as an operator says, or, None, as batchers need it."""
+    asked = concurrency is not None
+    return Sending(for_bursts(samples, tokens=asked), SIZES if concurrency is None else concurrency, asked)
+
+
+def single_share(samples: Iterable[Sample], concurrency: tuple[int, ...] | None) -> float:
+    """Return the part of the budget (0 to 1) that is for single requests."""
+    following = levels(samples, concurrency)
+    return SINGLE_SHARE if following.samples and following.sizes else 1.0
+
+
+async def send(
+    sending: Sending,
+    transport: Transport,
+    limits: Limits,
+    model: str,
+    *,
+    end: float,
+    longest: int = 1,
+    on_call: Callable[[Sample], None],
+) -> tuple[Level, ...]:
+    """Send several requests, or whole sequences, at once, one size after the other, each until steady or time is up.
+
+    Args:
+        sending: What, and how many.
+        transport: What sends a single sample.
+        limits: Those of the warm-up.
+        model: The model's name, for the log.
+        end: When time is up, on the clock of ``time.monotonic()``.
+        longest: How many requests a sample may take, such as the steps of its sequence.
+        on_call: Called before each burst.
+    """
+    few = replace(limits, max_calls=min(limits.max_calls, max(1, MOST_ROUNDS // longest)))
+    found = []
+    for size in sending.sizes if sending.samples else ():
+        burst = BurstTransport(transport, size, sending.samples if sending.mixed else ())
+        done = await replay(sending.samples, burst, few, model, deadline=end, on_call=on_call)
+        found.append(Level(size, done.seconds, done.strata))
+    if failed := sum(s.failures for level in found for s in level.strata):
+        logger.warning("%s: %d of %d bursts failed", model, failed, sum(level.calls for level in found))
+    return tuple(found)
+
+
+def note(levels: Sequence[Level]) -> str | None:
+    """Return what was done with several requests at once, in one line."""
+    if not levels:
+        return None
+    sizes = " to ".join(dict.fromkeys(str(find(level.at_once for level in levels)) for find in (min, max)))
+    return f"then {sum(level.calls for level in levels)} bursts of {sizes} requests at once"

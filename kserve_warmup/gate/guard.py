@@ -20,7 +20,7 @@ from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
 from kserve_warmup.gate.gate_state import Phase, State, blame
 from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneError, ServerHungError, read_headers
 from kserve_warmup.replay import replay
-from kserve_warmup.report import Level, WarmupReport
+from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
 from kserve_warmup.transports.model_kind import PLAIN, read_kind
@@ -40,9 +40,6 @@ GRPC_SECONDS = 10.0
 
 SAME_SECONDS = 10.0
 """A server whose errors differ in their words alone is logged no more often than that."""
-
-SINGLE_SHARE = 0.75
-"""Of the budget, for single requests; bursts have the rest."""
 
 
 @dataclass
@@ -151,11 +148,20 @@ class Gate:
                 transport,
                 self.settings,
                 samples.model,
-                deadline=begin + SINGLE_SHARE * self.settings.max_seconds,
+                deadline=begin + bursts.single_share(transport.usable, self.concurrency) * self.settings.max_seconds,
                 on_call=self._count,
             )
-            levels = await self._levels(transport.usable, transport, samples.model, end)
-            return replace(report, note=_note(levels), levels=levels)
+            sending = bursts.levels(transport.usable, self.concurrency)
+            levels = await bursts.send(
+                sending,
+                transport,
+                self.settings,
+                samples.model,
+                end=end,
+                longest=transport.longest,
+                on_call=self._count,
+            )
+            return replace(report, note=bursts.note(levels), levels=levels)
         finally:
             await transport.close()
 
@@ -168,23 +174,6 @@ class Gate:
         )
         transport.failed.clear()  # what failed before there was an engine
         self._tell("warming", SENDING)
-
-    async def _levels(
-        self, usable: Sequence[Sample], transport: WireTransport, model: str, end: float
-    ) -> tuple[Level, ...]:
-        """Send several requests at once, or whole sequences, one size after the other."""
-        rounds = max(1, bursts.MOST_ROUNDS // transport.longest)
-        settings = replace(self.settings, max_calls=min(self.settings.max_calls, rounds))
-        asked, found = self.concurrency is not None, list[Level]()
-        chosen = bursts.for_bursts(usable, tokens=asked)
-        for size in bursts.SIZES if self.concurrency is None else self.concurrency:
-            burst = bursts.BurstTransport(transport, size, chosen if asked else ())
-            done = await replay(chosen, burst, settings, model, deadline=end, on_call=self._count)
-            if done.strata:
-                found.append(Level(size, done.seconds, done.strata))
-        if failed := sum(s.failures for level in found for s in level.strata):
-            logger.warning("%s: %d of %d bursts failed", model, failed, sum(level.calls for level in found))
-        return tuple(found)
 
     def _judge(self, reports: tuple[WarmupReport, ...]) -> bool:
         self.state = replace(self.state, reports=reports)
@@ -293,11 +282,3 @@ class Gate:
 
     def _count(self, _: Sample) -> None:
         self.state = replace(self.state, calls=self.state.calls + 1)
-
-
-def _note(levels: Sequence[Level]) -> str | None:
-    """Return what was done with several requests at once, in one line."""
-    if not levels:
-        return None
-    sizes = " to ".join(dict.fromkeys(str(find(level.at_once for level in levels)) for find in (min, max)))
-    return f"then {sum(level.calls for level in levels)} bursts of {sizes} requests at once"

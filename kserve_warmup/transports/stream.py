@@ -17,6 +17,7 @@ from kserve_warmup.protocols.as_message import as_message
 from kserve_warmup.protocols.protobuf_fields import values
 from kserve_warmup.replay import RequestFailedError, RequestRefusedError, answered_within
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.token_latency import TokenLatency
 from kserve_warmup.transports.endpoints import WARMUP_HEADER, infer_message
 from kserve_warmup.transports.grpc import GrpcClient
 from kserve_warmup.transports.rest import Sent
@@ -57,9 +58,10 @@ class StreamTransport:
         message = self._message(sample)
         started = time.perf_counter()
         try:
-            return await answered_within(self._timeout, self._first(message)) - started
+            first = await answered_within(self._timeout, self._first(message)) - started
         except RequestFailedError as error:
             raise self._explained(error, sample) from error
+        return TokenLatency(first)
 
     async def _first(self, message: bytes) -> float:
         """Return when the first response came, or the end."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kserve_warmup.replay import RequestFailedError
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.token_latency import TokenLatency
 from kserve_warmup.transports.model_kind import PLAIN, ModelKind
 from kserve_warmup.transports.rest import RestTransport
 
@@ -79,7 +80,7 @@ class WireTransport:
                 await asyncio.wait_for(self._grpc.ready(), timeout)
 
     async def send(self, sample: Sample) -> float:
-        """Send ``sample`` and return the seconds that it took.
+        """Send ``sample`` and return its latency in seconds; of a step that of the step, not of the whole sequence.
 
         Raises:
             RequestFailedError: the answer is not a success.
@@ -89,7 +90,7 @@ class WireTransport:
             if steps:
                 from kserve_warmup.transports.sequences import send_sequence
 
-                return await send_sequence(steps, sample, self._kind, self._send)
+                return TokenLatency(await send_sequence(steps, sample, self._kind, self._send))
             return await self._send(sample)
         except RequestFailedError as error:
             self.failed.add(sample.id)

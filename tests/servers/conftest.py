@@ -6,6 +6,8 @@ import pytest
 from gate_process import GateProcess
 from real_server import Started
 
+pytest.register_assert_rewrite("gate_checks")
+
 
 @pytest.fixture
 def installed():

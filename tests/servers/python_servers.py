@@ -62,7 +62,7 @@ def mlserver(workers):
 
 
 def litserve(workers):
-    """Return LitServe: one process speaks HTTP, ``workers`` others have the model."""
+    """Return LitServe: ``workers`` processes have the model, as many others speak HTTP."""
     return RealServer(
         name=f"LitServe, {workers} workers" if workers > 1 else "LitServe",
         environment="litserve",
@@ -100,6 +100,21 @@ def bentoml_bytes(workers):
     """Return BentoML with an endpoint that takes bytes."""
     made = bentoml(workers)
     return replace(made, name=f"{made.name}, bytes", requests={"bytes": raw}, path="/classify_bytes")
+
+
+def rayserve(replicas):
+    """Return Ray Serve on a cluster of its own: one process speaks HTTP, ``replicas`` others have the model."""
+    return RealServer(
+        name=f"Ray Serve, {replicas} replicas" if replicas > 1 else "Ray Serve",
+        environment="rayserve",
+        package="ray",
+        workers=replicas,
+        command=lambda place: [place.bin / "python", PROGRAMS / "ray_app.py", place.http, replicas],
+        variables=lambda _: {"RAY_USAGE_STATS_ENABLED": "0"},
+        requests={"JSON": own_json},
+        ready="/-/healthz",
+        path=f"/{MODEL}",
+    )
 
 
 _ANSWER = re.compile(rb'\{\\*"nearest.*?\}')

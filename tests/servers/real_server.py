@@ -16,7 +16,8 @@ from kserve_warmup.transports.http import Address, fetch_now
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
-START_SECONDS = 180
+START_SECONDS = 400
+"""A start may take on a busy machine; vLLM's takes 50 when nothing else runs."""
 
 
 @dataclass(frozen=True)

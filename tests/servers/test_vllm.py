@@ -1,18 +1,14 @@
 """The gate before a real vLLM, started twice: first users, of each kind of request, are served as later ones are."""
 
-import json
-
 import pytest
 from llm_servers import KINDS, vllm
+from real_server import START_SECONDS
 
 from kserve_warmup import WarmupReport
 from kserve_warmup.latency import measure
 
-START_SECONDS = 400
-"""Of a start and its warm-up, on a busy machine; alone it takes one."""
-
-FEW = 90
-"""Calls of a warm-up of three strata; it takes a third of that, and took 778 of one when evidence was counted."""
+FEW = 150
+"""Calls of a warm-up of three strata, which takes about 25; of one it took 778 before evidence had a price."""
 
 
 def first_and_later(served, kind):
@@ -50,10 +46,8 @@ def test_chats_streams_and_structured_output_are_warm_for_their_first_users_afte
     }
     assert report.coverage + report.unsteady == pytest.approx(1)
     assert report.calls < FEW
-    (stream,) = (s for s in report.strata if "stream" in s.variant)
-    assert len(stream.per_token_ms) == len(stream.latencies_ms)
-    assert max(stream.per_token_ms) < sum(stream.latencies_ms)
+    assert [bool(s.per_token_ms) for s in report.strata] == ["stream" in s.variant for s in report.strata]
+    assert [level.at_once for level in report.levels] == [4]
     after = {kind: first_and_later(warm, kind) for kind in KINDS}
     ratios = ", ".join(f"{kind} {before[kind].ratio:.2f} → {after[kind].ratio:.2f}" for kind in KINDS)
     figures(f"vLLM: first ÷ steady cold → gate: {ratios}; {report.calls} calls in {report.seconds:.1f} s")
-    assert json.loads(guard.get("/report")[1])["levels"][0]["at_once"] == 4

@@ -25,7 +25,7 @@ from kserve_warmup.gate.gate_state import State
 from kserve_warmup.gate.guard import Gate
 from kserve_warmup.gate.guarded import HttpServer
 from kserve_warmup.replay import OUT_OF_BUDGET
-from kserve_warmup.report import StratumReport, WarmupReport
+from kserve_warmup.report import Level, StratumReport, WarmupReport
 from kserve_warmup.samples import SampleSet
 from kserve_warmup.transports.http import Address, ConnectionLostError, fetch
 
@@ -104,10 +104,11 @@ def test_the_port_tells_nothing_that_the_server_said_and_the_log_tells_all(tellt
 )
 def test_of_an_error_the_port_tells_its_kind(error, told):
     stratum = StratumReport("v1", "x:INT64[1]", 1, 1.0, 1, 0.1, None, None, converged=False, failures=1, error=error)
-    report = WarmupReport("digits", "rest", 0.1, (stratum,))
+    report = WarmupReport("digits", "rest", 0.1, (stratum,), levels=(Level(8, 0.1, (stratum,)),))
     metrics.publish(report)
     state = State("failed", reports=(report,))
-    assert json.loads(pages.page("/report", state)[2])["strata"][0]["error"] == told
+    shown = json.loads(pages.page("/report", state)[2])
+    assert [one["strata"][0]["error"] for one in (shown, *shown["levels"])] == [told, told]
     assert SECRET not in pages.page("/metrics", state)[2].decode()
 
 

@@ -184,6 +184,12 @@ def test_the_warmup_page_sums_up_and_names_what_is_not_steady(reports: list[Warm
     assert reasons[1].endswith(f"3 of 3 requests failed: {kind(reports[1].strata[2].error)}")
 
 
+def test_of_streamed_answers_the_page_tells_the_time_per_token_too(reports: list[WarmupReport]) -> None:
+    streaming = replace(reports[0].strata[0], per_token_ms=(9.0, 3.0, 2.0, 2.0))
+    page = render_report(replace(reports[0], strata=(streaming,)))
+    assert "Until the first token, that is; each further one took 9 ms at first, 2 ms later." in page
+
+
 def refusing(report: WarmupReport) -> WarmupReport:
     """Return the report with its third stratum refused whole, and one request of its first."""
     gone = replace(report.strata[2], failures=0, refused=3, error="sample 0a1b: HTTP 422: no such field 4711")

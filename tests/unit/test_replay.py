@@ -1,6 +1,7 @@
 """The replay loop, over a transport whose latencies the test decides."""
 
 import asyncio
+import dataclasses
 import json
 import time
 
@@ -16,6 +17,8 @@ from kserve_warmup.replay import (
     RequestRefusedError,
     replay,
 )
+from kserve_warmup.report import Level
+from kserve_warmup.token_latency import TokenLatency
 from kserve_warmup.views import figures
 
 
@@ -219,3 +222,27 @@ def test_strata_that_differ_in_their_way_through_the_server_are_warmed_and_repor
     assert [s.variant for s in report.strata] == ["", "explain", "signature_name=decode"]
     assert len({s.key for s in report.strata}) == len(report.then(report).strata) == 3
     assert [figures.stratum(s) for s in report.strata][2] == "v1 instances:INT64[N] signature_name=decode \u00d7 1"
+
+
+def test_a_long_answer_is_paid_for_to_its_end_though_its_first_token_came_at_once():
+    class Streams(Scripted):
+        async def send(self, sample):
+            await asyncio.sleep(0.3)
+            return await super().send(sample)
+
+    (stratum,) = run([sample(1, 1.0)], Streams(lambda *_: TokenLatency(0.001, per_token=0.002))).strata
+    assert stratum.calls <= 2 + 2  # half a second of evidence, and one call more
+    assert stratum.per_token_ms == pytest.approx([2.0] * stratum.calls)
+
+
+def test_answers_of_any_length_are_compared_at_that_of_the_first():
+    answers = (TokenLatency(0.01 * tokens, tokens=tokens) for tokens in range(1, 1000))
+    (stratum,) = run([sample(1, 1.0)], Scripted(lambda *_: next(answers))).strata
+    assert stratum.latencies_ms == pytest.approx([10.0] * stratum.calls)
+    assert stratum.converged
+
+
+def test_a_report_of_several_requests_at_once_is_read_as_it_was_written():
+    report = run([sample(1, 1.0)], Scripted(lambda *_: TokenLatency(0.001, per_token=0.002)))
+    told = dataclasses.replace(report, levels=(Level(8, 0.5, report.strata),))
+    assert WarmupReport.from_json(told.to_json()) == told

@@ -52,3 +52,14 @@ def test_every_sample_of_a_set_is_seen_and_without_buckets_all_traffic_of_a_whol
 def test_another_shape_or_name_is_not_seen(other):
     samples = [request("v1", v1(2, None).body), request("v2", v2(["image"], 3, None).body)]
     assert exact(other) not in WarmedStrata(sample.stratum for sample in samples)
+
+
+def test_an_answer_of_another_length_is_no_other_kind_of_request():
+    def chat(**fields):
+        said = [{"role": "user", "content": "hi"}]
+        return request("openai", json.dumps({"model": "m", "messages": said} | fields).encode()).stratum
+
+    warmed = WarmedStrata([chat(max_tokens=16)])
+    assert chat(max_tokens=900) in warmed
+    assert chat() in warmed
+    assert chat(max_tokens=16, stream=True) not in warmed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from kserve_warmup.report import StratumReport, WarmupReport
@@ -88,6 +89,9 @@ def _chart(s: StratumReport, tolerance: float) -> Chart:
         words += f" Steady at {duration(steady)}, declared after call {calls:,}; the band is ±{tolerance:.0%}."
     else:
         words += f" The last took {duration(s.latencies_ms[-1])}; not steady."
+    if each := s.per_token_ms:
+        later = duration(median(each[len(each) // 2 :]))
+        words += f" Until the first token, that is; each further one took {duration(each[0])} at first, {later} later."
     if s.changes:
         words += f" The transport changed after call {', '.join(f'{n:,}' for n in s.changes)}."
     band = (steady * (1 - tolerance), steady * (1 + tolerance)) if steady else None

@@ -19,4 +19,4 @@ class Api(litserve.LitAPI):
 
 if __name__ == "__main__":
     server = litserve.LitServer(Api(), accelerator="cpu", workers_per_device=int(sys.argv[2]))
-    server.run(host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=1, generate_client_file=False)
+    server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)
