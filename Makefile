@@ -4,6 +4,9 @@ VENV := .venv
 TRITON_VENV := .venv-triton
 KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
+# Other servers, each with an environment of its own, .venv-<name>, of tests/servers/requirements/<name>.txt.
+SERVERS := mlserver litserve bentoml
+SERVER_ENVS := $(SERVERS:%=.venv-%/.installed)
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
 
@@ -20,12 +23,12 @@ test test-unit test-containers: export PYTHONDONTWRITEBYTECODE :=
 LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
   docker info >/dev/null 2>&1 || echo docker; PATH=$$PATH:/usr/sbin command -v haproxy >/dev/null || echo haproxy))
 
-LEFT_OUT_TESTS = $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
+LEFT_OUT_TESTS = --ignore=tests/servers $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
   $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
   $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help env triton-env torch-env perf-analyzer kserve-env demo test test-unit test-kserve test-ray test-torch test-containers images clean-images lint format protos bench bench-torch clean
+.PHONY: help env triton-env torch-env perf-analyzer kserve-env server-envs demo test test-unit test-kserve test-ray test-servers test-torch test-containers images clean-images lint format protos bench bench-torch clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +47,7 @@ test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## A
 	$(BIN)/pytest -m 'alone and not torch' --junitxml=out/tests/alone.xml $(LEFT_OUT_TESTS) || failed=1; \
 	$(BIN)/python tests/total.py out/tests/together.xml out/tests/alone.xml || failed=1; exit $$failed
 	@echo "The tests of --engine ray need Ray, a large download, and are LEFT OUT: make test-ray runs them."
+	@echo "The tests before $(SERVERS) need an environment each, and are LEFT OUT: make --jobs=3 test-servers runs them."
 	@echo "The tests of torch's models need torch, a large download, and are LEFT OUT: make test-torch runs them."
 
 test-unit: env  ## The tests that start no server.
@@ -57,6 +61,9 @@ test-kserve: kserve-env  ## KServe's own tests, with kserve.Model replaced by Wa
 
 test-ray: kserve-env  ## Sampling traffic on real local Ray clusters.
 	$(KSERVE_VENV)/bin/python -m pytest tests/conformance/ray_engine.py
+
+test-servers: env server-envs  ## The gate before other servers, each a real one from PyPI: MLServer, LitServe, BentoML.
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/servers
 
 test-containers: env images  ## Both servers in containers, and what a cluster does to them; needs Docker and haproxy.
 	$(BIN)/pytest tests/containers
@@ -107,7 +114,7 @@ bench-torch: torch-env  ## Benchmarks of torch's models, with torch's CPU build.
 	$(BIN)/python -m benchmarks.second_start
 
 clean:  ## Remove environments and results of runs.
-	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) out
+	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) $(dir $(SERVER_ENVS)) out
 	rm -f docker/wheelhouse/*.whl
 
 env: $(VENV)/.installed  ## The Python environment.
@@ -151,6 +158,15 @@ $(PERF)/perf_analyzer: Makefile | $(VENV)/.installed
 	chmod +x $@ $@.bin
 
 kserve-env: $(KSERVE_VENV)/.installed  ## What KServe's own tests need, and Ray.
+
+server-envs: $(SERVER_ENVS)  ## The servers of make test-servers.
+
+$(SERVER_ENVS): .venv-%/.installed: tests/servers/requirements/%.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --upgrade pip
+	$(@D)/bin/pip install --quiet --requirement $<
+	touch $@
 
 torch-env: env triton-env $(VENV)/.torch $(TRITON_VENV)/.torch  ## torch's CPU build in both environments.
 

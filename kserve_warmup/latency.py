@@ -75,12 +75,14 @@ class Target:
     """A model on a running server.
 
     ``url`` is ``http://host:port`` (or https) for v1 and v2, and ``host:port`` or ``grpc://host:port`` for gRPC, whose
-    connections are not encrypted. ``headers`` go with each request; their values are shown nowhere.
+    connections are not encrypted. ``headers`` go with each request; their values are shown nowhere. ``path`` is where
+    requests go over HTTP, None: to the samples' endpoints.
     """
 
     url: str
     model: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    path: str | None = None
 
 
 def measure(samples: Sequence[Sample], target: Target, n: int, pace: float = PACE_SECONDS) -> Latencies:
@@ -220,7 +222,7 @@ def _one_line_errors(send: Callable[[], Sent], target: Target) -> Sent:
 
 def _prepared(sample: Sample, target: Target) -> Callable[[], Sent]:
     if sample.protocol != "grpc":
-        return RestTransport(target.url, target.model, REQUEST_SECONDS, target.headers).prepared(sample)
+        return RestTransport(target.url, target.model, REQUEST_SECONDS, target.headers, target.path).prepared(sample)
     from kserve_warmup.transports.grpc import GrpcTransport  # which takes a tenth of a second to import
 
     return GrpcTransport(target.url, target.model, REQUEST_SECONDS, target.headers).prepared(sample)

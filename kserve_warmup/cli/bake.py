@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kserve_warmup.cli.console import notes, output
-from kserve_warmup.cli.options import ModelName, Samples
+from kserve_warmup.cli.options import ModelName, OwnPath, Samples, ServerReady
 from kserve_warmup.errors import WarmupError, WarmupFailedError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kserve_warmup.gate.gate_plan import Plan
     from kserve_warmup.report import WarmupReport
     from kserve_warmup.samples import SampleSet
+    from kserve_warmup.transports.endpoints import OwnPaths
     from kserve_warmup.verify.running import Running
 
 BUDGET = "KSERVE_WARMUP_MAX_SECONDS"
@@ -39,6 +40,8 @@ def run(
     samples: Samples,
     out: Annotated[Path, typer.Option(help="The folder to make.")] = Path("/opt/warm"),
     model: ModelName = None,
+    path: OwnPath = None,
+    ready: ServerReady = None,
     timeout: Annotated[
         float,
         typer.Option(help="Seconds that a start may take until it is ready. A warm-up has half of them, unless told."),
@@ -54,10 +57,13 @@ def run(
     from kserve_warmup.caches.bake import bake
     from kserve_warmup.caches.interpreter import python_of
     from kserve_warmup.samples.sets import open_sets
+    from kserve_warmup.transports.endpoints import OwnPaths
 
     sets = open_sets(samples, model)
     command = _command(target, model or (sets[0].model if len(sets) == 1 else None))
-    server = _Server(command, samples.resolve(), sets, model, timeout)
+    paths = OwnPaths(path, ready)
+    paths.check_ready()
+    server = _Server(command, samples.resolve(), sets, model, timeout, paths)
     result = bake(server.start, out.absolute(), samples, notes().say, python_of(command))
     if as_json:
         sys.stdout.write(result.to_json() + "\n")
@@ -88,6 +94,7 @@ class _Server:
     sets: tuple[SampleSet, ...]
     model: str | None
     timeout: float
+    paths: OwnPaths
 
     @property
     def budget(self) -> str | float:
@@ -108,7 +115,13 @@ class _Server:
         with Command(self.command, env={**os.environ, **own, **variables}).start() as server:
             for one in self.sets:
                 target = Target(str(server.http_url), one.model, {})
-                wait_ready(target, "v2", self.timeout, server.alive, ready_path(one, one.model))
+                wait_ready(
+                    target,
+                    "v2",
+                    self.timeout,
+                    server.alive,
+                    self.paths.ready_for(one.model) or ready_path(one, one.model),
+                )
             ready = time.monotonic()
             reports = [WarmupReport.from_json(file.read_text()) for file in sorted(folder.glob("report*.json"))]
             silent = {one.model for one in self.sets} - {report.model for report in reports}
@@ -131,6 +144,6 @@ class _Server:
         from kserve_warmup.gate.options import checked
 
         given: dict[str, Any] = {"enabled": True, "report": None, "on_failure": "fail", "on_missing_samples": "fail"}
-        given["max_seconds"] = self.budget
+        given |= {"max_seconds": self.budget, "path": self.paths.path, "ready": self.paths.ready}
         plan = checked(str(server.http_url), self.samples, model=self.model, grpc=server.grpc_address, **given)
         return replace(plan, sets=tuple(one for one in plan.sets if one.model in models))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, Samples
+from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, OwnPath, Samples, ServerReady
 from kserve_warmup.request_headers import parse_header_options
 
 
@@ -17,6 +17,8 @@ def run(
     model: ModelName = None,
     grpc: GrpcAddress = None,
     header: Headers = None,
+    path: OwnPath = None,
+    ready: ServerReady = None,
     port: Annotated[int, typer.Option(help="Where /ready, /metrics and /report are; 0 takes a free one.")] = 8085,
     host: Annotated[
         str | None, typer.Option(help="The address to listen on. Default: all, of IPv4 and IPv6.", show_default=False)
@@ -50,5 +52,7 @@ def run(
     given: dict[str, Any] = {"max_seconds": max_seconds, "on_failure": on_failure}
     given["headers"] = parse_header_options(header) if header else None
     settings = {name: value for name, value in given.items() if value is not None}
+    settings |= {"model": model, "grpc": grpc, "host": host, "port": port}
+    settings |= {"traffic": traffic, "path": path, "ready": ready}
     with ends_at_once():  # nothing but SIGKILL would reach a container's first process otherwise
-        become(checked(url, samples, model=model, grpc=grpc, host=host, port=port, traffic=traffic, **settings))
+        become(checked(url, samples, **settings))

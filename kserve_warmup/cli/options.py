@@ -20,6 +20,23 @@ Headers = Annotated[
         "repeated. It is never stored.",
     ),
 ]
+OwnPath = Annotated[
+    str | None,
+    typer.Option(
+        "--path",
+        metavar="/PATH",
+        help="Where a server with an API of its own takes requests over HTTP, such as /predict; {model} is filled in. "
+        "Default: the endpoints of the samples.",
+    ),
+]
+ServerReady = Annotated[
+    str | None,
+    typer.Option(
+        "--ready",
+        metavar="/PATH",
+        help="Where the server says that it is ready, such as /health; {model} is filled in. Default: the models' own.",
+    ),
+]
 GrpcAddress = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="Where gRPC is spoken. Default: the next port."),

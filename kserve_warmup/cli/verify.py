@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kserve_warmup.cli.console import notes, output
-from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, Samples
+from kserve_warmup.cli.options import GrpcAddress, Headers, ModelName, OwnPath, Samples
 from kserve_warmup.cli.report import write
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.extras import optional
@@ -41,11 +41,13 @@ def run(
     model: ModelName = None,
     grpc: GrpcAddress = None,
     header: Headers = None,
+    path: OwnPath = None,
     ready: Annotated[
         str | None,
         typer.Option(
-            metavar="URL",
-            help="What to wait for, such as a gate's /ready; {ready_port} is filled in. Default: the models' own.",
+            metavar="URL|/PATH",
+            help="What to wait for: a URL, such as a gate's /ready, {ready_port} being filled in, or a path on the "
+            "server, such as /health, {model} being filled in. Default: the models' own.",
         ),
     ] = None,
     starts: Annotated[int, typer.Option(min=1, help="Fresh starts of the command.")] = 10,
@@ -67,14 +69,19 @@ def run(
     """
     from kserve_warmup.request_headers import parse_header_options
     from kserve_warmup.samples.sets import open_sets
+    from kserve_warmup.transports.endpoints import OwnPaths
     from kserve_warmup.verify.verification import Options, verify
     from kserve_warmup.views.terminal import verification_table
 
-    server = _server(target, grpc, ready)
+    own = ready is None or ready.startswith("/")
+    paths = OwnPaths(path, ready if own else None)
+    if own:
+        paths.check_ready()
+    server = _server(target, grpc, None if own else ready)
     live = not _command(target)
     counts = (LIVE_STARTS, requests or LIVE_REQUESTS) if live else (starts, requests or 10)
     headers = parse_header_options(header or ())
-    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout, headers=headers)
+    options = Options(*counts, max_ratio=max_ratio, pace=pace, timeout=timeout, headers=headers, paths=paths)
     form = _form(out)
     sets, new = open_sets(samples, model), open_sets(unseen, model) if unseen else ()
     result = verify(server, sets, options, new, notes().say)

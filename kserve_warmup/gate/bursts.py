@@ -51,6 +51,6 @@ def for_bursts(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     """
     chosen: dict[object, list[Sample]] = {}
     for stratum, group in sorted(by_stratum(samples).items(), key=lambda item: item[0].batch):
-        if codec_of(stratum.protocol).has_tensors:
+        if not codec_of(stratum.protocol).by_token:
             chosen.setdefault((stratum.verb, stratum.signature, stratum.variant), group)
     return tuple(sample for group in chosen.values() for sample in group)

@@ -12,6 +12,7 @@ import orjson
 from kserve_warmup.replay import Limits
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders, parse_headers
 from kserve_warmup.samples.sample import Sample, Signature, TensorSpec
+from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class GateSettings(Limits):
 class Plan:
     """The server to guard, where to answer (``host`` None: every address), and what to warm with.
 
-    ``traffic``: whether the gate takes what KServe's inference logger sends.
+    ``traffic``: whether the gate takes what KServe's inference logger sends; ``paths``: the server's own, if it has
+    some.
     """
 
     url: str
@@ -53,6 +55,7 @@ class Plan:
     settings: GateSettings
     sets: tuple[ModelSamples, ...] = field(repr=False)
     traffic: bool = False
+    paths: OwnPaths = NO_PATHS
 
     def write(self, file: IO[bytes]) -> None:
         """Write one line of JSON, then all bodies."""
@@ -71,7 +74,8 @@ class Plan:
         sets = tuple(
             ModelSamples(s["model"], tuple(_sample(x, next(bodies)) for x in s["samples"])) for s in found["sets"]
         )
-        return cls(**found | {"settings": GateSettings(**settings), "sets": sets})
+        paths = OwnPaths(**found["paths"])
+        return cls(**found | {"settings": GateSettings(**settings), "sets": sets, "paths": paths})
 
 
 def _plain(value: Any) -> Any:

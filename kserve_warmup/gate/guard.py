@@ -20,6 +20,7 @@ from kserve_warmup.gate.guarded import LOOK_SECONDS, Marks, Server, ServerGoneEr
 from kserve_warmup.replay import Transport, replay
 from kserve_warmup.report import WarmupReport
 from kserve_warmup.samples.sample import Sample
+from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths
 from kserve_warmup.transports.wire import WireTransport
 
 logger = logging.getLogger("kserve_warmup.gate")
@@ -44,7 +45,8 @@ SINGLE_SHARE = 0.75
 class Gate:
     """Warms the server whenever it has started anew; :attr:`state` says where that stands.
 
-    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
+    ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``, to
+    ``paths`` if the server has its own.
     """
 
     server: Server
@@ -52,6 +54,7 @@ class Gate:
     settings: GateSettings
     http_url: str | None
     grpc_address: str | None
+    paths: OwnPaths = NO_PATHS
     state: State = field(default_factory=State)
     _marks: Marks = field(default_factory=Marks)
     _said: str = ""
@@ -124,6 +127,7 @@ class Gate:
             samples.model,
             timeout=self.settings.patience,
             headers=read_headers(self.settings.headers),
+            path=self.paths.path_for(samples.model),
         )
         begin = time.monotonic()
         end = begin + self.settings.max_seconds

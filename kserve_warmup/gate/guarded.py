@@ -22,7 +22,14 @@ from kserve_warmup.gate.gate_plan import ModelSamples
 from kserve_warmup.protocols.inference_path import url_name
 from kserve_warmup.replay import NoAnswerError, RequestFailedError
 from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
-from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name, ready_path
+from kserve_warmup.transports.endpoints import (
+    GRPC_MODEL_READY,
+    GRPC_READY,
+    NO_PATHS,
+    OwnPaths,
+    grpc_name,
+    ready_path,
+)
 from kserve_warmup.transports.http import Answer, Connection, ConnectionLostError
 
 T = TypeVar("T")
@@ -109,13 +116,14 @@ def _known(before: Iterable[T], after: Iterable[T]) -> list[tuple[T, T]]:
 class Server(ABC):
     """A server, seen over one connection that is held open from question to question.
 
-    ``address`` is what its kind of connection takes. ``headers`` go with each question; ``connections`` counts how
-    often the connection had to be made.
+    ``address`` is what its kind of connection takes. ``headers`` go with each question; ``paths`` are the server's
+    own, if it has some; ``connections`` counts how often the connection had to be made.
     """
 
     address: Any
     sets: Sequence[ModelSamples]
     headers: RequestHeaders = NO_HEADERS
+    paths: OwnPaths = NO_PATHS
     connections: int = 0
     _connection: Any = field(default=None, repr=False)
 
@@ -158,7 +166,8 @@ class HttpServer(Server):
     async def check_ready(self) -> None:
         """Ask each model's own ready endpoint."""
         for samples in self.sets:
-            answer = await self._ask(ready_path(samples, samples.model))
+            own = self.paths.ready_for(samples.model)
+            answer = await self._ask(own or ready_path(samples, samples.model))
             if not answer.ok:
                 raise await self._why_not(samples.model, answer)
 
@@ -176,7 +185,9 @@ class HttpServer(Server):
         return tuple([_counts(await self._ask_model(samples.model, "/stats")) for samples in self.sets])
 
     async def _ask_model(self, model: str, what: str = "") -> Answer | None:
-        """Ask something of a model; None: its name has no place in a path, such as one of OpenAI's with a slash."""
+        """Ask something of a model; None: its name has no place in a path, or the server no such API."""
+        if self.paths.path:
+            return None
         try:
             path = f"/v2/models/{url_name(model)}{what}"
         except SampleError:
@@ -216,7 +227,7 @@ class HttpServer(Server):
         return answer
 
     async def _why_not(self, model: str, answer: Answer) -> ServerGoneError:
-        if answer.status != 404:  # noqa: PLR2004
+        if answer.status != 404 or self.paths.ready:  # noqa: PLR2004
             return ServerGoneError(f"{model} is not ready", f"HTTP {answer.status} {answer.text}".strip())
         found = await self._ask("/v1/models")
         names = _names(found) if found.ok else ""

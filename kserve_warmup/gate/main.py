@@ -75,9 +75,9 @@ def build(plan: Plan) -> Gate:
     server: Server = (
         GrpcServer(plan.grpc_address, sets, settings.headers)
         if plan.http_url is None
-        else HttpServer(Address.parse(plan.http_url), sets, settings.headers)
+        else HttpServer(Address.parse(plan.http_url), sets, settings.headers, plan.paths)
     )
-    return Gate(server, sets, settings, plan.http_url, plan.grpc_address)
+    return Gate(server, sets, settings, plan.http_url, plan.grpc_address, plan.paths)
 
 
 async def _run(gate: Gate, plan: Plan) -> None:

@@ -11,7 +11,7 @@ from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples, Plan
 from kserve_warmup.protocols.codec import over_grpc
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.settings import WarmupSettings
-from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.transports.endpoints import OwnPaths, ready_path
 from kserve_warmup.transports.http import addresses
 
 
@@ -24,6 +24,8 @@ def checked(
     host: str | None = None,
     port: int = 0,
     traffic: bool = False,
+    path: str | None = None,
+    ready: str | None = None,
     **settings: Any,
 ) -> Plan:
     """Return what a gate has to do that is asked to guard ``url``; nothing is sent.
@@ -33,6 +35,8 @@ def checked(
     Raises:
         WarmupError: the URL, the samples or a setting cannot be used.
     """
+    paths = OwnPaths(path, ready)
+    paths.check_ready()
     given = WarmupSettings(**settings)
     given.headers.read()  # a file that is missing shows at once
     sets = tuple(ModelSamples(s.model, s.samples) for s in open_sets(samples, model))
@@ -42,5 +46,6 @@ def checked(
         raise WarmupError(f"{mixed[0]} has REST samples: give the server's http:// address, and --grpc for gRPC")
     for of_model in sets:
         ready_path(of_model, of_model.model)
+        paths.ready_for(of_model.model)
     heeded = GateSettings(**{f.name: getattr(given, f.name) for f in fields(GateSettings)})
-    return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic)
+    return Plan(url, http_url, grpc_address, host, port, heeded, sets, traffic, paths)

@@ -162,6 +162,7 @@ class Codec:
         over_grpc: whether requests go over gRPC rather than HTTP.
         is_json: whether a body is JSON from its first byte to its last.
         has_tensors: whether bodies hold tensors; other requests are passed through as they are.
+        by_token: whether servers answer token by token, and batch so: several requests at once are nothing new to them.
         is_typed: whether bodies declare their tensors' types.
         check: refuses a body that reaches beyond the model at hand, reading no more of it than that takes.
         looks: tells from a body and its headers, without parsing, that it is probably one of this protocol.
@@ -175,6 +176,7 @@ class Codec:
     over_grpc: bool = False
     is_json: bool = True
     has_tensors: bool = True
+    by_token: bool = False
     is_typed: bool = True
     check: Callable[[bytes, Mapping[str, str]], None] = lambda _body, _headers: None
     looks: Callable[[bytes, Mapping[str, str]], bool] = lambda _body, _headers: False
@@ -212,7 +214,14 @@ CODECS: dict[str, Codec] = {
             check=check_message,
             looks=lambda body, _: body[:1] not in _JSON_STARTS,
         ),
-        Codec("openai", ("openai", "OpenAIBody"), "/openai/v1/chat/completions", has_tensors=False, is_typed=False),
+        Codec(
+            "openai",
+            ("openai", "OpenAIBody"),
+            "/openai/v1/chat/completions",
+            has_tensors=False,
+            by_token=True,
+            is_typed=False,
+        ),
         Codec(
             "raw",
             ("raw_body", "RawBody"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from kserve_warmup.protocols.inference_path import url_name
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.protocols.inference_path import MODEL_PLACEHOLDER, url_name
 from kserve_warmup.protocols.protobuf_fields import text_field, without
 from kserve_warmup.samples.sample import Sample
 
@@ -16,6 +19,60 @@ GRPC_MODEL_READY = "/inference.GRPCInferenceService/ModelReady"
 
 GRPC_READY = b"\x08\x01"
 """A serialised ``ModelReadyResponse`` whose field 1, ``ready``, is true."""
+
+
+_OWN_PATH = re.compile(r"/[!-~]*")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPaths:
+    """Where a server of an API of its own takes requests over HTTP and says that it is ready.
+
+    Whoever runs the command says it, and nothing recorded can. ``{model}`` in it stands for the model's name. None: the
+    endpoints of the samples' protocols.
+    """
+
+    path: str | None = None
+    ready: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no path."""
+        for option, path in (("--path", self.path), ("--ready", self.ready)):
+            if path is not None and (not _OWN_PATH.fullmatch(path) or "#" in path):
+                raise WarmupError(f"{option} {path!r}: write a path on the server, such as /predict or /health")
+
+    def check_ready(self) -> None:
+        """Refuse a server of an API of its own whose readiness nobody has told.
+
+        Raises:
+            WarmupError: there is a path to send to, and none to ask.
+        """
+        if self.path is not None and self.ready is None:
+            where = "such as --ready /health (LitServe), /readyz (BentoML) or /-/healthz (Ray Serve)"
+            raise WarmupError(f"--path {self.path}: say too where the server tells that it is ready, {where}")
+
+    def path_for(self, model: str) -> str | None:
+        """Return the path to send to; None: each sample's own.
+
+        Raises:
+            SampleError: the name cannot stand in it.
+        """
+        return _filled(self.path, model)
+
+    def ready_for(self, model: str) -> str | None:
+        """Return the path that says whether ``model`` is ready; None: that of the samples' protocol.
+
+        Raises:
+            SampleError: the name cannot stand in it.
+        """
+        return _filled(self.ready, model)
+
+
+NO_PATHS = OwnPaths()
+
+
+def _filled(path: str | None, model: str) -> str | None:
+    return path.replace(MODEL_PLACEHOLDER, url_name(model)) if path and MODEL_PLACEHOLDER in path else path
 
 
 def ready_path(samples: Iterable[Sample], model: str) -> str:

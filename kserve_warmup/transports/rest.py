@@ -35,19 +35,27 @@ class RestTransport:
     """Posts to ``model`` on the server at ``url``: v1, v2, v2 binary and OpenAI requests.
 
     The latency of a streamed answer is the time to its first byte: how long the rest takes depends on what the model
-    has to say. The stream is read to its end all the same. ``headers`` go with each request beside the sample's own.
+    has to say. The stream is read to its end all the same. ``headers`` go with each request beside the sample's own;
+    ``path`` is where all are sent, None: to each one's endpoint.
     """
 
     name = "rest"
 
-    def __init__(self, url: str, model: str, timeout: float, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        timeout: float,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        path: str | None = None,
+    ) -> None:
         """Take where to send; a request counts as never answered after ``timeout`` seconds.
 
         Raises:
             WarmupError: ``url`` is no HTTP address.
         """
         self._address = Address.parse(url)
-        self._model, self._timeout, self._headers = model, timeout, headers
+        self._model, self._timeout, self._headers, self._path = model, timeout, headers, path
 
     async def send(self, sample: Sample) -> float:
         """Post ``sample``, marked as a warm-up request, and return the seconds of its latency."""
@@ -78,7 +86,7 @@ class RestTransport:
 
     def _head(self, sample: Sample) -> tuple[str, dict[str, str]]:
         try:
-            return sample.path_for(self._model), {**sample.headers, **self._headers}
+            return self._path or sample.path_for(self._model), {**sample.headers, **self._headers}
         except SampleError as error:
             raise RequestFailedError(str(error)) from error
 

@@ -15,7 +15,8 @@ class WireTransport:
     """Calls ``model`` on a server that speaks one protocol or both.
 
     Of ``http_url`` and ``grpc_address`` those are needed that ``samples`` need. ``timeout`` is the seconds after which
-    a request counts as never answered; ``headers`` go with each one. ``failed`` has the ids of the samples that did.
+    a request counts as never answered; ``headers`` go with each one; ``path`` is where those over HTTP are sent, None:
+    to their endpoints. ``failed`` has the ids of the samples that did.
     """
 
     def __init__(
@@ -27,9 +28,10 @@ class WireTransport:
         *,
         timeout: float,
         headers: Mapping[str, str],
+        path: str | None = None,
     ) -> None:
         protocols = {s.protocol for s in samples}
-        self._rest = RestTransport(str(http_url), model, timeout, headers) if protocols - {"grpc"} else None
+        self._rest = RestTransport(str(http_url), model, timeout, headers, path) if protocols - {"grpc"} else None
         self._grpc = None
         if "grpc" in protocols:  # importing it takes ten megabytes, which a gate without such samples need not spend
             from kserve_warmup.transports.grpc import GrpcTransport

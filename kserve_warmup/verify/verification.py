@@ -25,7 +25,7 @@ from kserve_warmup.request_headers import NO_HEADERS, RequestHeaders
 from kserve_warmup.samples import Sample, SampleSet
 from kserve_warmup.samples.sample import Stratum
 from kserve_warmup.samples.strata import by_stratum, share
-from kserve_warmup.transports.endpoints import ready_path
+from kserve_warmup.transports.endpoints import NO_PATHS, OwnPaths, ready_path
 from kserve_warmup.transports.http import Address
 from kserve_warmup.verify.running import Running
 from kserve_warmup.verify.verify_result import Start, Verification, judged
@@ -51,7 +51,8 @@ class Options:
     """How to verify.
 
     ``starts`` fresh processes, ``requests`` to each stratum of each (four at least), ``pace`` seconds before each of
-    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server.
+    them; ``timeout`` seconds until a start has to be ready. ``headers`` go with each request to the server; ``paths``
+    are its own, if it has some.
     """
 
     starts: int = 10
@@ -60,6 +61,7 @@ class Options:
     pace: float = PACE_SECONDS
     timeout: float = 300.0
     headers: RequestHeaders = NO_HEADERS
+    paths: OwnPaths = NO_PATHS
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured."""
@@ -155,7 +157,7 @@ def _wait(running: Running, sets: Sequence[SampleSet], options: Options, headers
         return
     for samples in sets:
         if running.http_url:
-            path = ready_path(samples, samples.model)
+            path = options.paths.ready_for(samples.model) or ready_path(samples, samples.model)
             target = Target(running.http_url, samples.model, headers)
             wait_ready(target, "v2", options.timeout, running.alive, path)
         if running.http_url is None or any(map(over_grpc, samples)):
@@ -174,5 +176,6 @@ def _send(
             url = running.grpc_address if over_grpc(sample) else running.http_url
             if url is None:
                 raise WarmupError(f"{one.name} needs HTTP, but grpc:// alone was given: name the http:// address")
-            taken[one.name].append(latency_ms(sample, Target(url, one.model, headers), options.pace))
+            target = Target(url, one.model, headers, options.paths.path_for(one.model))
+            taken[one.name].append(latency_ms(sample, target, options.pace))
     return {name: Latencies(tuple(latencies)) for name, latencies in taken.items()}

@@ -242,3 +242,9 @@ def test_a_burst_is_of_one_stratum_of_each_way_through_the_server():
         for name in ("encode", "decode")
     ]
     assert {s.id for s in for_bursts(signed)} == {s.id for s in signed[2:]}
+
+
+def test_whoever_answers_token_by_token_gets_no_bursts_and_all_others_do():
+    image = request("raw", b"\x89PNG", headers={"content-type": "image/png"})
+    chat = request("openai", json.dumps({"messages": [{"role": "user", "content": "Hi"}]}).encode())
+    assert for_bursts([image, chat]) == (image,)
