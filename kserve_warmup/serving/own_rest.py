@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from urllib.parse import quote
 
+import orjson
+
 from kserve_warmup.protocols.json_body import json_bytes, json_object
 from kserve_warmup.replay import NoAnswerError, answered_within
 from kserve_warmup.samples import Sample
@@ -54,12 +56,17 @@ class OwnRest(RestTransport):
     async def _knows(self, name: str) -> bool:
         """Return whether this server has the model under ``name`` too, such as an adapter's."""
         if name not in self._known:
-            self._asked()
-            with contextlib.suppress(ConnectionLostError, NoAnswerError):
-                path = f"/v1/models/{quote(name, safe='')}"
-                await answered_within(ASK_SECONDS, fetch(self._where, "GET", path, self._given))
-            self._known[name] = self._asked()
+            self._known[name] = False
+            with contextlib.suppress(ConnectionLostError, NoAnswerError, orjson.JSONDecodeError, KeyError, TypeError):
+                if name in orjson.loads(await self._get("/v2/models"))["models"]:  # to ask for another fills the log
+                    self._asked()
+                    await self._get(f"/v1/models/{quote(name, safe='')}")
+                    self._known[name] = self._asked()
         return self._known[name]
+
+    async def _get(self, path: str) -> bytes:
+        answer = await answered_within(ASK_SECONDS, fetch(self._where, "GET", path, self._given))
+        return answer.body
 
 
 def openai_prefix() -> str:

@@ -15,13 +15,13 @@ def start(tmp_path):
     """
     started = []
 
-    def _start(server, instead_of=None):
+    def _start(server, instead_of=None, place=None):
         if not server.installed.is_file():
             told = f"{server.name} is not installed, and is LEFT OUT: make test-servers installs it"
             (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
         if instead_of:
             instead_of.stop()
-        place = instead_of.place if instead_of else server.place(tmp_path / f"server-{len(started)}")
+        place = instead_of.place if instead_of else place or server.place(tmp_path / f"server-{len(started)}")
         started.append(Started(server, place))
         return started[-1].__enter__()
 
