@@ -12,8 +12,16 @@ from kserve_warmup.transports.grpc import REFUSED_CODES
 AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """What a proxy answers for a predictor that is not there."""
 
-_AWAY_BY_NAME = frozenset({"ConnectError", "ConnectTimeout", "ClientConnectorError", "NewConnectionError", "gaierror"})
-"""What clients raise when nobody listens: httpx, aiohttp, urllib3, the resolver. None of them need be installed."""
+_AWAY_BY_NAME = frozenset(
+    {
+        *("ConnectError", "ConnectTimeout", "ClientConnectorError", "NewConnectionError", "gaierror"),
+        *("ReadError", "WriteError", "RemoteProtocolError", "ServerDisconnectedError", "RemoteDisconnected"),
+    }
+)
+"""What clients raise when nobody listens, or whoever does goes away before it has answered.
+
+Those of httpx, aiohttp, urllib3 and the resolver; none of them need be installed.
+"""
 
 
 def failure(error: BaseException) -> RequestFailedError:
@@ -36,7 +44,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_away(error: BaseException) -> bool:
-    if isinstance(error, ConnectionRefusedError) or type(error).__name__ in _AWAY_BY_NAME:
+    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)) or type(error).__name__ in _AWAY_BY_NAME:
         return True
     return _status(error) in AWAY or _code(error) == "UNAVAILABLE"
 

@@ -161,9 +161,10 @@ class Engine(Chat):
         pass
 
     async def start_engine(self):
-        while not Path(os.environ["GATE"]).exists():  # noqa: ASYNC110 - a file tells no event
+        gate = Path(os.environ["GATE"])
+        while not gate.exists():  # noqa: ASYNC110, ASYNC240 - a file tells no event
             await asyncio.sleep(0.05)
-        self.client = Path(os.environ["GATE"])
+        self.client = gate
         self.ready = True
 
     async def healthy(self):
