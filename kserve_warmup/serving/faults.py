@@ -44,7 +44,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_away(error: BaseException) -> bool:
-    if isinstance(error, (ConnectionRefusedError, ConnectionResetError)) or type(error).__name__ in _AWAY_BY_NAME:
+    if isinstance(error, ConnectionRefusedError) or type(error).__name__ in _AWAY_BY_NAME:
         return True
     return _status(error) in AWAY or _code(error) == "UNAVAILABLE"
 

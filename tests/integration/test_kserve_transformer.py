@@ -1,4 +1,4 @@
-"""Transformers beside real predictors, over each protocol: asked for their health too, gone and back, behind TLS."""
+"""Transformers and explainers beside real predictors: asked for their health too, gone and back, behind TLS."""
 
 import json
 import time
@@ -6,7 +6,10 @@ import time
 import pytest
 from authority import Authority
 from held_ports import free_ports
+from kserve_server import v1_body
 from sample_sets import samples, save
+
+from kserve_warmup.protocols.bodies import request
 
 PROTOCOLS = pytest.mark.parametrize("protocol", ["v1", "v2", "grpc-v2"])
 AWAY = "not ready, waiting for what it needs"
@@ -18,8 +21,8 @@ def beside(protocol, http, grpc, *more):
     return ["--predictor_protocol", protocol, "--predictor_host", host, *more]
 
 
-def set_for(protocol, folder):
-    return save(folder, samples("v1" if protocol == "v1" else "v2"))
+def set_for(protocol, folder, rows=(1, 2)):
+    return save(folder, samples("v1" if protocol == "v1" else "v2", rows=rows))
 
 
 def ask(server, protocol):
@@ -79,12 +82,11 @@ def test_where_the_predictors_health_is_asked_a_transformer_is_ready_only_once_i
 @PROTOCOLS
 def test_a_predictor_that_dies_while_its_transformer_warms_is_waited_for(protocol, start, start_case, tmp_path):
     http, grpc = free_ports(2)
-    first = start("SlowAsyncPredict", ports=(http, grpc))
+    first = start("SlowPredict", ports=(http, grpc))
     first.wait_ready()
-    server = start_case(
-        "Transformer", samples=set_for(protocol, tmp_path / "set"), options=beside(protocol, http, grpc)
-    )
-    server.wait_for_log("warming")
+    made = set_for(protocol, tmp_path / "set", rows=(1,))  # whose one request is under way then
+    server = start_case("Transformer", samples=made, options=beside(protocol, http, grpc))
+    first.wait_for_log("predicting")
     first.process.kill()
     server.wait_for_log(AWAY)
     assert server.process.poll() is None
@@ -111,3 +113,23 @@ def test_a_transformer_is_warmed_through_a_predictor_behind_tls(start_case, tmp_
     status, (marked, unmarked) = ask(server, "v2")
     assert (status, unmarked) == (200, 1)
     assert marked > 0
+
+
+def test_an_explainer_waits_for_the_predictor_that_it_asks_and_both_its_verbs_are_warmed(start_case, tmp_path):
+    http, grpc = free_ports(2)
+    paths = ("/v1/models/{model}:explain", "/v1/models/{model}:predict")
+    made = [request("v1", v1_body(), path=path, weight=0.5) for path in paths]
+    server = start_case(
+        "ExplainerOfPredictions", samples=save(tmp_path / "set", made), options=beside("v1", http, grpc)
+    )
+    server.wait_for_log(AWAY)
+    server.wait_for_log("Uvicorn running")
+    assert server.post("/v1/models/model:explain", v1_body())[0] == 503
+    start_case("Counts", ports=(http, grpc)).wait_ready()
+    server.wait_ready()
+    status, body, _ = server.post("/v1/models/model:explain", v1_body())
+    marked, unmarked = json.loads(body)["explanations"][0]
+    assert (status, unmarked) == (200, 1)
+    assert marked > 0
+    assert all(f"warming v1 instances:FP64[N,2] {words}batch 1 over rest" in server.log for words in ("explain ", ""))
+    assert ask(server, "v1")[0] == 200
