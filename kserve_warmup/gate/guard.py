@@ -15,6 +15,7 @@ from urllib.parse import quote
 from kserve_warmup import metrics
 from kserve_warmup.files import write_whole
 from kserve_warmup.gate import bursts
+from kserve_warmup.gate.cancelling import ended, for_seconds
 from kserve_warmup.gate.first_answer import SENDING, WAITING, first_answer
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
 from kserve_warmup.gate.gate_state import Phase, State, blame
@@ -79,8 +80,8 @@ class Gate:
             if await self.warmed():
                 await self._until_another_start()
             else:
-                await asyncio.wait_for(self._until_lost(), retry)
-        except (asyncio.TimeoutError, TimeoutError):
+                await for_seconds(retry, self._until_lost())
+        except TimeoutError:
             return min(2 * retry, MOST_RETRY_SECONDS)
         except ServerGoneError as error:
             self._tell("waiting", error.reason, error.said)
@@ -111,9 +112,7 @@ class Gate:
                 lost.result()
             reports = await warming
         finally:
-            for task in (warming, lost):
-                task.cancel()
-            await asyncio.gather(warming, lost, return_exceptions=True)
+            await ended(warming, lost)
         await self.server.check_ready()
         self._marks = await self.server.marks()
         if before.differ(self._marks):

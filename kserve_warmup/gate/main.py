@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
+from kserve_warmup.gate.cancelling import cancel
 from kserve_warmup.gate.gate_plan import Plan
 from kserve_warmup.gate.guard import Gate
 from kserve_warmup.gate.guarded import GrpcServer, HttpServer, Server
@@ -24,8 +25,6 @@ from kserve_warmup.transports.http import Address, reason
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 """What ends a gate; held back while it becomes another program, which would lose them."""
-
-END_SECONDS = 0.1
 
 
 def become(plan: Plan) -> None:
@@ -86,7 +85,7 @@ async def _run(gate: Gate, plan: Plan) -> None:
     task = asyncio.current_task()
     assert task is not None
     for name in ENDING:
-        asyncio.get_running_loop().add_signal_handler(name, _end, task)
+        asyncio.get_running_loop().add_signal_handler(name, cancel, task)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     try:
         server = await pages.serve(plan.host, plan.port, lambda: gate.state, shown(plan))
@@ -106,14 +105,3 @@ def shown(plan: Plan) -> pages.Show | None:
     from kserve_warmup.gate.shown_traffic import ShownTraffic  # of the library's memory a gate needs nothing else
 
     return ShownTraffic(plan.sets).take
-
-
-def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended.
-
-    Before Python 3.12 ``asyncio.wait_for`` swallows a cancellation that meets what it has waited for: a server that
-    is stopped at the same moment as its gate, as in every pod.
-    """
-    if not task.done():
-        task.cancel()
-        asyncio.get_running_loop().call_later(END_SECONDS, _end, task)

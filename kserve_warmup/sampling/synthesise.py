@@ -19,9 +19,10 @@ def synthesise(model: Any) -> tuple[Sample, ...]:
 
     Free dimensions become 1. Numbers are zeros, which any vocabulary and any one-hot index accepts; texts are empty.
     """
-    if inspect.iscoroutinefunction(model.get_input_types):
+    declare = getattr(model, "get_input_types", None)  # an OpenAI model has none
+    if declare is None or inspect.iscoroutinefunction(declare):
         return ()
-    tensors = [_tensor(declared) for declared in model.get_input_types() or ()]
+    tensors = [_tensor(declared) for declared in declare() or ()]
     if not tensors:
         return ()
     weight = 1 / len(_PROTOCOLS)

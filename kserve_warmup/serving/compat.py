@@ -15,12 +15,14 @@ import kserve
 import kserve.model
 import kserve.model_server
 from kserve import metrics as kserve_metrics
+from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.grpc.interceptors import LoggingInterceptor
 
 from kserve_warmup.capture.capturing import CAPTURE
 from kserve_warmup.capture.wiretap import WiretapMiddleware, tapped
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.monitor.watch import WATCH
+from kserve_warmup.serving.process import PROCESS
 from kserve_warmup.transports.endpoints import WARMUP_HEADER
 
 REST_TASK, WORKERS_TASK, GRPC_TASK = "RESTServer.start", "RESTServerMultiProcess.start", "GRPCServer.start"
@@ -47,6 +49,7 @@ def check() -> None:
         "LoggingInterceptor.intercept_service": hasattr(LoggingInterceptor, "intercept_service"),
         "kserve.model_server.args": hasattr(kserve.model_server, "args"),
         "kserve.Model.start_engine": asyncio.iscoroutinefunction(getattr(kserve.Model, "start_engine", None)),
+        "DataPlane.model_ready": asyncio.iscoroutinefunction(getattr(DataPlane, "model_ready", None)),
         "kserve.Model.healthy": asyncio.iscoroutinefunction(getattr(kserve.Model, "healthy", None)),
     }
     for name in _REQUEST_HISTOGRAMS:
@@ -66,6 +69,29 @@ def forward_the_mark() -> None:
     KServe forwards a fixed list of headers. Requests from outside lose the mark before (see ``WarmupModel.__call__``).
     """
     kserve.model._FORWARDABLE_HEADERS |= {WARMUP_HEADER}  # noqa: SLF001
+
+
+def ask_the_transformer_too() -> None:
+    """Let a transformer of ours be ready only once it is warm itself.
+
+    With ``--enable_predictor_health_check`` KServe asks the predictor alone (dataplane.py:300 of 0.21), and would send
+    users to a transformer that answers them 503.
+    """
+    own = DataPlane.model_ready
+
+    @functools.wraps(own)
+    async def model_ready(self: DataPlane, model_name: str, disable_predictor_health_check: bool = False) -> bool:
+        if (
+            not disable_predictor_health_check
+            and self.predictor_config
+            and self.predictor_config.predictor_health_check
+        ):
+            model = self._model_registry.get_model(model_name)
+            if id(model) in PROCESS.models and not await model.healthy():
+                return False
+        return bool(await own(self, model_name, disable_predictor_health_check))
+
+    DataPlane.model_ready = model_ready
 
 
 def serves(task: str) -> bool:
@@ -116,3 +142,4 @@ def request_histograms_untouched(model: str) -> Iterator[None]:
 
 check()
 forward_the_mark()
+ask_the_transformer_too()

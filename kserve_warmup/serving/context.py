@@ -79,7 +79,13 @@ async def noting(answer: Awaitable[T]) -> T:
 
 @contextmanager
 def errors_noted(model_class: type) -> Iterator[None]:
-    """Note what models of a class raise in warm-up requests within this block; later calls cost nothing more."""
+    """Note what models of a class raise in warm-up requests within this block; later calls cost nothing more.
+
+    An OpenAI model is not called: its hooks note what they raise.
+    """
+    if not any("__call__" in vars(cls) for cls in model_class.__mro__):
+        yield
+        return
     own: Any = getattr(model_class, "__call__")  # noqa: B004, B009  (of the class, which instances are called by)
     inherited = "__call__" not in vars(model_class)
 

@@ -9,11 +9,19 @@ from typing import Any
 from kserve_warmup.replay import DependencyAwayError, RequestFailedError, RequestRefusedError, describe
 from kserve_warmup.transports.grpc import REFUSED_CODES
 
-_AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+AWAY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 """What a proxy answers for a predictor that is not there."""
 
-_AWAY_BY_NAME = frozenset({"ConnectError", "ConnectTimeout", "ClientConnectorError", "NewConnectionError", "gaierror"})
-"""What clients raise when nobody listens: httpx, aiohttp, urllib3, the resolver. None of them need be installed."""
+_AWAY_BY_NAME = frozenset(
+    {
+        *("ConnectError", "ConnectTimeout", "ClientConnectorError", "NewConnectionError", "gaierror"),
+        *("ReadError", "WriteError", "RemoteProtocolError", "ServerDisconnectedError", "RemoteDisconnected"),
+    }
+)
+"""What clients raise when nobody listens, or whoever does goes away before it has answered.
+
+Those of httpx, aiohttp, urllib3 and the resolver; none of them need be installed.
+"""
 
 
 def failure(error: BaseException) -> RequestFailedError:
@@ -38,7 +46,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _is_away(error: BaseException) -> bool:
     if isinstance(error, ConnectionRefusedError) or type(error).__name__ in _AWAY_BY_NAME:
         return True
-    return _status(error) in _AWAY or _code(error) == "UNAVAILABLE"
+    return _status(error) in AWAY or _code(error) == "UNAVAILABLE"
 
 
 def _refuses(error: BaseException) -> bool:
@@ -51,12 +59,17 @@ def _refuses(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status in an exception of FastAPI (``status_code``) or httpx (``response.status_code``)."""
-    for holder in (error, getattr(error, "response", None)):
+    """Return the HTTP status in an exception of FastAPI (``status_code``) or httpx (``response.status_code``).
+
+    KServe's OpenAIError has it as text, in the answer that it makes (``response.error.code``).
+    """
+    response = getattr(error, "response", None)
+    for holder in (error, response):
         status: Any = getattr(holder, "status_code", None)
         if isinstance(status, int):
             return status
-    return None
+    code: Any = getattr(getattr(response, "error", None), "code", None)
+    return int(code) if isinstance(code, str) and code.isdecimal() else None
 
 
 def _code(error: BaseException) -> str | None:

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from kserve import Model
 from kserve.errors import ModelNotReady
+from kserve.model import BaseKServeModel
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.serving.context import is_warmup
@@ -23,18 +23,29 @@ _ASKING: ContextVar[frozenset[int]] = ContextVar("kserve_warmup_asking", default
 """The models whose hook runs in this context."""
 
 
-def put_ourselves_around(cls: type[Model], base: type[Model]) -> None:
+def put_ourselves_around(cls: type[BaseKServeModel], base: type[BaseKServeModel]) -> None:
     """Wrap the hooks that ``cls`` has from elsewhere than ``base``, mixins included.
 
     A plain ``ready = False`` or ``engine = False`` in a class body would hide the properties of these names: KServe's
     own vLLM model has one.
     """
-    for name, wrap in _WRAPPERS.items():
+    for name, wrap in WRAPPERS.items():
         found = getattr(cls, name)
-        if found is not getattr(base, name) and not hasattr(found, "_kserve_warmup_wrapped"):
-            wrapper = wrap(found)
-            wrapper._kserve_warmup_wrapped = True  # noqa: SLF001
-            setattr(cls, name, wrapper)
+        if found is not getattr(base, name):
+            put_around(cls, name, found, wrap)
+    show_properties(cls, base)
+
+
+def put_around(cls: type[BaseKServeModel], name: str, found: Any, wrap: Callable[[Any], Any]) -> None:
+    """Give ``cls`` the hook ``found`` of somebody else's, wrapped; once."""
+    if not hasattr(found, "_kserve_warmup_wrapped"):
+        wrapper = wrap(found)
+        wrapper._kserve_warmup_wrapped = True  # noqa: SLF001
+        setattr(cls, name, wrapper)
+
+
+def show_properties(cls: type[BaseKServeModel], base: type[BaseKServeModel]) -> None:
+    """Put the properties of ``base`` before plain attributes of these names."""
     for name in ("ready", "engine"):
         if not hasattr(inspect.getattr_static(cls, name), "__get__"):
             setattr(cls, name, inspect.getattr_static(base, name))
@@ -53,7 +64,7 @@ class StillWarmingError(ModelNotReady):  # type: ignore[misc]
         self.reason = str(self)
 
 
-def admit(model: Model, headers: dict[str, str] | None) -> None:
+def admit(model: BaseKServeModel, headers: dict[str, str] | None) -> None:
     """Let a request in: nobody outside may call one a warm-up request, nor have it answered before the model is warm.
 
     Raises:
@@ -72,7 +83,7 @@ def _preprocessing(preprocess: Any) -> Any:
     if not inspect.iscoroutinefunction(preprocess):
 
         @functools.wraps(preprocess)
-        def plain(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+        def plain(self: BaseKServeModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
             if SHUT or (headers and WARMUP_HEADER in headers):
                 admit(self, headers)
             return preprocess(self, payload, headers, *args, **kwargs)
@@ -80,7 +91,7 @@ def _preprocessing(preprocess: Any) -> Any:
         return plain
 
     @functools.wraps(preprocess)
-    async def wrapper(self: Model, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
+    async def wrapper(self: BaseKServeModel, payload: Any, headers: Any = None, *args: Any, **kwargs: Any) -> Any:
         if SHUT or (headers and WARMUP_HEADER in headers):  # here, not in there: each request looks at it
             admit(self, headers)
         return await preprocess(self, payload, headers, *args, **kwargs)
@@ -96,7 +107,7 @@ def _loading(load: Any) -> Any:
         )
 
     @functools.wraps(load)
-    def wrapper(self: Model, *args: Any, **kwargs: Any) -> bool:
+    def wrapper(self: BaseKServeModel, *args: Any, **kwargs: Any) -> bool:
         return bool(self._load(lambda model: load(model, *args, **kwargs)))
 
     return wrapper
@@ -114,7 +125,7 @@ def _being_healthy(healthy: Any) -> Any:
 
 def _outermost(own: Any, under_way: ContextVar[frozenset[int]], ours: Callable[[Any], Any]) -> Any:
     @functools.wraps(own)
-    async def wrapper(self: Model) -> Any:
+    async def wrapper(self: BaseKServeModel) -> Any:
         if id(self) in under_way.get():  # super() in a subclass's own
             return await own(self)
         token = under_way.set(under_way.get() | {id(self)})
@@ -131,7 +142,7 @@ def _within(block: Callable[[Any], AbstractContextManager[None]]) -> Callable[[A
 
     def wrap(own: Any) -> Any:
         @functools.wraps(own)
-        def wrapper(self: Model, *args: Any, **kwargs: Any) -> Any:
+        def wrapper(self: BaseKServeModel, *args: Any, **kwargs: Any) -> Any:
             with block(self):
                 return own(self, *args, **kwargs)
 
@@ -175,7 +186,7 @@ def _arriving(model: Any) -> Iterator[None]:
     model._attend()  # noqa: SLF001
 
 
-_WRAPPERS: dict[str, Callable[[Any], Any]] = {
+WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "load": _loading,
     "preprocess": _preprocessing,
     "__init__": _within(_constructing),

@@ -25,6 +25,7 @@ from kserve_warmup.serving.compat import request_histograms_untouched
 from kserve_warmup.serving.context import Attempt, errors_noted, noting, requests_quiet, warming
 from kserve_warmup.serving.end import end_process
 from kserve_warmup.serving.learning import Learning
+from kserve_warmup.serving.own_rest import OwnRest
 from kserve_warmup.serving.publishing import publish
 from kserve_warmup.serving.watchdog import interruptible, watched
 from kserve_warmup.settings import settings_of, warn_of_unknown_variables
@@ -32,7 +33,6 @@ from kserve_warmup.timeline import MODEL_WARMUP, WIRE_WARMUP, Stopwatch
 from kserve_warmup.transports.grpc import GrpcTransport
 from kserve_warmup.transports.in_process import InProcessTransport, step
 from kserve_warmup.transports.loopback import grpc_loopback, rest_loopback
-from kserve_warmup.transports.rest import RestTransport
 
 logger = logging.getLogger("kserve.warmup")  # a child of the logger that KServe configures
 
@@ -123,7 +123,13 @@ class Warmup:
     @asynccontextmanager
     async def _rest(self, app: Any, name: str, patience: float) -> AsyncIterator[Transport]:
         async with rest_loopback(app) as url:
-            yield RestTransport(url, name, patience, self.headers)
+            yield OwnRest(url, name, patience, self.headers, self._is_ours)
+
+    def _is_ours(self) -> bool:
+        """Return whether the model was asked for its health since this was last asked."""
+        asked = id(self.model) in self.attempt.asked
+        self.attempt.asked.clear()
+        return asked
 
     @asynccontextmanager
     async def _grpc(self, patience: float) -> AsyncIterator[Transport]:

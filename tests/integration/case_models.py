@@ -221,6 +221,15 @@ class Transformer(Case):
         return payload
 
 
+class TransformerBehindGate(Transformer):
+    """Prepares nothing before a file is there."""
+
+    async def preprocess(self, payload, headers=None):
+        while not gate_is_open():  # noqa: ASYNC110 - a file tells no event
+            await asyncio.sleep(0.05)
+        return payload
+
+
 class Inner(Case):
     """A component that no server registers."""
 

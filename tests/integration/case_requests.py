@@ -46,6 +46,16 @@ class Explainer(Case):
         return answer(payload)
 
 
+class ExplainerOfPredictions(Case):
+    """Explains what a predictor elsewhere says."""
+
+    predict = kserve.Model.predict
+
+    async def explain(self, payload, headers=None):
+        predicted = await self.predict(payload, headers)
+        return {"explanations": predicted["predictions"]}
+
+
 class RefusesTwoRows(Case):
     def predict(self, payload, headers=None):
         if len(payload["instances"]) > 1:
@@ -105,6 +115,13 @@ class UnAwaited(Case):
     @_traced
     async def predict(self, payload, headers=None):
         return answer(payload)
+
+
+class PassesOn(Case):
+    """A step of a graph, which answers what the next one is asked."""
+
+    def predict(self, payload, headers=None):
+        return payload
 
 
 class Counts(kserve.Model):

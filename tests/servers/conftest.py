@@ -13,7 +13,6 @@ pytest.register_assert_rewrite("gate_checks")
 def installed():
     """Return a server; where its environment is missing the test is left out, and that is said; in CI it fails."""
 
-    def _installed(server):
         if not server.installed.is_file():
             told = f"{server.name} is not installed, and is LEFT OUT: make test-servers installs it"
             (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
@@ -27,11 +26,11 @@ def start(installed, tmp_path):
     """Start a server, at a place of its own unless it takes that of another one, which is stopped first."""
     started = []
 
-    def _start(server, instead_of=None):
+    def _start(server, instead_of=None, place=None):
         installed(server)
         if instead_of:
             instead_of.stop()
-        place = instead_of.place if instead_of else server.place(tmp_path / f"server-{len(started)}")
+        place = instead_of.place if instead_of else place or server.place(tmp_path / f"server-{len(started)}")
         started.append(Started(server, place))
         return started[-1].__enter__()
 

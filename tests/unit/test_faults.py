@@ -71,6 +71,8 @@ def test_what_the_model_raises_is_its_own_fault(error):
     [
         httpx.ConnectError("All connection attempts failed"),
         httpx.ConnectTimeout(""),
+        httpx.ReadError("it died under way"),
+        httpx.RemoteProtocolError("Server disconnected without sending a response."),
         ConnectionRefusedError(),
         socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
         answered(502),
