@@ -27,6 +27,15 @@ def run(
             "--traffic", help="Take on /traffic what KServe's inference logger sends, and tell what was not warmed."
         ),
     ] = False,
+    proxy: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help="Open this port once the server is warm, and pass HTTP and gRPC on to it; needs HAProxy. For Knative, "
+            "where a sidecar has no probe of its own.",
+            show_default=False,
+        ),
+    ] = None,
     max_seconds: Annotated[
         float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
     ] = None,
@@ -41,6 +50,7 @@ def run(
     """Send real requests to a server until it is steady, and only then answer 200 on /ready.
 
     Point the pod's readiness probe at /ready. A server that restarts is warmed anew, and /ready says 503 meanwhile.
+    Users' requests wait meanwhile with --proxy.
     The settings of the environment, KSERVE_WARMUP_*, hold here too.
     """
     from kserve_warmup.gate.main import become
@@ -51,4 +61,7 @@ def run(
     given["headers"] = parse_header_options(header) if header else None
     settings = {name: value for name, value in given.items() if value is not None}
     with ends_at_once():  # nothing but SIGKILL would reach a container's first process otherwise
-        become(checked(url, samples, model=model, grpc=grpc, host=host, port=port, traffic=traffic, **settings))
+        plan = checked(
+            url, samples, model=model, grpc=grpc, host=host, port=port, traffic=traffic, proxy=proxy, **settings
+        )
+        become(plan)

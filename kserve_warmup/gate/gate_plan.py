@@ -42,7 +42,8 @@ class GateSettings(Limits):
 class Plan:
     """The server to guard, where to answer (``host`` None: every address), and what to warm with.
 
-    ``traffic``: whether the gate takes what KServe's inference logger sends.
+    ``traffic``: whether the gate takes what KServe's inference logger sends. ``proxy``: the port for users, which it
+    opens once the server is warm; None: they don't come through the gate.
     """
 
     url: str
@@ -53,6 +54,7 @@ class Plan:
     settings: GateSettings
     sets: tuple[ModelSamples, ...] = field(repr=False)
     traffic: bool = False
+    proxy: int | None = None
 
     def write(self, file: IO[bytes]) -> None:
         """Write one line of JSON, then all bodies."""

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
@@ -45,6 +45,7 @@ class Gate:
     """Warms the server whenever it has started anew; :attr:`state` says where that stands.
 
     ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``.
+    ``on_phase`` is told each new phase at once.
     """
 
     server: Server
@@ -53,6 +54,7 @@ class Gate:
     http_url: str | None
     grpc_address: str | None
     state: State = field(default_factory=State)
+    on_phase: Callable[[State], None] | None = None
     _marks: Marks = field(default_factory=Marks)
     _said: str = ""
     _told: float = 0.0
@@ -256,6 +258,8 @@ class Gate:
         since = self.state.since if phase == self.state.phase else now
         self.state = replace(self.state, phase=phase, detail=detail, since=since)
         self._said, self._told = said, now
+        if self.on_phase is not None:
+            self.on_phase(self.state)
         logger.info("%s: %s", phase, f"{detail}: {said}" if said else detail)
 
     def _count(self, _: Sample) -> None:
