@@ -49,8 +49,7 @@ class Proxy:
         self.plan = plan
         self._program = find()
         self._bound = _bound(plan.host, port)
-        self._nobody = socket.socket()
-        self._nobody.bind(("127.0.0.1", 0))  # it never listens: who connects there is refused at once
+        self._nobody = _Nobody()
         self._changed = asyncio.Event()
         self._warm = self._open = self._stopping = False
         self._haproxy: HAProxy | None = None
@@ -109,6 +108,7 @@ class Proxy:
             else:
                 commands.append(f"set server {backend}/model addr {place[0]} port {place[1]}")
                 commands.append(f"set server {backend}/model state ready")
+            commands.append(f"set server {backend}/later state maint")
         if not self._warm:
             return
         await haproxy.command("; ".join([*commands, "set server is/warm state ready"]))
@@ -119,8 +119,8 @@ class Proxy:
         """Let requests wait, and answer what asks for readiness with 503."""
         if self._haproxy is None:
             return
-        host, port = self._nobody.getsockname()
-        hold = [f"set server {backend}/model addr {host} port {port}" for backend in ("http", "grpc")]
+        servers = {"later": "ready", "model": "maint"}
+        hold = [f"set server {b}/{name} state {state}" for b in ("http", "grpc") for name, state in servers.items()]
         await self._haproxy.command("; ".join([*hold, "set server is/warm state maint"]))
         if self._open:
             self._open = False
@@ -147,7 +147,7 @@ class Proxy:
         return {(pointer, source): _seconds(age) for pointer, source, age in found}
 
     async def _begin(self) -> HAProxy:
-        host, port = self._nobody.getsockname()
+        host, port = self._nobody.address
         sets, http = self.plan.sets, self.plan.http_url is not None
 
         def write(port_fd: int, commands_fd: int) -> str:
@@ -192,7 +192,7 @@ class Proxy:
             haproxy.stop_taking()
             while True:
                 if not self._warm:  # what waits would wait for a server that is stopping too
-                    writer.write(b"shutdown sessions server http/model; shutdown sessions server grpc/model\n")
+                    writer.write(b"shutdown sessions server http/later; shutdown sessions server grpc/later\n")
                     await reader.readuntil(b"> ")
                 writer.write(b"show sess\n")
                 if not _STREAM.search((await reader.readuntil(b"> ")).decode()):
@@ -205,6 +205,21 @@ class Proxy:
         self._bound.close()
         if self._haproxy is not None:
             await self._haproxy.kill()
+
+
+class _Nobody:
+    """A port of this machine that neither takes a connection nor refuses it: its queue is full, and stays so."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.address: tuple[str, int] = self._listening.getsockname()
+        self._queued = [self._connecting() for _ in range(2)]
+
+    def _connecting(self) -> socket.socket:
+        queued = socket.socket()
+        queued.setblocking(False)
+        queued.connect_ex(self.address)
+        return queued
 
 
 def _bound(host: str | None, port: int) -> socket.socket:

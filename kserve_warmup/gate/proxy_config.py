@@ -1,8 +1,11 @@
 """What HAProxy is told: one port for HTTP/1.1 and HTTP/2 without TLS, and the model server's two behind it.
 
 Written once; all that changes while it runs is set over its command line (:mod:`kserve_warmup.gate.haproxy`). A request
-is held by an address where nobody listens: the connection is refused, and tried again until the gate has put the
-server's own address in its place, or :data:`HOLD_SECONDS` have passed.
+is held by a server ``later`` that nobody answers for: each try to connect takes :data:`TRY_SECONDS`, and the next one
+goes to whichever server is in place by then, ``model`` or ``later``. Nobody must not refuse either: after a request
+that went over a connection in use, HAProxy would try again without a pause, and be through with all its tries at once.
+``later`` speaks HTTP/1.1, of which each request has a connection of its own: over HTTP/2 all would share the one that
+is never made.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from kserve_warmup.transports.endpoints import WARMUP_HEADER, ready_path
 HOLD_SECONDS = 300
 """How long a request waits for a server that has restarted; Knative gives a whole request as much by default."""
 
-TRY_SECONDS = 0.25
+TRY_SECONDS = 0.2
 """Between two tries to reach the server for a request that is held."""
 
 BUFFER_BYTES = 64 << 10
@@ -47,7 +50,7 @@ def config(sets: Iterable[ModelSamples], nobody: str, pages: str, port: int, com
 
     Args:
         sets: The models, whose own ready endpoints are told apart.
-        nobody: An address, host and port, where nobody listens.
+        nobody: An address, host and port, where nobody answers.
         pages: That of the gate's own pages.
         port: The file descriptor of the bound port.
         commands: That of a socket pair's end, over which connections for commands come.
@@ -99,9 +102,11 @@ backend gate
 backend is
   server warm {nobody} disabled
 backend http
-  server model {nobody}
+  server model {nobody} disabled
+  server later {nobody}
 backend grpc
-  server model {nobody} proto h2
+  server model {nobody} proto h2 disabled
+  server later {nobody}
 """
 
 
