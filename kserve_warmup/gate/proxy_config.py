@@ -73,6 +73,7 @@ defaults
   timeout http-keep-alive 1h
   retries {round(HOLD_SECONDS / TRY_SECONDS)}
   retry-on conn-failure empty-response
+  http-reuse always
   option redispatch 1
   option abortonclose
   option idle-close-on-response
