@@ -32,9 +32,10 @@ MOST_ENDS = 5
 SHORT_LIFE = 10.0
 """Seconds; who lived longer does not count as one in a row."""
 
-_STREAM = re.compile(r"^(0x\w+): proto=\S+ src=(\S+) fe=users be=\S+ .*? age=(\S+) ", re.MULTILINE)
-_AGE = re.compile(r"(\d+)([dhms])")
-_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_STREAM = re.compile(
+    r"^(?P<address>0x\w+): \[[^\]]+\] id=(?P<number>\d+) \S+ source=(?P<source>\S+)\n.*\n  frontend=users ",
+    re.MULTILINE,
+)
 
 
 class Proxy:
@@ -54,8 +55,8 @@ class Proxy:
         self._warm = self._open = self._stopping = False
         self._haproxy: HAProxy | None = None
         self._pages = ""
-        self._ends, self._lost = 0, float("-inf")
-        self._sent_anew: set[tuple[str, str]] = set()
+        self._ends = 0
+        self._sent_anew: set[str] = set()
 
     @property
     def address(self) -> Address:
@@ -133,18 +134,12 @@ class Proxy:
         A request that was sent and not answered is sent once more; it may have been what the server fell over.
         """
         assert self._haproxy is not None
-        streams = await self._streams(self._haproxy)
-        now = asyncio.get_running_loop().time()
-        again = [key for key, age in streams.items() if key in self._sent_anew and age >= now - self._lost - 1]
-        for pointer, source in again:
-            logger.warning("a request of %s was under way twice when the server went away: it is given up", source)
-            await self._haproxy.command(f"shutdown session {pointer}")
-        self._sent_anew, self._lost = set(streams), now
-
-    async def _streams(self, haproxy: HAProxy) -> dict[tuple[str, str], int]:
-        """Return the requests that are under way, and their age in seconds."""
-        found = _STREAM.findall(await haproxy.command("show sess"))
-        return {(pointer, source): _seconds(age) for pointer, source, age in found}
+        streams = {found["number"]: found for found in _STREAM.finditer(await self._haproxy.command("show sess all"))}
+        for number in self._sent_anew & streams.keys():
+            found = streams[number]
+            logger.warning("a request of %s was under way twice when the server went away: given up", found["source"])
+            await self._haproxy.command(f"shutdown session {found['address']}")
+        self._sent_anew = set(streams)
 
     async def _begin(self) -> HAProxy:
         host, port = self._nobody.address
@@ -188,14 +183,14 @@ class Proxy:
         with suppress(OSError, EOFError, asyncio.IncompleteReadError):
             reader, writer = await haproxy.connection()  # it takes no other one from now on
             writer.write(b"prompt\n")
-            await reader.readuntil(b"> ")
+            await reader.readuntil(b"\n> ")
             haproxy.stop_taking()
             while True:
                 if not self._warm:  # what waits would wait for a server that is stopping too
                     writer.write(b"shutdown sessions server http/later; shutdown sessions server grpc/later\n")
-                    await reader.readuntil(b"> ")
-                writer.write(b"show sess\n")
-                if not _STREAM.search((await reader.readuntil(b"> ")).decode()):
+                    await reader.readuntil(b"\n> ")
+                writer.write(b"show sess all\n")
+                if not _STREAM.search((await reader.readuntil(b"\n> ")).decode()):
                     break
                 await asyncio.sleep(LOOK_SECONDS)
 
@@ -245,7 +240,3 @@ async def _reached(address: Address) -> tuple[str, int] | None:
     peer = writer.get_extra_info("peername")
     writer.close()
     return peer[0], peer[1]
-
-
-def _seconds(age: str) -> int:
-    return sum(int(count) * _UNITS[unit] for count, unit in _AGE.findall(age))

@@ -5,7 +5,8 @@ is held by a server ``later`` that nobody answers for: each try to connect takes
 goes to whichever server is in place by then, ``model`` or ``later``. Nobody must not refuse either: after a request
 that went over a connection in use, HAProxy would try again without a pause, and be through with all its tries at once.
 ``later`` speaks HTTP/1.1, of which each request has a connection of its own: over HTTP/2 all would share the one that
-is never made.
+is never made. For the same reason each client's HTTP/2 gets connections of its own (``http-reuse safe``): on a shared
+one that breaks, the retries of some are lost.
 """
 
 from __future__ import annotations
@@ -73,7 +74,6 @@ defaults
   timeout http-keep-alive 1h
   retries {round(HOLD_SECONDS / TRY_SECONDS)}
   retry-on conn-failure empty-response
-  http-reuse always
   option redispatch 1
   option abortonclose
   option idle-close-on-response
@@ -103,9 +103,11 @@ backend gate
 backend is
   server warm {nobody} disabled
 backend http
+  http-reuse always
   server model {nobody} disabled
   server later {nobody}
 backend grpc
+  http-reuse safe
   server model {nobody} proto h2 disabled
   server later {nobody}
 """
