@@ -25,10 +25,8 @@ TRY_SECONDS = 0.2
 """Between two tries to reach the server for a request that is held."""
 
 BUFFER_BYTES = 64 << 10
-"""A request of up to this size can be sent anew when the server went away before it answered."""
-
-GATHER_MS = 10
-"""How long a body without a length may take to arrive before it is passed on as it comes, and cannot be sent anew."""
+"""A request of up to this size can be sent anew when the server went away before it answered: it is gathered whole
+before it is passed on. The server could not begin without its end either."""
 
 MOST_CONNECTIONS = 4000
 
@@ -86,15 +84,12 @@ frontend users
   acl v1_ready path_reg {_quoted(V1_READY)}
 {_lines("acl infers", (f"path_reg {_quoted(path)}" for path in INFERENCE))}
   acl idempotent method GET HEAD OPTIONS PUT DELETE
-  acl small req.hdr(content-length) -m int lt {BUFFER_BYTES - (8 << 10)}
-  acl endless path_sub Stream
   http-request del-header {WARMUP_HEADER}
-  http-request add-header x-forwarded-for %[src] unless {{ src 127.0.0.0/8 ::1 }}
+  http-request add-header x-forwarded-for %[src,regsub(^::ffff:,)] unless {{ src 127.0.0.0/8 ::1 }}
   http-request return status 503 hdr retry-after 1 if asks_ready !warm
   http-request return status 503 hdr retry-after 1 if v1_ready METH_GET !warm
   http-request disable-l7-retry unless idempotent or infers
-  http-request wait-for-body time 1m if infers small
-  http-request wait-for-body time {GATHER_MS}ms if infers !small !endless !{{ req.hdr(content-length) -m found }}
+  http-request wait-for-body time 1h if infers
   use_backend gate if {{ path /ready }} !grpc
   use_backend grpc if grpc
   default_backend {"http" if http else "grpc"}

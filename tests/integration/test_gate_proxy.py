@@ -249,6 +249,17 @@ def test_requests_and_answers_are_passed_on_untouched(open_gate):
     assert open_gate.ask("GET", "/nowhere")[0] == 404
 
 
+def test_a_body_may_take_its_time_to_come(open_gate):
+    def slowly():
+        yield b"ab"
+        time.sleep(1)
+        yield b"cde"
+
+    for headers in ({}, {"content-length": "5"}):  # in chunks, and of a length that is told
+        status, _, content = open_gate.ask("POST", PREDICT, slowly(), headers)
+        assert (status, json.loads(content)) == (200, {"predictions": [5]})
+
+
 def test_a_streamed_answer_comes_as_it_is_made_and_websockets_get_through(open_gate):
     connection = http.client.HTTPConnection("127.0.0.1", open_gate.users, timeout=60)
     with contextlib.closing(connection):
