@@ -29,7 +29,7 @@ COMMAND_SECONDS = 5.0
 LINES = 8
 """Of what it says, for the case that it ends."""
 
-_PATHS = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
+PATHS = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 
 # PR_SET_PDEATHSIG: whatever ends the gate, SIGKILL included, ends HAProxy with it
 _DIES_WITH_PARENT = (
@@ -46,8 +46,8 @@ def find() -> str:
     """
     if not hasattr(os, "memfd_create"):
         raise WarmupError("--proxy works on Linux alone")
-    program = shutil.which("haproxy", path=_PATHS)
-    install = "apt-get install haproxy, or build the image with --build-arg PROXY=yes"
+    program = shutil.which("haproxy", path=PATHS)
+    install = "apt-get install haproxy, or take the image of docker/Dockerfile.gate"
     if program is None:
         raise WarmupError(f"--proxy needs HAProxy, which is not installed: {install}")
     try:

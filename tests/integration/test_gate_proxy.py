@@ -1,5 +1,6 @@
 """The gate holds the one port: nobody gets to a cold server, and nobody is lost when it restarts."""
 
+import asyncio
 import contextlib
 import gzip
 import hashlib
@@ -23,8 +24,13 @@ from kserve_server import KServeServer, v1_body
 from sample_sets import samples, save
 from websockets.sync.client import connect
 
-from kserve_warmup.gate.gate_plan import Plan
+from kserve_warmup.errors import WarmupError
+from kserve_warmup.gate.gate_plan import ModelSamples, Plan
+from kserve_warmup.gate.haproxy import HAProxy, find
+from kserve_warmup.gate.options import checked
+from kserve_warmup.gate.proxy_config import config
 from kserve_warmup.transports.endpoints import GRPC_MODEL_READY, GRPC_READY, grpc_name, infer_message
+from kserve_warmup.transports.http import Address, fetch
 
 PREDICT = "/v1/models/model:predict"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
@@ -350,9 +356,35 @@ def test_what_cannot_be_proxied_is_one_line_and_exit_code_2(v1_set, arguments, p
     assert done.stderr.count("\n") == 1
 
 
-def test_a_plan_carries_the_port(v1_set, tmp_path):
-    from kserve_warmup.gate.options import checked
+async def test_a_model_s_name_stands_in_the_configuration_as_it_is():
+    name = "it's:$HOME #1"
+    nobody, quoted = "127.0.0.1:1", "/v1/models/it's:$HOME%20%231"
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        sets = [ModelSamples(name, samples("v1"))]
+        haproxy = await HAProxy.start(find(), bound, lambda *fds: config(sets, nobody, nobody, *fds, http=True))
+        try:
+            address = Address(*bound.getsockname())
+            answer = await asyncio.wait_for(fetch(address, "GET", quoted), 30)
+        finally:
+            await haproxy.kill()
 
+    assert answer.status == 503
+    assert dict(answer.headers)["retry-after"] == "1"
+
+
+def test_a_missing_haproxy_and_one_that_is_too_old_are_told_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr("kserve_warmup.gate.haproxy.PATHS", str(tmp_path))
+    with pytest.raises(WarmupError, match="not installed: apt-get install haproxy"):
+        find()
+    old = tmp_path / "haproxy"
+    old.write_text("#!/bin/sh\necho 'HA-Proxy version 1.8.19 2019/02/11'\n")
+    old.chmod(0o755)
+    with pytest.raises(WarmupError, match=r"HAProxy 2\.4 or later"):
+        find()
+
+
+def test_a_plan_carries_the_port(v1_set, tmp_path):
     plan = checked("http://localhost:8000", v1_set, proxy=8080)
     with (tmp_path / "plan").open("wb") as file:
         plan.write(file)
