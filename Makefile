@@ -26,7 +26,7 @@ LACKS = $(if $(CI),,$(shell command -v chromium >/dev/null || echo chromium; \
 
 LEFT_OUT_TESTS = --ignore=tests/servers $(if $(filter chromium,$(LEFT_OUT)),--ignore=tests/integration/test_report_in_browser.py) \
   $(if $(filter docker,$(LEFT_OUT)),--ignore=tests/containers) \
-  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py)
+  $(if $(filter haproxy,$(LEFT_OUT)),--ignore=tests/containers/test_rolling_update.py --ignore=tests/integration/test_gate_proxy.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help env triton-env torch-env perf-analyzer kserve-env server-envs demo test test-unit test-kserve test-ray test-servers test-torch test-containers images clean-images lint format protos bench bench-torch clean
@@ -41,7 +41,7 @@ test: LEFT_OUT := $(LACKS)
 test: env triton-env perf-analyzer $(if $(filter docker,$(LACKS)),,images)  ## All tests, on real KServe servers and a real tritonserver.
 	@$(if $(filter chromium,$(LEFT_OUT)),echo "No chromium on PATH: the tests that open the report in a browser are LEFT OUT (apt-get install chromium chromium-driver).")
 	@$(if $(filter docker,$(LEFT_OUT)),echo "No Docker daemon answers: the tests of both servers in containers are LEFT OUT (apt-get install docker.io, and start dockerd).")
-	@$(if $(filter haproxy,$(LEFT_OUT)),echo "No haproxy on PATH: the rolling updates are LEFT OUT (apt-get install haproxy).")
+	@$(if $(filter haproxy,$(LEFT_OUT)),echo "No haproxy on PATH: the rolling updates and gate --proxy are LEFT OUT (apt-get install haproxy).")
 	@failed=0; \
 	rm -f out/tests/*.xml; \
 	$(BIN)/pytest $(TOGETHER) --junitxml=out/tests/together.xml $(LEFT_OUT_TESTS) || failed=1; \
@@ -100,6 +100,7 @@ bench: env triton-env perf-analyzer  ## Benchmarks; results in benchmarks/result
 	$(BIN)/python -m benchmarks.first_over_steady --model digits_knn
 	$(BIN)/python -m benchmarks.gate_triton --protocol v2
 	$(BIN)/python -m benchmarks.gate_triton --protocol grpc
+	$(if $(filter haproxy,$(LACKS)),@echo "No haproxy: LEFT OUT what gate --proxy costs",$(BIN)/python -m benchmarks.gate_proxy)
 	$(BIN)/python -m benchmarks.verify_error
 	$(BIN)/python -m benchmarks.perf_analyzer
 	$(BIN)/python -m benchmarks.samples_engine --size 2e9
@@ -115,7 +116,7 @@ bench-torch: torch-env  ## Benchmarks of torch's models, with torch's CPU build.
 	$(BIN)/python -m benchmarks.second_start
 
 clean:  ## Remove environments and results of runs.
-	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) $(dir $(SERVER_ENVS)) out
+	rm -rf $(VENV) $(TRITON_VENV) $(KSERVE_VENV) $(PERF) $(dir $(SERVER_ENVS)) $(KSERVE_OPENAI_VENV) out
 	rm -f docker/wheelhouse/*.whl
 
 env: $(VENV)/.installed  ## The Python environment.

@@ -63,6 +63,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    proxy: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            help="Open this port once the server is warm, and pass HTTP and gRPC on to it; needs HAProxy. For Knative, "
+            "where a sidecar has no probe of its own.",
+            show_default=False,
+        ),
+    ] = None,
     max_seconds: Annotated[
         float | None, typer.Option(help="Budget of one model's warm-up. Default: 60.", show_default=False)
     ] = None,
@@ -77,6 +86,7 @@ def run(
     """Send real requests to a server until it is steady, and only then answer 200 on /ready.
 
     Point the pod's readiness probe at /ready. A server that restarts is warmed anew, and /ready says 503 meanwhile.
+    Users' requests wait meanwhile with --proxy.
     The settings of the environment, KSERVE_WARMUP_*, hold here too.
     """
     from kserve_warmup.gate.main import become
@@ -88,7 +98,7 @@ def run(
     given |= {"cacert": cacert, "server_name": server_name, "cert": cert, "key": key}
     settings = {name: value for name, value in given.items() if value is not None}
     settings |= {"model": model, "grpc": grpc, "host": host, "port": port}
-    settings |= {"traffic": traffic, "path": path, "ready": ready, "max_tokens": max_tokens}
+    settings |= {"traffic": traffic, "proxy": proxy, "path": path, "ready": ready, "max_tokens": max_tokens}
     settings |= {"concurrency": sizes(concurrency, "--concurrency") if concurrency else None}
     with ends_at_once():  # nothing but SIGKILL would reach a container's first process otherwise
         become(checked(url, samples, **settings))

@@ -47,6 +47,7 @@ class Plan:
 
     ``traffic``: whether the gate takes what KServe's inference logger sends; ``paths``: the server's own, if it has
     some; ``concurrency``: how many requests at once there are to be after single ones, None: as batchers need it.
+    ``proxy``: the port for users, which it opens once the server is warm; None: they don't come through the gate.
     """
 
     url: str
@@ -59,6 +60,7 @@ class Plan:
     traffic: bool = False
     paths: OwnPaths = NO_PATHS
     concurrency: tuple[int, ...] | None = None
+    proxy: int | None = None
 
     def write(self, file: IO[bytes]) -> None:
         """Write one line of JSON, then all bodies."""

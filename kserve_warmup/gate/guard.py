@@ -7,7 +7,7 @@ import gc
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
@@ -49,7 +49,7 @@ class Gate:
 
     ``sets`` holds a sample set for each of its models; their requests go to ``http_url`` and ``grpc_address``, to
     ``paths`` if the server has its own: one by one, and then as many at once as ``concurrency`` says, None: as batchers
-    need it. ``once``: nobody goes on when it has failed.
+    need it. ``once``: nobody goes on when it has failed. ``on_phase`` is told each new phase at once.
     """
 
     server: Server
@@ -61,6 +61,7 @@ class Gate:
     concurrency: tuple[int, ...] | None = None
     once: bool = False
     state: State = field(default_factory=State)
+    on_phase: Callable[[State], None] | None = None
     _marks: Marks = field(default_factory=Marks)
     _said: str = ""
     _told: float = 0.0
@@ -277,6 +278,8 @@ class Gate:
         since = self.state.since if phase == self.state.phase else now
         self.state = replace(self.state, phase=phase, detail=detail, since=since)
         self._said, self._told = said, now
+        if self.on_phase is not None:
+            self.on_phase(self.state)
         logger.info("%s: %s", phase, f"{detail}: {said}" if said else detail)
 
     def _count(self, _: Sample) -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.gate import pages
@@ -22,6 +23,9 @@ from kserve_warmup.gate.guarded import GrpcServer, HttpServer, Server
 from kserve_warmup.printable import PrintableFilter
 from kserve_warmup.tls_options import with_tls
 from kserve_warmup.transports.http import Address, reason
+
+if TYPE_CHECKING:
+    from kserve_warmup.gate.proxy import Proxy
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 """What ends a gate; held back while it becomes another program, which would lose them."""
@@ -84,18 +88,57 @@ def build(plan: Plan) -> Gate:
 async def _run(gate: Gate, plan: Plan) -> None:
     task = asyncio.current_task()
     assert task is not None
+    loop = asyncio.get_running_loop()
     for name in ENDING:
-        asyncio.get_running_loop().add_signal_handler(name, cancel, task)
+        loop.add_signal_handler(name, cancel, task)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+    proxy = proxy_of(plan)
     try:
-        server = await pages.serve(plan.host, plan.port, lambda: gate.state, shown(plan))
+        server = await pages.serve(
+            plan.host, plan.port, lambda: proxy.shown(gate.state) if proxy else gate.state, shown(plan)
+        )
     except OSError as error:
         where = f"port {plan.port}" if plan.host is None else f"{plan.host} port {plan.port}"
         raise WarmupError(f"cannot listen on {where}: {reason(error)}; choose another --port") from None
     address = Address(*server.sockets[0].getsockname()[:2])
     logging.getLogger("kserve_warmup.gate").info("guarding %s, ready on http://%s/ready", plan.url, address)
     async with server:
-        await gate.run()
+        if proxy is None:
+            await gate.run()
+        else:
+            await _with_users(gate, proxy, server)
+
+
+async def _with_users(gate: Gate, proxy: Proxy, server: asyncio.Server) -> None:
+    """Guard the server and let users in, until a signal; then answer what is under way, until the next one.
+
+    Raises:
+        WarmupError: users cannot be let in.
+    """
+    gate.on_phase = proxy.follow
+    signals: asyncio.Queue[int] = asyncio.Queue()
+    for name in ENDING:
+        asyncio.get_running_loop().remove_signal_handler(name)
+        asyncio.get_running_loop().add_signal_handler(name, signals.put_nowait, name)
+    host, port = server.sockets[0].getsockname()[:2]
+    own = Address({"::": "127.0.0.1", "0.0.0.0": "127.0.0.1"}.get(host, host), port)  # noqa: S104
+    works: list[asyncio.Future[Any]] = [asyncio.ensure_future(gate.run()), asyncio.ensure_future(proxy.run(str(own)))]
+    asked = asyncio.ensure_future(signals.get())
+    try:
+        await asyncio.wait([*works, asked], return_when=asyncio.FIRST_COMPLETED)
+        if asked.done():
+            ends = [asyncio.ensure_future(proxy.stop()), asyncio.ensure_future(signals.get())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            works += ends
+        for work in works:
+            if work.done():
+                work.result()
+    finally:
+        await proxy.end()
+        works.append(asked)
+        for work in works:
+            cancel(work)
+        await asyncio.wait(works)
 
 
 def shown(plan: Plan) -> pages.Show | None:
@@ -105,3 +148,12 @@ def shown(plan: Plan) -> pages.Show | None:
     from kserve_warmup.gate.shown_traffic import ShownTraffic  # of the library's memory a gate needs nothing else
 
     return ShownTraffic(plan.sets).take
+
+
+def proxy_of(plan: Plan) -> Proxy | None:
+    """Return what lets users in, its port bound; None unless it is asked for."""
+    if plan.proxy is None:
+        return None
+    from kserve_warmup.gate.proxy import Proxy  # its memory is for who asks for it
+
+    return Proxy(plan, plan.proxy)

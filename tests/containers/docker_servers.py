@@ -19,6 +19,7 @@ from kserve_warmup.transports.http import Address, ConnectionLostError, fetch_no
 ROOT = Path(__file__).parents[2]
 KSERVE, TRITON, BASE = "kserve-warmup/digits-knn", "kserve-warmup/triton-digits", "kserve-warmup/kserve"
 BAKED = "kserve-warmup/digits-knn-baked"
+GATE = "kserve-warmup/gate"
 MODEL = "digits_knn"
 SAMPLES = ROOT / "examples/digits_knn/warmup"
 LABEL = {"kserve-warmup": "test", "kserve-warmup.run": uuid.uuid4().hex}

@@ -13,6 +13,7 @@ pytest.register_assert_rewrite("gate_checks")
 def installed():
     """Return a server; where its environment is missing the test is left out, and that is said; in CI it fails."""
 
+    def _installed(server):
         if not server.installed.is_file():
             told = f"{server.name} is not installed, and is LEFT OUT: make test-servers installs it"
             (pytest.fail if os.environ.get("CI") else pytest.skip)(told)
