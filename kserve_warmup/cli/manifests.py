@@ -10,9 +10,10 @@ import typer
 
 from kserve_warmup.cli.console import output, warn
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.manifests.found_runtime import Found, found_runtime
 from kserve_warmup.manifests.kserve_objects import ServingRuntime
 from kserve_warmup.manifests.manifest_options import Kind, Mode, Wanted
-from kserve_warmup.manifests.output_files import Layout, explained, patch_texts, save, texts, values
+from kserve_warmup.manifests.output_files import Layout, chart_texts, explained, patch_texts, save, texts
 from kserve_warmup.manifests.places import (
     CAPTURE,
     CAPTURE_PATH,
@@ -22,7 +23,7 @@ from kserve_warmup.manifests.places import (
     writable,
 )
 from kserve_warmup.manifests.probe_plan import warnings
-from kserve_warmup.manifests.runtime_patch import Found, found_runtime, patch_of
+from kserve_warmup.manifests.runtime_patch import patch_of
 from kserve_warmup.manifests.serving_runtime import documents
 from kserve_warmup.manifests.start_budget import budget, measured
 from kserve_warmup.manifests.yaml_text import documents as read_documents
@@ -91,8 +92,9 @@ def run(
         str | None, typer.Option(metavar="WHERE", help="Keep what starts have learned: pvc://CLAIM/PATH or emptydir.")
     ] = None,
     predictor: Annotated[
-        str, typer.Option(metavar="MODULE:CLASS", help="What the standard image serves.")
-    ] = "predictor:Predictor",
+        str | None,
+        typer.Option(metavar="MODULE:CLASS", help="What the standard image serves. Default: predictor:Predictor."),
+    ] = None,
     arg: Annotated[list[str] | None, typer.Option(help="A further argument of the server; may be repeated.")] = None,
     port: Annotated[
         int | None, typer.Option(help="The server's HTTP port. Default: as --from says, else 8080.", show_default=False)
@@ -107,9 +109,9 @@ def run(
     model_format: Annotated[
         str | None, typer.Option(help="The runtime's and the model's format. Default: triton or custom.")
     ] = None,
-    cpu: Annotated[str, typer.Option(help="Processors of the server.")] = "1",
-    memory: Annotated[str, typer.Option(help="Memory of the server.")] = "2Gi",
-    gpus: Annotated[int, typer.Option(help="GPUs of the server.")] = 0,
+    cpu: Annotated[str | None, typer.Option(help="Processors of the server. Default: 1.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory of the server. Default: 2Gi.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs of the server. Default: none.")] = None,
     min_replicas: Annotated[int, typer.Option(help="Replicas that are always there.")] = 1,
     drain_seconds: Annotated[int, typer.Option(help="Between a pod's end and the server's.")] = 5,
     layout: Annotated[
@@ -152,19 +154,22 @@ def run(
         or (found.model_format if found else None)
         or ("triton" if runtime is Kind.TRITON else "custom"),
         storage_uri=storage_uri,
-        predictor=predictor,
+        predictor=predictor or "predictor:Predictor",
         arguments=tuple(arg or ()),
         port=port or (found.port if found else None) or 8080,
         grpc_port=grpc_port,
         ready_path=ready_path,
         live_path=live_path,
-        cpu=cpu,
-        memory=memory,
-        gpus=gpus,
+        cpu=cpu or "1",
+        memory=memory or "2Gi",
+        gpus=gpus or 0,
         min_replicas=min_replicas,
         drain_seconds=drain_seconds,
     )
     _check(wanted, found, layout, out, explain=explain)
+    kept = {"--image": image, "--predictor": predictor, "--arg": arg, "--cpu": cpu, "--memory": memory, "--gpus": gpus}
+    if found and (given := next((option for option, value in kept.items() if value is not None), None)):
+        raise WarmupError(f"--from keeps what the runtime has: leave out {given}")
     _write(wanted, found, from_file, layout, out, force=force, explain=explain)
 
 
@@ -184,8 +189,6 @@ def _check(wanted: Wanted, found: Found | None, layout: Layout, out: Path | None
             raise WarmupError("--image is missing: name the server's image, or an existing runtime with --from FILE")
     elif layout is Layout.HELM:
         raise WarmupError("--from patches a runtime: give --format yaml or kustomize")
-    elif wanted.image:
-        raise WarmupError("--from keeps the runtime's image: leave out --image")
     elif not found.speaks_v2 and wanted.ready_path is None:
         msg = "its protocolVersions have no v2, so nobody knows where it says that a model is ready"
         raise WarmupError(f"{found.name}: {msg}: give --ready-path")
@@ -212,7 +215,7 @@ def _write(
         patch = patch_of(found, wanted)
         files = patch_texts(found, patch, path.read_bytes(), objects, layout)
     else:
-        files = {"values.yaml": values(wanted)} if layout is Layout.HELM else texts(objects, layout)
+        files = chart_texts(wanted) if layout is Layout.HELM else texts(objects, layout)
     for line in warnings(wanted):
         warn(f"kserve-warmup: {line}")
     if explain:

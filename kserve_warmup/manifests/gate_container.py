@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kserve_warmup.manifests.kubernetes_objects import Container, EnvVar, Port, Resources, SecurityContext
+from kserve_warmup.manifests.kubernetes_objects import Container, Port, Resources, SecurityContext
 from kserve_warmup.manifests.manifest_options import Kind, Wanted
 from kserve_warmup.manifests.probe_plan import GATE_PORT, PROXY_PORT, open_port, readiness, startup
-from kserve_warmup.manifests.server_kinds import TRITON_GRPC_PORT
+from kserve_warmup.manifests.server_kinds import TRITON_GRPC_PORT, home
 
 GATE = "warmup-gate"
 
@@ -27,13 +27,12 @@ def gate_container(wanted: Wanted) -> Container:
     given = {"cpu": "100m", "memory": "128Mi"}
     limits = {"cpu": "1", "memory": "256Mi"}
     told = "it works while the server warms, and only watches afterwards"
-    home = {"value": "an arbitrary user id has no home"}
     gate = Container(
         GATE,
         wanted.gate_image,
         ("kserve-warmup", "gate"),
         _arguments(wanted),
-        env=(EnvVar("HOME", "/nonexistent", why=home),),
+        env=home(),
         volume_mounts=(wanted.samples.mount,) if wanted.samples.mount else (),
         resources=Resources(given, limits, why={"requests": told}),
         security_context=SecurityContext(),

@@ -82,7 +82,6 @@ class Predictor(KubernetesObject):
     volumes: tuple[Volume, ...] = ()
     storage_uris: tuple[StorageUri, ...] = ()
     termination_grace_period_seconds: int | None = None
-    timeout: int | None = None
     deployment_strategy: Strategy | None = None
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.files import write_whole
+from kserve_warmup.manifests.found_runtime import Found
 from kserve_warmup.manifests.gate_container import GATE, gate_container
 from kserve_warmup.manifests.kubernetes_objects import KubernetesObject, plain, reasons
 from kserve_warmup.manifests.kubernetes_objects import Path as Place
 from kserve_warmup.manifests.manifest_options import Wanted
-from kserve_warmup.manifests.runtime_patch import Found, Patch
+from kserve_warmup.manifests.runtime_patch import Patch
 from kserve_warmup.manifests.serving_runtime import Document, runtime, service
 from kserve_warmup.manifests.yaml_text import written
 
@@ -82,7 +83,13 @@ _OF_THE_CONTAINER = {
 }
 
 
-def values(wanted: Wanted) -> str:
+def chart_texts(wanted: Wanted) -> dict[str, str]:
+    """Return the files for a chart: its values, and the sample set for its templates."""
+    samples = wanted.samples.config_map if wanted.samples else None
+    return {"values.yaml": _values(wanted)} | (texts((samples,), Layout.YAML) if samples else {})
+
+
+def _values(wanted: Wanted) -> str:
     """Return values for a chart of one's own, by the names that ``helm create`` gives them."""
     server = runtime(wanted).spec.containers[0]
     spec, predictor = runtime(wanted).spec, service(wanted).spec.predictor

@@ -147,7 +147,7 @@ def _in_config_map(folder: Path, samples: SampleSet, name: str, namespace: str |
     digest = hashlib.sha256(b"".join(hashlib.sha256(f"{n}\0".encode() + files[n]).digest() for n in sorted(files)))
     text = {n: decoded for n, data in files.items() if (decoded := _text(data)) is not None}
     other = {n: base64.b64encode(data).decode() for n, data in files.items() if n not in text}
-    own = f"{name[:200]}-samples-{digest.hexdigest()[:10]}"
+    own = f"{name}-samples-{digest.hexdigest()[:10]}"
     large = "; apply it with --server-side, since kubectl's annotation is too small" if size > APPLY_BYTES * 0.9 else ""
     told = (
         f"{len(samples)} samples of {samples.model}, {size:,} bytes: in a ConfigMap whose name tells the content{large}"

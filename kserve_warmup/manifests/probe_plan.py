@@ -113,8 +113,8 @@ def warnings(wanted: Wanted) -> tuple[str, ...]:
     seconds, _ = deadline(wanted)
     if seconds > DEADLINE and not wanted.knative:
         found.append(
-            f"a rollout may take {seconds} s, and KServe has no field for the progress deadline of {DEADLINE} s: it may "
-            "be reported as failed (ProgressDeadlineExceeded), and goes on all the same"
+            f"a rollout may take {seconds} s, and KServe has no field for the progress deadline of {DEADLINE} s: "
+            "it may be reported as failed (ProgressDeadlineExceeded), and goes on all the same"
         )
     if wanted.knative and wanted.drain_seconds:
         found.append("Knative refuses preStop and terminationGracePeriodSeconds: it drains for the revision's timeout")

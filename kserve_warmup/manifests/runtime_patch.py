@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kserve_warmup.errors import WarmupError
+from kserve_warmup.manifests.found_runtime import Found, mapping, number
 from kserve_warmup.manifests.gate_container import GATE, gate_container, holds_port
 from kserve_warmup.manifests.kubernetes_objects import KubernetesObject, plain, reasons
 from kserve_warmup.manifests.kubernetes_objects import Path as Place
@@ -20,82 +21,8 @@ from kserve_warmup.manifests.probe_plan import drain, of_server
 from kserve_warmup.manifests.server_kinds import SERVER
 from kserve_warmup.manifests.serving_runtime import DEADLINE_ANNOTATION, gate_volumes, pod_annotations
 
-RUNTIMES = ("ServingRuntime", "ClusterServingRuntime")
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A runtime that was read: the document, and where KServe's container is among its containers."""
-
-    document: Mapping[str, Any]
-    index: int
-
-    @property
-    def name(self) -> str:
-        """Return its name."""
-        return str(self.document["metadata"]["name"])
-
-    @property
-    def kind(self) -> str:
-        """Return its kind."""
-        return str(self.document["kind"])
-
-    @property
-    def container(self) -> Mapping[str, Any]:
-        """Return the model server's container."""
-        found: Mapping[str, Any] = self.document["spec"]["containers"][self.index]
-        return found
-
-    @property
-    def speaks_v2(self) -> bool:
-        """Return whether it says that it does; one that says nothing may."""
-        named = self.document["spec"].get("protocolVersions")
-        return not named or "v2" in named
-
-    @property
-    def model_format(self) -> str | None:
-        """Return the first format that it serves."""
-        formats = self.document["spec"].get("supportedModelFormats") or [{}]
-        return formats[0].get("name") if isinstance(formats[0], Mapping) else None
-
-    @property
-    def port(self) -> int | None:
-        """Return the port that its probes ask: the first that it declares, or that its arguments name."""
-        for port in self.container.get("ports") or ():
-            if isinstance(port, Mapping) and isinstance(port.get("containerPort"), int):
-                return int(port["containerPort"])
-        for argument in self.container.get("args") or ():
-            name, _, value = str(argument).lstrip("-").replace("_", "-").partition("=")
-            if name in ("http-port", "rest-port", "port") and value.isdigit():
-                return int(value)
-        return None
-
-
-def found_runtime(documents: list[Any], where: str, name: str | None) -> Found:
-    """Return the runtime in a file's documents; ``name`` chooses among several.
-
-    Raises:
-        WarmupError: there is none, or several, or it has no container that KServe would take for the model server's.
-    """
-    runtimes = [d for d in documents if isinstance(d, Mapping) and d.get("kind") in RUNTIMES]
-    names = [str((d.get("metadata") or {}).get("name")) for d in runtimes]
-    chosen = [d for d, own in zip(runtimes, names, strict=True) if name in (None, own)]
-    if not chosen:
-        held = f"; it holds {', '.join(names)}" if names else ""
-        raise WarmupError(f"{where} holds no ServingRuntime or ClusterServingRuntime{f' {name}' if name else ''}{held}")
-    if len(chosen) > 1:
-        raise WarmupError(f"{where} holds {len(chosen)} runtimes ({', '.join(names)}): choose one with --from-name")
-    document = chosen[0]
-    if not isinstance(document.get("metadata"), Mapping) or not isinstance(document["metadata"].get("name"), str):
-        raise WarmupError(f"{where}: metadata.name is missing")
-    containers = document["spec"].get("containers") if isinstance(document.get("spec"), Mapping) else None
-    if not isinstance(containers, list) or not all(isinstance(c, Mapping) for c in containers):
-        raise WarmupError(f"{where}: spec.containers is no list of containers")
-    index = next((i for i, c in enumerate(containers) if c.get("name") == SERVER), None)
-    if index is None:
-        has = ", ".join(str(c.get("name")) for c in containers) or "none"
-        raise WarmupError(f"{where}: there is no container {SERVER}, which is the one KServe serves from; it has {has}")
-    return Found(document, index)
+TIMING = ("initialDelaySeconds", "periodSeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
+"""Of a probe: what stays when it asks something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,36 +69,39 @@ def patch_of(found: Found, wanted: Wanted) -> Patch:
 def _probes(writer: _Writer, found: Found, wanted: Wanted, at: Place) -> None:
     """Put our questions in, and keep the timing of those that were there; of a startup probe the longer patience."""
     start, ready, live = of_server(wanted)
-    own = found.container.get("readinessProbe")
+    own = found.part("readinessProbe")
     if not own:
         writer.do("add", (*at, "readinessProbe"), ready)
-    elif plain(ready)["httpGet"]["path"] == (own.get("httpGet") or {}).get("path"):
+    elif _asks(own) == plain(ready)["httpGet"]["path"]:
         writer.kept.append("readinessProbe: it asks the model's own endpoint already")
     else:
-        asks = next((k for k in ("httpGet", "tcpSocket", "exec", "grpc") if k in own), "nothing")
-        told = f"it asked by {asks}, which says yes before the model is warm; its timing stays"
-        timing = {k: v for k, v in own.items() if k not in ("httpGet", "tcpSocket", "exec", "grpc")}
+        how = next((k for k in ("httpGet", "tcpSocket", "exec", "grpc") if k in own), "nothing")
+        told = f"it asked by {how}, which may say yes before the model is warm; its timing stays"
+        timing = {key: own[key] for key in TIMING if isinstance(own.get(key), int)}
         writer.do("replace", (*at, "readinessProbe"), {"httpGet": plain(ready.http_get)} | timing, told)
-    own = found.container.get("startupProbe")
-    patience = int((own or {}).get("periodSeconds") or 10) * int((own or {}).get("failureThreshold") or 3)
+    own = found.part("startupProbe")
+    patience = number(own.get("periodSeconds"), 10) * number(own.get("failureThreshold"), 3)
     if not own:
         writer.do("add", (*at, "startupProbe"), start)
-    elif (
-        patience >= wanted.budget.seconds and (own.get("httpGet") or {}).get("path") == plain(start)["httpGet"]["path"]
-    ):
+    elif patience >= wanted.budget.seconds and _asks(own) == plain(start)["httpGet"]["path"]:
         writer.kept.append(f"startupProbe: its {patience} s are enough for {wanted.budget.told}")
     else:
-        longer = replace(start, failure_threshold=max(start.failure_threshold, patience // start.period_seconds))
+        longer = replace(start, failure_threshold=max(start.failure_threshold, -(-patience // start.period_seconds)))
         writer.do("replace", (*at, "startupProbe"), longer)
-    if found.container.get("livenessProbe"):
+    if found.part("livenessProbe"):
         writer.kept.append("livenessProbe: it is not asked before the startup probe has said yes")
     elif live is not None:
         writer.do("add", (*at, "livenessProbe"), live)
     hook = drain(wanted)
-    if found.container.get("lifecycle"):
+    if found.part("lifecycle"):
         writer.kept.append("lifecycle")
     elif hook is not None:
         writer.do("add", (*at, "lifecycle"), hook)
+
+
+def _asks(probe: Mapping[str, Any]) -> Any:
+    """Return the path that a probe asks, None where it asks in another way."""
+    return mapping(probe.get("httpGet") or {}, "httpGet").get("path")
 
 
 def _without_port(writer: _Writer, found: Found, at: Place) -> None:
@@ -183,7 +113,7 @@ def _without_port(writer: _Writer, found: Found, at: Place) -> None:
 
 def _annotations(writer: _Writer, found: Found, wanted: Wanted) -> None:
     ours, why = pod_annotations(wanted)
-    there = found.document["spec"].get("annotations")
+    there = found.annotations
     for key, value in ours.items():
         if not there:
             writer.do("add", ("spec", "annotations"), {key: value}, why[key])
@@ -191,7 +121,7 @@ def _annotations(writer: _Writer, found: Found, wanted: Wanted) -> None:
             writer.do("add", ("spec", "annotations", key), value, why[key])
         else:
             writer.kept.append(f"{DEADLINE_ANNOTATION}: {there[key]}")
-        there = {**(there or {}), key: value}
+        there = {**there, key: value}
 
 
 def _seconds(duration: str) -> float:
@@ -201,13 +131,12 @@ def _seconds(duration: str) -> float:
 
 
 def _gate(writer: _Writer, found: Found, wanted: Wanted) -> None:
-    spec = found.document["spec"]
-    if any(c.get("name") == GATE for c in spec["containers"]):
+    if any(c.get("name") == GATE for c in found.containers):
         raise WarmupError(f"{found.name} has a container {GATE} already: patch the runtime as it was before")
     writer.do("add", ("spec", "containers", "-"), gate_container(wanted), "the gate warms the server beside it")
-    there = list(spec.get("volumes") or ())
+    there = list(found.volumes)
     for volume in gate_volumes(wanted):
-        if any(isinstance(v, Mapping) and v.get("name") == volume.name for v in there):
+        if any(v.get("name") == volume.name for v in there):
             raise WarmupError(f"{found.name} has a volume {volume.name} already: patch the runtime as it was before")
         told = "the sample set; so the runtime is this model's own"
         if there:

@@ -46,11 +46,9 @@ def protocols(wanted: Wanted) -> tuple[str, ...]:
     return ("v2", "grpc-v2") if wanted.kind is Kind.TRITON else ("v1", "v2")
 
 
-def environment(wanted: Wanted) -> tuple[EnvVar, ...]:
+def home() -> tuple[EnvVar, ...]:
     """Return what any user id needs: one without a passwd entry has no home."""
-    if wanted.kind is Kind.ANY:
-        return ()
-    why = {"value": "an arbitrary user id has no passwd entry, and so no home; /tmp is its own volume"}
+    why = {"value": "an arbitrary user id has no passwd entry, and so no home"}
     return (EnvVar("HOME", "/tmp", why=why),)  # noqa: S108  (the pod's own)
 
 

@@ -31,7 +31,7 @@ from kserve_warmup.manifests.kubernetes_objects import (
 from kserve_warmup.manifests.manifest_options import Kind, Wanted
 from kserve_warmup.manifests.places import Place
 from kserve_warmup.manifests.probe_plan import deadline, drain, grace, of_server
-from kserve_warmup.manifests.server_kinds import SERVER, arguments, environment, protocols, scratch
+from kserve_warmup.manifests.server_kinds import SERVER, arguments, home, protocols, scratch
 from kserve_warmup.profile_file import PROFILE_FILE
 from kserve_warmup.settings import PREFIX
 
@@ -81,7 +81,7 @@ def server(wanted: Wanted) -> Container:
         SERVER,
         wanted.image,
         args=arguments(wanted),
-        env=environment(wanted),
+        env=() if wanted.kind is Kind.ANY else home(),
         volume_mounts=tuple(mount for _, mount in scratch(wanted)),
         resources=_resources(wanted),
         security_context=_security(wanted),

@@ -35,7 +35,7 @@ def documents(path: Path) -> list[Any]:
     try:
         text = data.decode()
         for node in yaml.compose_all(text, Loader=yaml.SafeLoader):
-            _check_keys(node, set())
+            _check_keys(node, set(), set())
         return [document for document in yaml.safe_load_all(text) if document is not None]
     except UnicodeDecodeError:
         raise WarmupError(f"{path} is not UTF-8 text") from None
@@ -43,25 +43,28 @@ def documents(path: Path) -> list[Any]:
         raise WarmupError(f"{path} is no YAML that can be used: {' '.join(str(error).split())}") from None
 
 
-def _check_keys(node: Any, seen: set[int]) -> None:
+def _check_keys(node: Any, around: set[int], done: set[int]) -> None:
     """Refuse a mapping with a key that stands in it twice: whose value counts no two readers agree on.
 
     Raises:
         ValueError: there is one, or an anchor's content holds itself.
     """
-    if id(node) in seen:
+    if id(node) in around:
         raise ValueError("an anchor's content holds itself")
-    inside = {*seen, id(node)}
+    if id(node) in done:  # what many aliases name is looked at once
+        return
+    done.add(id(node))
+    inside = {*around, id(node)}
     if isinstance(node, yaml.MappingNode):
         keys = set()
         for key, value in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in keys and key.value != "<<":
                 raise ValueError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands there twice")
             keys.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-            _check_keys(value, inside)
+            _check_keys(value, inside, done)
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check_keys(item, inside)
+            _check_keys(item, inside, done)
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
