@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kserve_warmup.manifests.kubernetes_objects import Container, Port, Resources, SecurityContext
 from kserve_warmup.manifests.manifest_options import Kind, Wanted
-from kserve_warmup.manifests.probe_plan import GATE_PORT, PROXY_PORT, open_port, readiness, startup
+from kserve_warmup.manifests.probe_plan import GATE_PORT, GATES, PROXY_PORT, open_port, readiness, startup
 from kserve_warmup.manifests.server_kinds import TRITON_GRPC_PORT, home
 
 GATE = "warmup-gate"
@@ -26,7 +26,9 @@ def gate_container(wanted: Wanted) -> Container:
     assert wanted.samples is not None
     given = {"cpu": "100m", "memory": "128Mi"}
     limits = {"cpu": "1", "memory": "256Mi"}
-    told = "it works while the server warms, and only watches afterwards"
+    told = "it works while the server warms; afterwards it only watches" + (
+        ", and passes requests on" if holds_port(wanted) else ""
+    )
     gate = Container(
         GATE,
         wanted.gate_image,
@@ -41,13 +43,13 @@ def gate_container(wanted: Wanted) -> Container:
         return replace(
             gate,
             ports=(Port(PROXY_PORT, "http1"),),
-            startup_probe=startup(wanted, READY, PROXY_PORT),
-            readiness_probe=readiness(wanted, READY, PROXY_PORT),
+            startup_probe=startup(wanted, READY, PROXY_PORT, GATES),
+            readiness_probe=readiness(wanted, READY, PROXY_PORT, GATES),
             liveness_probe=open_port(PROXY_PORT),
             why={"ports": "Knative takes one port in a pod, and probes only of the container that has it"},
         )
     why = {"readiness_probe": "a pod is ready when all its containers are, so requests wait for the gate"}
-    return replace(gate, readiness_probe=readiness(wanted, READY, GATE_PORT), why=why)
+    return replace(gate, readiness_probe=readiness(wanted, READY, GATE_PORT, GATES), why=why)
 
 
 def _arguments(wanted: Wanted) -> tuple[str, ...]:

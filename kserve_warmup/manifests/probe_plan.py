@@ -28,21 +28,25 @@ PROXY_PORT = 8088
 """Where the gate listens beside a server, and in front of it."""
 
 
-def startup(wanted: Wanted, path: str, port: int) -> Probe:
+OWN = "the model's own endpoint, which says yes only once it is warm: a server-wide one says yes while it loads"
+GATES = "the gate's /ready: yes once the server is warm, and no again when it has restarted"
+
+
+def startup(wanted: Wanted, path: str, port: int, asks: str = OWN) -> Probe:
     """Return the probe that holds off the others until the model is warm, or the server is given up."""
     budget = wanted.budget
     why = {
         "failure_threshold": f"{budget.failures} times {budget.period} s: {budget.told}",
-        "http_get": "the model's own endpoint: a server-wide one says yes while a model still loads or warms",
+        "http_get": asks,
     }
     return Probe(budget.period, TIMEOUT, budget.failures, http_get=HttpGet(path, port), why=why)
 
 
-def readiness(wanted: Wanted, path: str, port: int) -> Probe:
+def readiness(wanted: Wanted, path: str, port: int, asks: str = OWN) -> Probe:
     """Return the probe that lets requests in."""
     period = min(wanted.budget.period, 5)
     why = {
-        "http_get": "ready means warm: this endpoint says yes only once the model is, and no again while it is not",
+        "http_get": asks,
         "period_seconds": f"a replica takes part at most {period} s later than it could",
     }
     return Probe(period, TIMEOUT, 3, http_get=HttpGet(path, port), why=why)
@@ -71,9 +75,10 @@ def open_port(port: int) -> Probe:
 def of_server(wanted: Wanted) -> tuple[Probe, Probe, Probe | None]:
     """Return the startup, readiness and liveness probe of the server's own container."""
     path, live = ready_path(wanted), live_path(wanted)
+    asks = OWN if wanted.gate_image is None else "the model's own endpoint: loaded; that it is warm the gate says"
     return (
-        startup(wanted, path, wanted.port),
-        readiness(wanted, path, wanted.port),
+        startup(wanted, path, wanted.port, asks),
+        readiness(wanted, path, wanted.port, asks),
         liveness(live, wanted.port) if live else None,
     )
 

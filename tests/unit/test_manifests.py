@@ -1,15 +1,21 @@
 """Manifests: whatever is asked for, a strict cluster takes it, and what comes of it is ready only once it is warm."""
 
+import base64
+import contextlib
+import io
 import itertools
 import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
 from cluster_schemas import knative_refuses, knative_service, pod, problems, unrestricted
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kserve_warmup import SampleSet
 from kserve_warmup.cli import main
@@ -135,18 +141,15 @@ def test_the_startup_budget_is_the_measured_p99_with_its_margin_and_says_so(caps
 def test_reports_verifications_and_bakes_are_measurements(capsys):
     files = [f"--report={REPORTS / name}" for name in ("baked-warmup.json", "verify.json")]
 
-    code = run("--model=digits_knn", "--runtime=kserve", "--image=i", *files)
+    assert run("--model=digits_knn", "--runtime=kserve", "--image=i", *files) == 0
 
-    said = capsys.readouterr()
-    held = [s["ready_seconds"] for s in json.loads((REPORTS / "verify.json").read_text())["starts"]]
-    if None in held:  # of a server that was running before
-        assert (code, "holds no time to ready" in said.err) == (2, True)
-    else:
-        assert f"p99 of {len(held) + 1} measured starts" in " ".join(said.out.replace("#", "").split())
+    said = " ".join(capsys.readouterr().out.replace("#", "").split())
+    starts = [start["ready_seconds"] for start in json.loads((REPORTS / "verify.json").read_text())["starts"]]
+    assert f"{max(starts):.1f} s (p99 of {len(starts) + 1} measured starts" in said
 
 
 def test_the_warm_ups_own_limit_ends_before_the_startup_budget(manifests):
-    """A warm-up that a probe cuts off is lost: the report is of 2.9 s, and on a bad day its limit of 60 s comes first."""
+    """A warm-up that a probe cuts off is lost: this start took 2.9 s, and on a bad day its limit, 60 s, comes first."""
     report = f"--report={REPORTS / 'baked-warmup.json'}"
     documents = manifests("--model=digits_knn", "--runtime=kserve", "--image=i", report)
     probe = made_pod(documents)["spec"]["containers"][0]["startupProbe"]
@@ -190,7 +193,7 @@ def test_the_sample_set_comes_out_of_its_config_map_as_it_went_in(manifests, tmp
         for name, text in config.get("data", {}).items():
             (mounted / name).write_bytes(text.encode())
         for name, text in config.get("binaryData", {}).items():
-            (mounted / name).write_bytes(__import__("base64").b64decode(text))
+            (mounted / name).write_bytes(base64.b64decode(text))
 
         assert {s.id: s.body for s in SampleSet.open(mounted)} == {s.id: s.body for s in SampleSet.open(folder)}
 
@@ -296,6 +299,40 @@ def kustomized(folder):
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     return [d for d in yaml.safe_load_all(done.stdout) if d]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 70000)
+    | st.sampled_from(["", "x", "kserve-container", "v2", "\x1b[31m"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "httpGet", "path", "x"]), inner)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+def test_whatever_stands_in_a_runtime_is_patched_or_refused_in_one_line(data):
+    document = yaml.safe_load(RUNTIME.replace("PROBES", PROBES["tcp"]))
+    places = [(document, k) for k in document] + [(document["spec"], k) for k in document["spec"]]
+    server = document["spec"]["containers"][1]
+    places += [(server, k) for k in (*server, "ports", "startupProbe", "livenessProbe", "lifecycle")]
+    place, name = data.draw(st.sampled_from(places))
+    place[name] = data.draw(JSON)
+    arguments = data.draw(st.sampled_from([[], ["--mode=knative"], [*GATE, CLAIM], [*GATE, CLAIM, "--mode=knative"]]))
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as said:
+        (Path(folder) / "runtime.yaml").write_text(yaml.safe_dump(document))
+        out = Path(folder) / "out"
+
+        code = run(*FROM, f"--from={folder}/runtime.yaml", *arguments, f"--out={out}")
+
+        assert code in (0, 2)
+        if code == 2:
+            assert len(said.getvalue().splitlines()) == 1
+            assert not out.exists()
+        assert "\x1b" not in said.getvalue() + "".join(f.read_text() for f in out.glob("*"))
 
 
 def key(document):
