@@ -134,6 +134,8 @@ def run(
     own = name or model.lower().replace("_", "-").replace(".", "-")
     limit = (60.0 if max_seconds is None else max_seconds) if runtime is not Kind.TRITON or gate_image else max_seconds
     times = measured(report or (), ready_seconds or (), model)
+    place = sample_place(samples, samples_in, model, own, namespace)
+    asks = (found.ready_path if found else None) or (place.ready_path if place and runtime is Kind.ANY else None)
     wanted = Wanted(
         kind=runtime,
         mode=mode,
@@ -143,7 +145,7 @@ def run(
         measured=times,
         budget=budget(times, margin, limit),
         max_seconds=limit,
-        samples=sample_place(samples, samples_in, model, own, namespace),
+        samples=place,
         capture=writable(capture_in, "--capture-in", CAPTURE, CAPTURE_PATH),
         profile=writable(profile_in, "--profile-in", PROFILES, PROFILE_PATH),
         gate_image=gate_image,
@@ -158,7 +160,7 @@ def run(
         arguments=tuple(arg or ()),
         port=port or (found.port if found else None) or 8080,
         grpc_port=grpc_port,
-        ready_path=ready_path,
+        ready_path=ready_path or asks,
         live_path=live_path,
         cpu=cpu or "1",
         memory=memory or "2Gi",
@@ -189,7 +191,7 @@ def _check(wanted: Wanted, found: Found | None, layout: Layout, out: Path | None
             raise WarmupError("--image is missing: name the server's image, or an existing runtime with --from FILE")
     elif layout is Layout.HELM:
         raise WarmupError("--from patches a runtime: give --format yaml or kustomize")
-    elif not found.speaks_v2 and wanted.ready_path is None:
+    elif wanted.ready_path is None and "v2" not in found.protocols and (found.protocols or wanted.kind is Kind.ANY):
         msg = "its protocolVersions have no v2, so nobody knows where it says that a model is ready"
         raise WarmupError(f"{found.name}: {msg}: give --ready-path")
     if out is None and layout is Layout.KUSTOMIZE and not explain:

@@ -13,6 +13,11 @@ from kserve_warmup.manifests.server_kinds import SERVER
 RUNTIMES = ("ServingRuntime", "ClusterServingRuntime")
 GROUP = "serving.kserve.io/"
 
+_ROOTS = ("", "/health", "/healthz", "/live", "/livez", "/metrics", "/ping", "/ready", "/readyz", "/v2")
+_BELOW = ("/health/live", "/health/ready", "/healthz/ready", "/q/health/ready", "/v2/health/live", "/v2/health/ready")
+SERVER_WIDE = frozenset(f"{path}{end}" for path in (*_ROOTS, *_BELOW) for end in ("", "/"))
+"""Paths that go by no model: they may say yes before it is warm."""
+
 
 def mapping(value: Any, where: str) -> Mapping[str, Any]:
     """Return a mapping; nothing counts as an empty one.
@@ -34,6 +39,12 @@ def items(value: Any, where: str) -> Sequence[Mapping[str, Any]]:
     if not isinstance(value or [], list):
         raise WarmupError(f"{where} is a {type(value).__name__} and no list: is this a runtime?")
     return [mapping(item, f"{where}.{place}") for place, item in enumerate(value or [])]
+
+
+def path_of(probe: Mapping[str, Any]) -> str | None:
+    """Return the path that a probe asks, None where it asks in another way."""
+    path = mapping(probe.get("httpGet"), "httpGet").get("path")
+    return path if isinstance(path, str) else None
 
 
 def number(value: Any, default: int) -> int:
@@ -83,9 +94,10 @@ class Found:
         return mapping(self.container.get(name), name)
 
     @property
-    def speaks_v2(self) -> bool:
-        """Return whether it says that it does; one that says nothing may."""
-        return not self.protocols or "v2" in self.protocols
+    def ready_path(self) -> str | None:
+        """Return where its own readiness probe asks, if that is a model's endpoint."""
+        asked = path_of(self.part("readinessProbe"))
+        return None if asked in SERVER_WIDE else asked
 
     @property
     def port(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from kserve_warmup.errors import WarmupError
@@ -24,6 +24,7 @@ from kserve_warmup.samples.body_files import read_inside
 from kserve_warmup.samples.manifest import MOST_BYTES, Manifest
 from kserve_warmup.samples.sets import open_sets
 from kserve_warmup.samples.store import MANIFEST, SampleSet
+from kserve_warmup.transports.endpoints import ready_path
 
 CONFIG_MAP_BYTES = 1 << 20
 """1 MiB: of a ConfigMap's values together (Kubernetes' MaxSecretSize, which holds for both)."""
@@ -56,6 +57,7 @@ class Place:
         uri: What KServe downloads.
         config_map: An object to be created beside.
         told: Where it comes from, in words.
+        ready_path: Where a server of such samples says that the model is ready; None: they are not here.
     """
 
     path: str | None
@@ -64,6 +66,7 @@ class Place:
     mount: Mount | None = None
     uri: StorageUri | None = None
     config_map: ConfigMap | None = None
+    ready_path: str | None = None
 
 
 def sample_place(folder: Path | None, where: str | None, model: str, name: str, namespace: str | None) -> Place | None:
@@ -80,6 +83,13 @@ def sample_place(folder: Path | None, where: str | None, model: str, name: str, 
         WarmupError: the set cannot be used, does not fit in, or nobody can say where it is.
     """
     found = None if folder is None else open_sets(folder, model)[0]
+    place = _placed(folder, found, where, name, namespace)
+    return replace(place, ready_path=ready_path(found, model)) if place and found else place
+
+
+def _placed(
+    folder: Path | None, found: SampleSet | None, where: str | None, name: str, namespace: str | None
+) -> Place | None:
     if where is None and found is None:
         return None
     if where in (None, "configmap"):

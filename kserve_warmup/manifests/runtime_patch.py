@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kserve_warmup.errors import WarmupError
-from kserve_warmup.manifests.found_runtime import Found, mapping, number
+from kserve_warmup.manifests.found_runtime import SERVER_WIDE, Found, number, path_of
 from kserve_warmup.manifests.gate_container import GATE, gate_container, holds_port
-from kserve_warmup.manifests.kubernetes_objects import KubernetesObject, plain, reasons
+from kserve_warmup.manifests.kubernetes_objects import KubernetesObject, Probe, plain, reasons
 from kserve_warmup.manifests.kubernetes_objects import Path as Place
 from kserve_warmup.manifests.manifest_options import Wanted
 from kserve_warmup.manifests.probe_plan import drain, of_server
@@ -67,27 +67,23 @@ def patch_of(found: Found, wanted: Wanted) -> Patch:
 
 
 def _probes(writer: _Writer, found: Found, wanted: Wanted, at: Place) -> None:
-    """Put our questions in, and keep the timing of those that were there; of a startup probe the longer patience."""
+    """Put our questions where one may say yes too early, and more patience where there is too little; no more."""
     start, ready, live = of_server(wanted)
-    own = found.part("readinessProbe")
-    if not own:
-        writer.do("add", (*at, "readinessProbe"), ready)
-    elif _asks(own) == plain(ready)["httpGet"]["path"]:
-        writer.kept.append("readinessProbe: it asks the model's own endpoint already")
-    else:
-        how = next((k for k in ("httpGet", "tcpSocket", "exec", "grpc") if k in own), "nothing")
-        told = f"it asked by {how}, which may say yes before the model is warm; its timing stays"
-        timing = {key: own[key] for key in TIMING if isinstance(own.get(key), int)}
-        writer.do("replace", (*at, "readinessProbe"), {"httpGet": plain(ready.http_get)} | timing, told)
-    own = found.part("startupProbe")
-    patience = number(own.get("periodSeconds"), 10) * number(own.get("failureThreshold"), 3)
+    _readiness(writer, found.part("readinessProbe"), ready, at)
+    own, budget = found.part("startupProbe"), wanted.budget
+    period = max(1, number(own.get("periodSeconds"), 10))
+    failures = number(own.get("failureThreshold"), 3)
     if not own:
         writer.do("add", (*at, "startupProbe"), start)
-    elif patience >= wanted.budget.seconds and _asks(own) == plain(start)["httpGet"]["path"]:
-        writer.kept.append(f"startupProbe: its {patience} s are enough for {wanted.budget.told}")
-    else:
-        longer = replace(start, failure_threshold=max(start.failure_threshold, -(-patience // start.period_seconds)))
+    elif _early(own):
+        longer = replace(start, failure_threshold=max(start.failure_threshold, -(-period * failures // budget.period)))
         writer.do("replace", (*at, "startupProbe"), longer)
+    elif period * failures < budget.seconds:
+        op = "replace" if "failureThreshold" in own else "add"
+        more = -(-budget.seconds // period)
+        writer.do(op, (*at, "startupProbe", "failureThreshold"), more, f"{more} times {period} s: {budget.told}")
+    else:
+        writer.kept.append(f"startupProbe: its {period * failures} s are enough for {budget.told}")
     if found.part("livenessProbe"):
         writer.kept.append("livenessProbe: it is not asked before the startup probe has said yes")
     elif live is not None:
@@ -99,9 +95,27 @@ def _probes(writer: _Writer, found: Found, wanted: Wanted, at: Place) -> None:
         writer.do("add", (*at, "lifecycle"), hook)
 
 
-def _asks(probe: Mapping[str, Any]) -> Any:
-    """Return the path that a probe asks, None where it asks in another way."""
-    return mapping(probe.get("httpGet") or {}, "httpGet").get("path")
+def _readiness(writer: _Writer, own: Mapping[str, Any], ready: Probe, at: Place) -> None:
+    if not own:
+        writer.do("add", (*at, "readinessProbe"), ready)
+    elif _early(own):
+        told = f"it asked by {_how(own)}, which may say yes before the model is warm; its timing stays"
+        timing = {key: own[key] for key in TIMING if isinstance(own.get(key), int)}
+        writer.do("replace", (*at, "readinessProbe"), {"httpGet": plain(ready.http_get)} | timing, told)
+    else:
+        writer.kept.append(f"readinessProbe: it asks by {_how(own)}, and goes by the model")
+
+
+def _early(probe: Mapping[str, Any]) -> bool:
+    """Return whether a probe goes by the server alone; what a command or gRPC asks is its author's affair."""
+    if "exec" in probe or "grpc" in probe:
+        return False
+    return path_of(probe) is None or path_of(probe) in SERVER_WIDE
+
+
+def _how(probe: Mapping[str, Any]) -> str:
+    kind = next((k for k in ("httpGet", "tcpSocket", "exec", "grpc") if k in probe), "nothing")
+    return f"{kind} {path_of(probe) or ''}".strip()
 
 
 def _without_port(writer: _Writer, found: Found, at: Place) -> None:

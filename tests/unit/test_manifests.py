@@ -376,6 +376,10 @@ PROBES = {
     "long": "      startupProbe: {httpGet: {path: '/v2/models/{{.Name}}/ready', port: 8090}, failureThreshold: 900}\n",
 }
 TINY = "apiVersion: serving.kserve.io/v1alpha1\nkind: ServingRuntime\n"
+KEPT = {
+    "short": "      startupProbe: {exec: {command: [./loaded]}, periodSeconds: 20}\n",
+    "its own": "      readinessProbe: {httpGet: {path: /v1/models, port: 8090}, periodSeconds: 10}\n",
+}
 FROM = ["--model=digits", "--runtime=kserve", "--ready-seconds=41.2"]
 
 
@@ -420,6 +424,30 @@ def test_a_patched_runtime_keeps_all_that_it_had(tmp_path, probes, gate, mode):
     assert [
         place for place in gone if not place.startswith(tuple(f".spec.containers.{index}.{a}" for a in allowed))
     ] == []
+
+
+@pytest.mark.parametrize("probes", KEPT)
+def test_a_probe_that_goes_by_the_model_keeps_its_question(tmp_path, probes):
+    text = RUNTIME.replace("PROBES", KEPT[probes])
+    (tmp_path / "runtime.yaml").write_text(text)
+
+    assert run(*FROM, f"--from={tmp_path / 'runtime.yaml'}", "--format=kustomize", f"--out={tmp_path / 'out'}") == 0
+
+    runtime = of_kind(kustomized(tmp_path / "out"), "Runtime")
+    assert lost(yaml.safe_load(text), runtime) == []
+    start = runtime["spec"]["containers"][1]["startupProbe"]
+    assert start["periodSeconds"] * start["failureThreshold"] >= 82
+    if probes == "its own":  # and the startup probe asks the same
+        assert start["httpGet"] == {"path": "/v1/models", "port": 8090}
+
+
+def test_a_server_is_asked_as_its_samples_say(manifests, tmp_path):
+    chat = request("openai", b'{"model": "chat", "messages": []}', path="/v1/chat/completions")
+    SampleSet("chat", (chat.with_weight(1.0),)).save(tmp_path / "set")
+
+    server = made_pod(manifests(*ANY, *GATE, f"--samples={tmp_path / 'set'}"))["spec"]["containers"][0]
+
+    assert server["readinessProbe"]["httpGet"]["path"] == "/v1/models"
 
 
 def test_a_patch_tells_kubectls_command_and_applies_to_what_was_read_alone(capsys, tmp_path):
