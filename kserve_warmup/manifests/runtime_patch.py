@@ -86,8 +86,10 @@ def _probes(writer: _Writer, found: Found, wanted: Wanted, at: Place) -> None:
         writer.kept.append(f"startupProbe: its {period * failures} s are enough for {budget.told}")
     if found.part("livenessProbe"):
         writer.kept.append("livenessProbe: it is not asked before the startup probe has said yes")
-    elif live is not None:
+    elif live is not None and (wanted.live_path or "v2" in found.protocols):
         writer.do("add", (*at, "livenessProbe"), live)
+    else:
+        writer.kept.append("livenessProbe: none, since nobody knows where this server answers: --live-path says it")
     hook = drain(wanted)
     if found.part("lifecycle"):
         writer.kept.append("lifecycle")
@@ -103,7 +105,7 @@ def _readiness(writer: _Writer, own: Mapping[str, Any], ready: Probe, at: Place)
         timing = {key: own[key] for key in TIMING if isinstance(own.get(key), int)}
         writer.do("replace", (*at, "readinessProbe"), {"httpGet": plain(ready.http_get)} | timing, told)
     else:
-        writer.kept.append(f"readinessProbe: it asks by {_how(own)}, and goes by the model")
+        writer.kept.append(f"readinessProbe: it asks by {_how(own)}, and not the server as a whole")
 
 
 def _early(probe: Mapping[str, Any]) -> bool:
