@@ -42,7 +42,7 @@ def texts(documents: tuple[Document, ...], layout: Layout) -> dict[str, str]:
         data = plain(document)
         files[file_name(data)] = written(data, reasons(document), HEAD)
     if layout is Layout.KUSTOMIZE:
-        files["kustomization.yaml"] = written(_kustomization({"resources": list(files)}), head=HEAD)
+        files["kustomization.yaml"] = written(_kustomization({"resources": list(files)}), (), HEAD)
     return files
 
 
@@ -52,9 +52,9 @@ def patch_texts(
     """Return the files of a patch: for ``kubectl patch``, or with the runtime as it came, for Kustomize."""
     scope = "" if found.kind.startswith("Cluster") else " --namespace NAMESPACE"
     apply = f"kubectl patch {found.kind.lower()} {found.name}{scope} --type=json --patch-file=patch.yaml"
-    head = f"{HEAD} To apply: {apply}" if layout is Layout.YAML else HEAD
+    head = (HEAD, f"To apply: {apply}") if layout is Layout.YAML else (HEAD,)
     comments: dict[Place, str] = {(number,): why for number, (_, why) in patch.why.items() if why}
-    files: dict[str, str | bytes] = {"patch.yaml": written(plain(patch.operations), comments, head)}
+    files: dict[str, str | bytes] = {"patch.yaml": written(plain(patch.operations), comments, *head)}
     files |= texts(others, Layout.YAML)
     if layout is Layout.KUSTOMIZE:
         resources = ["runtime.yaml", *(name for name in files if name != "patch.yaml")]
@@ -62,7 +62,7 @@ def patch_texts(
         group, _, version = str(found.document["apiVersion"]).rpartition("/")
         target = {"group": group, "version": version, "kind": found.kind, "name": found.name}
         patches = [{"path": "patch.yaml", "target": target}]
-        files["kustomization.yaml"] = written(_kustomization({"resources": resources, "patches": patches}), head=HEAD)
+        files["kustomization.yaml"] = written(_kustomization({"resources": resources, "patches": patches}), (), HEAD)
     return files
 
 

@@ -85,8 +85,8 @@ def _text(dumper: Any, text: str) -> Any:
 _Dumper.add_representer(str, _text)
 
 
-def written(document: Any, comments: Mapping[Place, str] | Iterable[tuple[Place, str]] = (), head: str = "") -> str:
-    """Return a document as YAML; ``comments`` stand above what they name, ``head`` above all.
+def written(document: Any, comments: Mapping[Place, str] | Iterable[tuple[Place, str]] = (), *head: str) -> str:
+    """Return a document as YAML; ``comments`` stand above what they name, the lines of ``head`` above all.
 
     A comment names a key of a mapping or an item of a list; for one whose place there is not, ``KeyError`` is raised.
     """
@@ -99,7 +99,7 @@ def written(document: Any, comments: Mapping[Place, str] | Iterable[tuple[Place,
         indent = len(lines[mark.line]) - len(lines[mark.line].lstrip(" "))
         above.setdefault(mark.line, []).extend(_comment(comment, " " * indent))
     body = [line for number, own in enumerate(lines) for line in (*above.get(number, ()), own)]
-    return "\n".join([*_comment(head, ""), *body, ""])
+    return "\n".join([*(f"# {printable(line)}" for line in head), *body, ""])
 
 
 def _mark(node: Any, place: Place) -> Any:
