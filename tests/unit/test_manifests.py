@@ -182,12 +182,22 @@ def test_a_gate_on_knative_holds_the_one_port_and_all_probes(manifests):
     assert gate["readinessProbe"]["httpGet"] == {"path": "/ready", "port": port}
 
 
-def test_the_sample_set_comes_out_of_its_config_map_as_it_went_in(manifests, tmp_path):
-    binary = request("v1", json.dumps({"instances": [["\u2028 \x85 \x00 ü \U0001f600\r\n trailing \n"]]}).encode())
-    plain = request("v1", '{"instances": [["ü \U0001f600\r\n"], ["\ufeff"]]}'.replace("\r\n", "\\r\\n").encode())
-    SampleSet("digits_knn", (binary.with_weight(0.5), plain.with_weight(0.5))).save(tmp_path / "odd")
+ODD = [
+    '{"instances": [["\u2028 \x85 \ufeff ü \U0001f600"]]}\r\n',
+    '  \n\t{"instances":\r\n  [["#: - {} trailing "]]}  \n\n',
+    '{"instances": [["' + "long " * 100 + '"]]}',
+    '{"instances":\n [[1,\n 2]]}',
+]
+
+
+def test_the_sample_set_comes_out_of_its_config_map_as_it_went_in(tmp_path):
+    """As Kubernetes' own tools read the YAML, which are written in Go."""
+    odd = [request("v1", text.encode()).with_weight(1 / len(ODD)) for text in ODD]
+    SampleSet("digits_knn", tuple(odd)).save(tmp_path / "odd")
     for folder in (SET, tmp_path / "odd"):
-        config = of_kind(manifests(*KSERVE, f"--samples={folder}"), "ConfigMap")
+        out = tmp_path / f"out-{folder.name}"
+        assert run(*KSERVE, f"--samples={folder}", "--format=kustomize", f"--out={out}") == 0
+        config = of_kind(kustomized(out), "ConfigMap")
         mounted = tmp_path / f"mounted-{folder.name}"
         mounted.mkdir()
         for name, text in config.get("data", {}).items():
