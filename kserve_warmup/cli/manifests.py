@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -128,10 +129,8 @@ def run(
 
     Probes ask the model's own endpoint, and a start has the time that it was measured to need.
     """
-    if not model:
-        raise WarmupError("--model: name the model")
     found = _found(from_file, from_name)
-    own = name or model.lower().replace("_", "-").replace(".", "-")
+    own = name or re.sub(r"[^a-z0-9]+", "-", model.lower()).strip("-")
     limit = (60.0 if max_seconds is None else max_seconds) if runtime is not Kind.TRITON or gate_image else max_seconds
     times = measured(report or (), ready_seconds or (), model)
     place = sample_place(samples, samples_in, model, own, namespace)
@@ -158,12 +157,12 @@ def run(
         storage_uri=storage_uri,
         predictor=predictor or "predictor:Predictor",
         arguments=tuple(arg or ()),
-        port=port or (found.port if found else None) or 8080,
+        port=port if port is not None else (found.port if found else None) or 8080,
         grpc_port=grpc_port,
         ready_path=ready_path or asks,
         live_path=live_path,
-        cpu=cpu or "1",
-        memory=memory or "2Gi",
+        cpu="1" if cpu is None else cpu,
+        memory="2Gi" if memory is None else memory,
         gpus=gpus or 0,
         min_replicas=min_replicas,
         drain_seconds=drain_seconds,

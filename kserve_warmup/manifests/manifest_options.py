@@ -114,6 +114,9 @@ class Wanted:
         return self.mode is Mode.KNATIVE
 
     def _check_names(self) -> None:
+        if re.search(r"\{\{|\$\(", self.model):
+            msg = "a name has neither {{ nor $(, which KServe and Kubernetes would fill in"
+            raise WarmupError(f"--model {self.model!r}: {msg}")
         if not KServeName.fullmatch(self.name):
             msg = f"--name {self.name!r}: an InferenceService's name has small letters, digits and dashes, 50 at most"
             raise WarmupError(f"{msg}, such as digits-knn")

@@ -138,10 +138,12 @@ def budget(of: Measured, margin: float, max_seconds: float | None = None) -> Bud
     come first. None is a server whose warm-up has none.
 
     Raises:
-        WarmupError: the margin is below 1.
+        WarmupError: the margin or the limit cannot be.
     """
     if not 1 <= margin <= 100:  # noqa: PLR2004  (what is more is a mistake)
         raise WarmupError(f"--margin {margin:g}: give a factor from 1 to 100, such as 2")
+    if max_seconds is not None and not 0 < max_seconds <= MOST_SECONDS:
+        raise WarmupError(f"--max-seconds {max_seconds:g}: give seconds above 0, and no more than a day")
     wanted = of.p99 * margin
     told = f"{of.told} times {margin:g}"
     loads = [s.seconds - s.warmup_seconds for s in of.starts if s.warmup_seconds is not None]

@@ -28,6 +28,7 @@ GOLDEN = Path(__file__).parents[1] / "data" / "manifests"
 KSERVE = ["--model=digits_knn", "--runtime=kserve", "--image=registry/digits:1", "--ready-seconds=41.2"]
 TRITON = ["--model=digits", "--runtime=triton", "--image=registry/triton:1", "--ready-seconds=12", "--ready-seconds=20"]
 ANY = ["--model=chat", "--runtime=any", "--image=registry/any:1", "--ready-seconds=300", "--live-path=/health"]
+FROM = ["--model=digits", "--runtime=kserve", "--ready-seconds=41.2"]
 GATE = ["--gate-image=registry/gate:1"]
 CLAIM = "--samples-in=pvc://samples/digits"
 
@@ -251,6 +252,11 @@ def test_a_set_that_no_config_map_holds_is_refused_with_what_works(refused, tmp_
         ([*ANY, *GATE], "a gate needs a sample set"),
         ([*ANY, *GATE, "--samples-in=artifact"], "in the server's container alone"),
         ([*KSERVE, "--format=kustomize"], "name it with --out"),
+        ([*KSERVE, "--max-seconds=inf"], "no more than a day"),
+        ([*KSERVE, "--port=0"], "a number from 1 to 65535"),
+        ([*KSERVE, "--cpu="], "write it as Kubernetes does"),
+        (["--model={{.Labels}}", "--name=x", *KSERVE[1:]], "which KServe and Kubernetes would fill in"),
+        ([*FROM, "--from=x.yaml", "--cpu=2"], "cannot read x.yaml"),
         (["--model=a/b", *KSERVE[1:]], "no server has a model called"),
     ],
 )
@@ -390,7 +396,6 @@ KEPT = {
     "short": "      startupProbe: {exec: {command: [./loaded]}, periodSeconds: 20}\n",
     "its own": "      readinessProbe: {httpGet: {path: /v1/models, port: 8090}, periodSeconds: 10}\n",
 }
-FROM = ["--model=digits", "--runtime=kserve", "--ready-seconds=41.2"]
 
 
 def lost(before, after, at=""):
@@ -453,10 +458,13 @@ def test_a_probe_that_goes_by_the_model_keeps_its_question(tmp_path, probes):
 
 def test_a_server_is_asked_as_its_samples_say(manifests, tmp_path):
     chat = request("openai", b'{"model": "chat", "messages": []}', path="/v1/chat/completions")
-    SampleSet("chat", (chat.with_weight(1.0),)).save(tmp_path / "set")
+    SampleSet("Chat.1", (chat.with_weight(1.0),)).save(tmp_path / "set")
 
-    server = made_pod(manifests(*ANY, *GATE, f"--samples={tmp_path / 'set'}"))["spec"]["containers"][0]
+    documents = manifests("--model=Chat.1", *ANY[1:], *GATE, f"--samples={tmp_path / 'set'}")
+    server, gate = made_pod(documents)["spec"]["containers"]
 
+    assert of_kind(documents, "InferenceService")["metadata"]["name"] == "chat-1"
+    assert "--model=Chat.1" in gate["args"]
     assert server["readinessProbe"]["httpGet"]["path"] == "/v1/models"
 
 
