@@ -5,6 +5,7 @@ import contextlib
 import io
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -499,3 +500,14 @@ def test_a_runtime_that_cannot_be_patched_is_refused_in_one_line(refused, tmp_pa
     (tmp_path / "runtime.yaml").write_text(text)
 
     assert part in refused(*FROM, f"--from={tmp_path / 'runtime.yaml'}")
+
+
+def test_every_option_that_the_page_names_is_there(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "manifests.md").read_text()
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page))
+    elsewhere = {"--json", "--type", "--patch-file", "--proxy"}  # verify's and bake's, kubectl's, the gate's
+
+    assert run("--help") == 0
+    offered = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
+    assert named - elsewhere <= offered
+    assert len(named) > 15
