@@ -166,6 +166,7 @@ def run(
         gpus=gpus or 0,
         min_replicas=min_replicas,
         drain_seconds=drain_seconds,
+        filled_in=layout is not Layout.HELM,
     )
     _check(wanted, found, layout, out, explain=explain)
     kept = {"--image": image, "--predictor": predictor, "--arg": arg, "--cpu": cpu, "--memory": memory, "--gpus": gpus}

@@ -60,6 +60,7 @@ class Wanted:
         ready_path: Where it says whether the model is ready; None: as the kind has it.
         live_path: Where it says that it lives; None: as the kind has it, or no probe.
         arguments: What is appended to the server's.
+        filled_in: Whether KServe reads it, which fills names in; what a chart is for nobody knows.
         drain_seconds: Between a pod's end and the server's, in which no new requests find it any more.
     """
 
@@ -91,6 +92,7 @@ class Wanted:
     gpus: int = 0
     min_replicas: int = 1
     drain_seconds: int = 5
+    filled_in: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what does not fit.
@@ -106,7 +108,7 @@ class Wanted:
     @property
     def templated(self) -> bool:
         """Return whether the model has its InferenceService's name, so that a runtime need not name it."""
-        return self.model == self.name
+        return self.filled_in and self.model == self.name
 
     @property
     def knative(self) -> bool:

@@ -288,6 +288,7 @@ def test_explain_says_of_each_field_why_and_from_which_measurement(capsys):
 
 def test_values_for_a_chart_hold_what_the_manifests_hold(manifests):
     (values,) = manifests(*KSERVE, CLAIM, *GATE, "--format=helm")
+    (others,) = manifests(*TRITON, "--format=helm")
     server = of_kind(manifests(*KSERVE, CLAIM, *GATE), "Runtime")["spec"]["containers"][0]
 
     assert values["image"] == {"repository": "registry/digits", "tag": "1"}
@@ -295,6 +296,7 @@ def test_values_for_a_chart_hold_what_the_manifests_hold(manifests):
         key: server[key] for key in ("startupProbe", "readinessProbe", "livenessProbe", "securityContext")
     }
     assert [c["name"] for c in values["extraContainers"]] == ["warmup-gate"]
+    assert others["readinessProbe"]["httpGet"]["path"] == "/v2/models/digits/ready"  # only KServe fills names in
 
 
 @pytest.mark.parametrize("name", ["kserve", "gate-knative"])
