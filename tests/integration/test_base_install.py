@@ -85,7 +85,17 @@ def test_a_command_names_the_extra_that_it_lacks_in_one_line(python, folder, els
     assert not any((folder / name).exists() for name in ("new", "out", "report.html"))
 
 
-@pytest.mark.parametrize("arguments", ["--version", "--help", "triton --help", "inspect set", f"report {REPORT}"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--version",
+        "--help",
+        "triton --help",
+        "inspect set",
+        f"report {REPORT}",
+        "manifests --model model --runtime kserve --image i --ready-seconds 3 --samples set",
+    ],
+)
 def test_what_needs_no_extra_works(python, folder, elsewhere, arguments):
     done = run(python, folder, elsewhere, arguments)
 

@@ -1,0 +1,1 @@
+"""Kubernetes manifests for servers that are ready only once they are warm."""
