@@ -6,10 +6,12 @@ import time
 import pytest
 import yaml
 from gate_process import GateProcess
+from held_ports import free_ports
 from kserve_server import KServeServer
 from sample_sets import samples, save
 
 from kserve_warmup.cli import main
+from kserve_warmup.transports.http import Address, fetch_now
 
 OWN = ["--model=model", "--runtime=kserve", "--predictor=predictors:OwnLoad", "--ready-seconds=5", "--image=i"]
 
@@ -85,3 +87,22 @@ def test_a_gate_takes_the_arguments_that_the_manifests_give_it(capsys, tmp_path)
             state = process.wait(lambda state: state["ready"])
             assert process.get(gate["readinessProbe"]["httpGet"]["path"])[0] == 200
     assert state["calls"] > 0
+
+
+def test_a_gate_in_front_takes_the_arguments_that_the_manifests_give_it_for_knative(capsys, tmp_path):
+    save(tmp_path / "set", samples("v1"))
+    documents = manifests(capsys, *OWN, "--gate-image=g", "--mode=knative", f"--samples={tmp_path / 'set'}")
+    folder = mounted(documents["ConfigMap"], tmp_path / "mounted")
+    gate = container(documents, 1)
+    url, _, *options = gate["args"]
+    (users,) = free_ports(1)
+
+    with KServeServer("OwnLoad", enabled="false") as server:
+        kept = [o.replace(str(gate["ports"][0]["containerPort"]), str(users)) for o in options]
+        with GateProcess(url.replace("8080", str(server.http)), folder, *kept) as process:
+            process.wait(lambda state: state["ready"])
+            ready = fetch_now(
+                Address("127.0.0.1", users), "GET", gate["readinessProbe"]["httpGet"]["path"], {}, None, seconds=10
+            )
+            models = fetch_now(Address("127.0.0.1", users), "GET", "/v2/models/model/ready", {}, None, seconds=10)
+    assert (ready.status, models.status) == (200, 200)
