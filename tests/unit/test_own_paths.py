@@ -15,6 +15,8 @@ from kserve_warmup.errors import SampleError, WarmupError
 from kserve_warmup.gate.main import build
 from kserve_warmup.gate.options import checked
 from kserve_warmup.latency import Target, send
+from kserve_warmup.protocols.bodies import request
+from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.store import SampleSet
 from kserve_warmup.transports.endpoints import OwnPaths
 
@@ -55,7 +57,11 @@ def server():
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = SampleSet(model="digits", source="", created="2026-01-01", selection={}, coverage=1.0, samples=(SAMPLE,))
+    return saved(SAMPLE, tmp_path)
+
+
+def saved(sample: Sample, tmp_path: Path) -> Path:
+    made = SampleSet(model="digits", source="", created="2026-01-01", selection={}, coverage=1.0, samples=(sample,))
     return made.save(tmp_path / "set")
 
 
@@ -96,8 +102,14 @@ def test_a_models_name_cannot_leave_its_place_in_a_path():
             paths.path_for(name)
 
 
-def test_a_name_that_has_no_place_in_the_path_is_refused_before_anything_is_sent(server, folder):
+@pytest.mark.parametrize(
+    "paths", [{"path": "/{model}", "ready": "/health"}, {"path": "/", "ready": "/{model}"}], ids=str
+)
+def test_a_name_that_has_no_place_in_a_path_is_refused_before_anything_is_sent(server, tmp_path, paths):
     url, asked = server
+    chat = request("openai", b'{"messages": [{"role": "user", "content": "Hi"}]}')  # whose own path has no name in it
+    folder = saved(chat, tmp_path)
+    checked(url, folder, model="a/b", path="/", ready="/health")
     with pytest.raises(SampleError, match="no server has a model called"):
-        checked(url, folder, model="a/b", path="/{model}", ready="/health")
+        checked(url, folder, model="a/b", **paths)
     assert not asked
