@@ -23,7 +23,7 @@ from kserve_warmup.transports.exchange import MOST_BYTES
 from kserve_warmup.transports.http import GRPC_SCHEME, GRPC_TLS_SCHEME
 from kserve_warmup.transports.readiness import HOW_TO_GIVE_HEADERS
 from kserve_warmup.transports.rest import Sent
-from kserve_warmup.transports.tls_trouble import how_to_mend, is_tls_trouble, why_broken
+from kserve_warmup.transports.tls_trouble import NO_FILES, how_to_mend, is_tls_trouble, why_broken
 
 REFUSED_CODES = frozenset(
     {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "NOT_FOUND", "UNAUTHENTICATED", "PERMISSION_DENIED"}
@@ -109,7 +109,7 @@ class GrpcClient:
         try:
             roots, key, chain = self._tls.pem()
         except WarmupError as error:
-            raise RequestFailedError(f"cannot connect to {self.address}: {error}") from error
+            raise RequestFailedError(f"{NO_FILES} {self.address}: {error}") from error
         credentials = grpc.ssl_channel_credentials(roots, key, chain)
         return kind.secure_channel(target, credentials, options=self._options)
 
@@ -176,7 +176,8 @@ class GrpcClient:
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection now."""
-        return bool(self._channel.get_state() is grpc.ChannelConnectivity.READY)
+        channel = self.__dict__.get("_channel")  # none can be made where a file of TLS cannot be read
+        return channel is not None and channel.get_state() is grpc.ChannelConnectivity.READY
 
     async def connected(self) -> None:
         """Wait until there is a connection."""

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from kserve_warmup.errors import WarmupError
 from kserve_warmup.tls_options import TlsOptions, current_tls
 from kserve_warmup.transports.exchange import CHUNK, Answer, ConnectionLostError, Exchange
-from kserve_warmup.transports.tls_trouble import how_to_mend, why_broken
+from kserve_warmup.transports.tls_trouble import NO_FILES, how_to_mend, why_broken
 
 __all__ = ["Address", "Answer", "Connection", "ConnectionLostError", "addresses", "fetch", "fetch_now", "reason"]
 
@@ -256,7 +256,7 @@ def _context(address: Address) -> ssl.SSLContext:
     try:
         return address.tls_options.context()
     except WarmupError as error:  # a file that was good when the command began
-        raise TlsFailedError(f"cannot connect to {address}: {error}") from error
+        raise TlsFailedError(f"{NO_FILES} {address}: {error}") from error
 
 
 def _broken(address: Address, error: OSError) -> ConnectionLostError:

@@ -17,7 +17,10 @@ _HOW = (
     (r"HANDSHAKE_FAILURE", "it may want a client's certificate: give one with --cert and --key"),
 )
 
-_SURE = re.compile("|".join((*(pattern for pattern, _ in _HOW), "SSL_ERROR_SSL", "Ssl handshake failed")))
+NO_FILES = "no TLS connection can begin to"
+"""Before an address, and what is wrong with a file that was good when the command began."""
+
+_SURE = re.compile("|".join((*(pattern for pattern, _ in _HOW), "SSL_ERROR_SSL", "Ssl handshake failed", NO_FILES)))
 
 
 def is_tls_trouble(said: str) -> bool:

@@ -76,7 +76,7 @@ class WireTransport:
     async def open(self, timeout: float) -> None:
         """Give a gRPC port that opens later than HTTP's ``timeout`` seconds; without it the requests will tell."""
         if self._grpc:
-            with suppress(asyncio.TimeoutError, TimeoutError):
+            with suppress(asyncio.TimeoutError, TimeoutError, RequestFailedError):
                 await asyncio.wait_for(self._grpc.ready(), timeout)
 
     async def send(self, sample: Sample) -> float:

@@ -9,14 +9,19 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from strategies import v1_sample
 
 from kserve_warmup.gate.gate_plan import GateSettings, ModelSamples
 from kserve_warmup.gate.guard import Gate
-from kserve_warmup.gate.guarded import HttpServer, Marks
+from kserve_warmup.gate.guarded import GrpcServer, HttpServer, Marks, ServerGoneError
+from kserve_warmup.replay import RequestFailedError
+from kserve_warmup.samples.sample import DEFAULT_PATHS, Sample, Signature
+from kserve_warmup.tls_options import TlsOptions, with_tls
 from kserve_warmup.transports.http import Address
+from kserve_warmup.transports.wire import WireTransport
 
 GOOD, BAD = v1_sample(1, 1, 1), v1_sample(1, 1, 2)
 
@@ -129,3 +134,27 @@ def test_a_stratum_with_one_bad_sample_gets_its_bursts_without_that_one(server):
     assert "bursts" in report.note
     assert handler.asked[BAD.body] == 1
     assert handler.asked[GOOD.body] > report.calls
+
+
+@pytest.mark.parametrize("kind", [GrpcServer, HttpServer])
+def test_a_file_of_tls_that_is_gone_is_waited_for_and_named(kind):
+    async def ask() -> None:
+        with with_tls(TlsOptions(Path("/nowhere/ca.pem"))):
+            where = "grpcs://127.0.0.1:9" if kind is GrpcServer else Address.parse("https://127.0.0.1:9")
+            await kind(where, [ModelSamples("digits", (GOOD,))]).check_ready()
+
+    with pytest.raises(ServerGoneError, match="cannot read /nowhere") as caught:
+        asyncio.run(ask())
+    assert caught.value.reason == "no TLS connection to the server comes about"
+
+
+def test_a_warm_up_whose_file_of_tls_is_gone_meets_faults_and_no_bug():
+    async def send() -> None:
+        with with_tls(TlsOptions(Path("/nowhere/ca.pem"))):
+            sample = Sample("grpc", b"", Signature(()), 1, DEFAULT_PATHS["grpc"])
+            transport = WireTransport([sample], None, "grpcs://127.0.0.1:9", "m", timeout=1, headers={})
+        await transport.open(1)
+        await transport.send(sample)
+
+    with pytest.raises(RequestFailedError, match="cannot read /nowhere"):
+        asyncio.run(send())

@@ -130,7 +130,13 @@ def test_however_many_clients_hold_the_port_a_probe_is_answered():
 
 
 @pytest.mark.parametrize(
-    ("host", "reached"), [(None, ["127.0.0.1", "::1"]), ("127.0.0.1", ["127.0.0.1"]), ("::1", ["::1"])]
+    ("host", "reached"),
+    [
+        (None, ["127.0.0.1", "::1"]),
+        ("::", ["127.0.0.1", "::1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("::1", ["::1"]),
+    ],
 )
 def test_the_port_is_open_on_addresses_of_both_kinds_unless_one_is_named(host, reached):
     async def run() -> list[str]:
