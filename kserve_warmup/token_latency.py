@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class TokenLatency(float):
     """Seconds of one request: to the first token of a streamed answer, to the end of a whole one.
 
-    They may be less than the server was busy: a stream goes on, and a step of a sequence brings others along.
+    They may be less than the server was busy: a stream goes on, and a sequence is sent for each of its steps.
     ``per_token``: seconds from one token of a streamed answer to the next, None if it is not streamed or has but one.
     ``tokens``: how many a whole answer has; None if it is streamed, or does not tell.
     """
