@@ -8,6 +8,8 @@ from typing import Any
 
 from kserve.model import BaseKServeModel
 
+from kserve_warmup.capture.capturing import CAPTURE
+from kserve_warmup.capture.openai_tap import recorded_openai
 from kserve_warmup.replay import DependencyAwayError
 from kserve_warmup.serving.context import attempt, noting
 from kserve_warmup.serving.faults import AWAY
@@ -42,13 +44,18 @@ def _creating(create: Any) -> Any:
         if (warming := attempt()) is None:
             if SHUT or (raw_request is not None and WARMUP_HEADER in raw_request.headers):
                 _admit(self, raw_request, kwargs.get("context", args[2] if len(args) > 2 else None))  # noqa: PLR2004
-            return await create(self, *args, **kwargs)
+            answer = create(self, *args, **kwargs)
+            return await (
+                recorded_openai(answer, self.name, raw_request, CAPTURE)
+                if CAPTURE and raw_request is not None
+                else answer
+            )
         if raw_request is not None:
             raw_request.scope.setdefault(UPSTREAM_HEADERS, {WARMUP_HEADER: "true"})
-        answer = await noting(create(self, *args, **kwargs))
-        if (error := getattr(answer, "error", None)) is not None and str(getattr(error, "code", "")) in _AWAY_CODES:
+        found = await noting(create(self, *args, **kwargs))
+        if (error := getattr(found, "error", None)) is not None and str(getattr(error, "code", "")) in _AWAY_CODES:
             warming.error = DependencyAwayError(str(getattr(error, "message", ""))[:200])
-        return answer
+        return found
 
     return wrapper
 

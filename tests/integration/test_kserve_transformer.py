@@ -103,12 +103,12 @@ def test_a_transformer_is_warmed_through_a_predictor_behind_tls(start_case, tmp_
     http, grpc = free_ports(2)
     predictor = start_case("Counts", ports=(http, grpc), options=["--ssl_certfile", certificate, "--ssl_keyfile", key])
     predictor.wait_for_log("Uvicorn running")
-    server = start_case(
-        "Transformer",
-        samples=set_for("v2", tmp_path / "set"),
-        options=beside("v2", http, grpc, "--predictor_use_ssl", "True"),
-        REQUESTS_CA_BUNDLE=authority.ca,
-    )
+    given = {
+        "samples": set_for("v2", tmp_path / "set"),
+        "options": beside("v2", http, grpc, "--predictor_use_ssl", "True"),
+    }
+    server = start_case("Transformer", **given, REQUESTS_CA_BUNDLE=authority.ca)
+    start_case("Transformer", **given).wait_for_log("CERTIFICATE_VERIFY_FAILED")  # who trusts nobody says why it waits
     server.wait_ready()
     status, (marked, unmarked) = ask(server, "v2")
     assert (status, unmarked) == (200, 1)

@@ -91,8 +91,22 @@ def test_a_proxy_model_waits_for_its_upstream_and_marks_what_it_sends_there(star
     assert answer["this"] == [False, False]
 
 
-def test_a_chat_that_meets_a_fault_ends_the_server_with_one_line(start, tmp_path):
-    served = start(kserve_openai("Chat", samples=sample_set(tmp_path / "set", [chat("fail")])))
+def test_a_chat_that_meets_a_fault_ends_the_server_with_one_line_under_any_prefix(start, tmp_path):
+    made = sample_set(tmp_path / "set", [chat("fail")])
+    served = start(kserve_openai("Chat", samples=made, KSERVE_OPENAI_ROUTE_PREFIX="llm"))  # where it is called there
     assert served.process.wait(180) == 1
     assert "cannot be warmed over rest" in served.log.strip().splitlines()[-1]
     assert "this model has no weights" in served.log.strip().splitlines()[-1]
+
+
+def test_what_a_chat_model_has_recorded_warms_its_next_start(start, tmp_path):
+    capture = {"KSERVE_WARMUP_CAPTURE_DIR": str(tmp_path / "seen"), "KSERVE_WARMUP_CAPTURE_RATE": "1"}
+    first = start(kserve_openai("Chat", **capture))
+    first.wait_ready()
+    assert said(first, chat("hello"))["before"] == 0
+    assert post(first, chat("refuse"))[0] == 400
+    first.stop()
+    again = start(kserve_openai("Chat", **capture))
+    again.wait_ready()
+    assert "1 strata" in again.log
+    assert said(again, chat("hello"))["before"] > 0
