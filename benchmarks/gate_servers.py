@@ -118,7 +118,7 @@ def main() -> None:
             made = row(server, protocol, options.starts)
             rows[f"{server.name}: {protocol}"] = made
             print(line(made), flush=True)
-            save(NAME, {"rows": rows})
+            save(NAME, {"rows": dict(sorted(rows.items()))})
 
 
 def line(made: dict[str, Any]) -> str:
