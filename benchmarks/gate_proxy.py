@@ -109,15 +109,23 @@ def timed(send: Callable[[], None]) -> float:
     return (time.perf_counter() - begin) * 1e3
 
 
-def pairs(kind: str, direct: int, proxied: int, *, keep: bool, scale: float) -> dict[str, Any]:
-    """Return the latencies' medians and those of the differences, in milliseconds."""
+def on_processor(pid: int) -> float:
+    """Return the seconds that a process of one thread has run."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def pairs(kind: str, direct: int, proxied: int, haproxy: int, *, keep: bool, scale: float) -> dict[str, Any]:
+    """Return the latencies' medians and those of the differences in ms, and HAProxy's processor time a request."""
     ways = [client(kind, port, keep=keep) for port in (direct, proxied)]
     found = []
     count = max(10, round(PAIRS[kind] * scale))
     for number in range(WARM_PAIRS + count):
+        if number == WARM_PAIRS:
+            begin = on_processor(haproxy)
         order = (0, 1) if number % 2 else (1, 0)
         took = {way: timed(ways[way].send) for way in order}
         found.append((took[0], took[1]))
+    spent = on_processor(haproxy) - begin
     found = found[WARM_PAIRS:]
     added = [after - before for before, after in found]
     quarters = quantiles(added, n=4)
@@ -126,6 +134,7 @@ def pairs(kind: str, direct: int, proxied: int, *, keep: bool, scale: float) -> 
         "direct_ms": median(before for before, _ in found),
         "proxied_ms": median(after for _, after in found),
         "added_ms": median(added),
+        "haproxy_processor_ms": spent / count * 1e3,
         "added_quartiles_ms": [quarters[0], quarters[2]],
     }
 
@@ -225,9 +234,10 @@ def main() -> None:
         with gated(ports) as (gate, own, users):
             wait_warm(gate, own, 1)
             time.sleep(0.5)
+            (haproxy,) = children(gate.pid)
             cases = {
                 f"{kind}, {'kept' if keep else 'new'} connection": pairs(
-                    kind, ports[1] if kind == "gRPC" else ports[0], users, keep=keep, scale=scale
+                    kind, ports[1] if kind == "gRPC" else ports[0], users, haproxy, keep=keep, scale=scale
                 )
                 for kind in PAIRS
                 for keep in (True, False)
@@ -237,7 +247,10 @@ def main() -> None:
     finally:
         running.stop()
     for name, case in cases.items():
-        sys.stdout.write(f"{name}: {case['direct_ms']:.2f} ms straight, {case['added_ms']:+.3f} ms through the gate\n")
+        sys.stdout.write(
+            f"{name}: {case['direct_ms']:.2f} ms straight, {case['added_ms']:+.3f} ms through the gate, "
+            f"{case['haproxy_processor_ms']:.3f} ms of HAProxy's processor time\n"
+        )
     lost = len(restarted["lost"])
     sys.stdout.write(f"{restarted['restarts']} restarts: {restarted['answered']} answered, {lost} lost\n")
     goals = {"goal_ms": GOAL_MS, "goal_mb": GOAL_MB}

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 
 import grpc
@@ -210,6 +211,13 @@ def _grpc_user(gate):
     return lambda: channel.unary_unary(INFER)(MESSAGE, timeout=60)
 
 
+def slowly(first, rest):
+    """Yield a body in two parts, the second one later."""
+    yield first
+    time.sleep(0.5)
+    yield rest
+
+
 def test_a_request_that_the_server_falls_over_is_sent_twice_and_then_given_up(open_gate, passing, tmp_path):
     calls = tmp_path / "calls"
     with ThreadPoolExecutor() as pool:
@@ -256,13 +264,8 @@ def test_requests_and_answers_are_passed_on_untouched(open_gate):
 
 
 def test_a_body_may_take_its_time_to_come(open_gate):
-    def slowly():
-        yield b"ab"
-        time.sleep(1)
-        yield b"cde"
-
     for headers in ({}, {"content-length": "5"}):  # in chunks, and of a length that is told
-        status, _, content = open_gate.ask("POST", PREDICT, slowly(), headers)
+        status, _, content = open_gate.ask("POST", PREDICT, slowly(b"ab", b"cde"), headers)
         assert (status, json.loads(content)) == (200, {"predictions": [5]})
 
 
@@ -295,6 +298,19 @@ def test_sigterm_lets_what_is_under_way_be_answered_and_takes_nothing_new(open_g
     assert b"data: 2" in answer.read()
     assert open_gate.process.wait(30) == 0
     assert not Path(f"/proc/{haproxy}").exists()
+
+
+def test_sigterm_while_the_server_is_away_keeps_nobody_waiting_for_it(open_gate):
+    open_gate.server.process.kill()
+    open_gate.wait_phase("waiting")
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(open_gate.predict, b"x")
+        with pytest.raises(FutureTimeoutError):
+            waiting.result(0.5)
+        open_gate.process.send_signal(signal.SIGTERM)
+        assert open_gate.process.wait(30) == 0
+        with pytest.raises(http.client.RemoteDisconnected):
+            waiting.result(30)
 
 
 def test_a_second_signal_ends_it_whatever_is_under_way(open_gate):
