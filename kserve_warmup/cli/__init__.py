@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from kserve_warmup.errors import WarmupError
 
-COMMANDS = ("demo", "sample", "inspect", "triton", "serve", "bake", "with-caches", "gate", "verify", "report")
+COMMANDS = ("demo", "sample", "inspect", "triton", "serve", "bake", "with-caches", "gate", "verify", "report", "lint")
 
 PASS_OPTIONS_ON = {"serve": {"ignore_unknown_options": True, "allow_extra_args": True}}
 """KServe parses its own options from the same command line."""

@@ -1,0 +1,60 @@
+"""``kserve-warmup lint``: what will serve cold."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kserve_warmup.cli.console import warn
+from kserve_warmup.errors import WarmupError
+
+
+def run(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="PATH...", help="Files and folders of manifests; - reads stdin."),
+    ],
+    *,
+    severity: Annotated[
+        str, typer.Option(metavar="error|warning|info|never", help="Exit 1 if a finding is at least so severe.")
+    ] = "warning",
+    form: Annotated[
+        str, typer.Option("--format", metavar="text|json|sarif|github", help="How findings are written.")
+    ] = "text",
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A measured time to ready: a warm-up's report, or what verify --json wrote."),
+    ] = None,
+    ignore: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that is off; repeatable.")] = None,
+) -> None:
+    """Say which manifests will serve cold, where, and how to mend that."""
+    from kserve_warmup.lint.lint_formats import FORMATS
+    from kserve_warmup.lint.lint_run import lint
+    from kserve_warmup.lint.measured_start import read_knowledge
+    from kserve_warmup.lint.rule_list import RULES
+
+    if severity not in ("error", "warning", "info", "never"):
+        raise WarmupError(f"--severity {severity!r}: write error, warning, info or never")
+    if form not in FORMATS:
+        raise WarmupError(f"--format {form!r}: write {', '.join(FORMATS)}")
+    for name in ignore or ():
+        if name not in RULES:
+            raise WarmupError(f"--ignore {name!r}: there is no such rule; there are {', '.join(RULES)}")
+    outcome = lint(paths, read_knowledge(report or ()), ignore or ())
+    sys.stdout.write(FORMATS[form](outcome))
+    for line in outcome.unreadable:
+        warn(f"kserve-warmup: {line}")
+    worst = max((finding.severity for finding in outcome.findings), default=None)
+    if outcome.unreadable:
+        raise typer.Exit(2)
+    if severity != "never" and worst is not None and worst >= _severity(severity):
+        raise typer.Exit(1)
+
+
+def _severity(name: str) -> int:
+    from kserve_warmup.lint.findings import Severity
+
+    return Severity[name.upper()]
