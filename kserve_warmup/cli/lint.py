@@ -15,7 +15,7 @@ from kserve_warmup.errors import WarmupError
 def run(
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files and folders of manifests; - reads stdin."),
+        typer.Argument(metavar="PATH...", help="Manifests, Triton repositories, Dockerfiles, folders; - is stdin."),
     ],
     *,
     severity: Annotated[
@@ -28,9 +28,15 @@ def run(
         list[Path] | None,
         typer.Option(metavar="FILE", help="A measured time to ready: a warm-up's report, or what verify --json wrote."),
     ] = None,
+    samples: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Sample sets with which Triton's generated warm-up is compared."),
+    ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what is safe to mend, in the files themselves.")] = False,
     ignore: Annotated[list[str] | None, typer.Option(metavar="RULE", help="A rule that is off; repeatable.")] = None,
 ) -> None:
-    """Say which manifests will serve cold, where, and how to mend that."""
+    """Say what will serve cold, where, and how to mend that."""
+    from kserve_warmup.lint.lint_fixes import fix as mend
     from kserve_warmup.lint.lint_formats import FORMATS
     from kserve_warmup.lint.lint_run import lint
     from kserve_warmup.lint.measured_start import read_knowledge
@@ -43,7 +49,15 @@ def run(
     for name in ignore or ():
         if name not in RULES:
             raise WarmupError(f"--ignore {name!r}: there is no such rule; there are {', '.join(RULES)}")
-    outcome = lint(paths, read_knowledge(report or ()), ignore or ())
+    if fix and "-" in paths:
+        msg = "--fix edits files, and stdin is none: name the files"
+        raise WarmupError(msg)
+    known = read_knowledge(report or (), samples)
+    outcome = lint(paths, known, ignore or ())
+    if fix and (fixed := mend(outcome)):
+        for finding in fixed:
+            warn(f"fixed: {finding}")
+        outcome = lint(paths, known, ignore or ())
     sys.stdout.write(FORMATS[form](outcome))
     for line in outcome.unreadable:
         warn(f"kserve-warmup: {line}")

@@ -1,23 +1,31 @@
-"""The lint as a whole: which files are looked at, and by which rules."""
+"""The lint as a whole: each file is read, looked at by the rules of its kind, and what a comment allows is left out."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from kserve_warmup.lint.findings import Finding, Knowledge, UnreadableError
+from kserve_warmup.lint import baked_cache, triton_blocks, triton_coverage
+from kserve_warmup.lint.dockerfile import Instruction, instructions
+from kserve_warmup.lint.findings import Finding, Knowledge, Rule, UnreadableError
+from kserve_warmup.lint.lint_files import Kind, kind_of, named_files, read_file, shown
 from kserve_warmup.lint.manifest_lint import Manifest, lint_manifests, read_manifest
 from kserve_warmup.lint.suppression import not_meant
+from kserve_warmup.lint.triton_models import TritonModel, read_model_file
 
-STDIN = "-"
-LARGEST = 64 << 20
-"""Bytes of a file that is looked at; no manifest is so large."""
-
-_YAML = (".yaml", ".yml", ".json")
-_PASSED_OVER = {".git", "node_modules", "__pycache__", ".venv"}
+OF_MODELS: tuple[Rule[TritonModel], ...] = (
+    triton_blocks.NO_BATCH,
+    triton_blocks.MADE_UP,
+    triton_blocks.WRONG_SIZE,
+    triton_blocks.TOO_FEW,
+    triton_coverage.COLD,
+    triton_coverage.MEMBERS,
+    triton_coverage.UNCOVERED,
+    triton_coverage.STALE,
+)
+OF_IMAGES: tuple[Rule[Sequence[Instruction]], ...] = (baked_cache.RULE,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,12 @@ class Outcome:
 
     findings: tuple[Finding, ...]
     unreadable: tuple[str, ...]
-    files: int
     texts: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def files(self) -> int:
+        """Return the number of files that the rules looked at."""
+        return len(self.texts)
 
 
 def lint(paths: Sequence[str], known: Knowledge, ignored: Sequence[str] = ()) -> Outcome:
@@ -41,76 +53,60 @@ def lint(paths: Sequence[str], known: Knowledge, ignored: Sequence[str] = ()) ->
     Raises:
         UnreadableError: a path is not there.
     """
-    texts: dict[str, str] = {}
-    manifests: list[Manifest] = []
-    unreadable: list[str] = []
-    found: list[Finding] = []
-    for name in files(paths):
-        try:
-            text = _read(name)
-        except UnreadableError as error:
-            unreadable.append(str(error))
-            continue
-        manifest = read_manifest(_shown(name), text)
-        if manifest is None:
-            continue
-        texts[manifest.path] = text
-        manifests.append(manifest)
-        if manifest.unreadable:
-            unreadable.append(f"{manifest.path}: {manifest.unreadable}")
-    found += lint_manifests(manifests, known)
-    kept = [
+    run = _Run(known)
+    for name in named_files(paths):
+        run.take(name)
+    run.found += lint_manifests(run.manifests, known)
+    kept = {
         finding
-        for path, text in texts.items()
-        for finding in not_meant(text, [f for f in found if f.path == path])
+        for path, text in run.texts.items()
+        for finding in not_meant(text, [f for f in run.found if f.path == path])
         if finding.rule not in ignored
-    ]
-    return Outcome(tuple(sorted(set(kept), key=lambda f: f.order)), tuple(unreadable), len(texts), texts)
+    }
+    return Outcome(tuple(sorted(kept, key=lambda f: f.order)), tuple(run.unreadable), run.texts)
 
 
-def files(paths: Sequence[str]) -> Iterator[str]:
-    """Yield the files that are named, and in folders those with a name that a rule looks at; each once.
+@dataclass
+class _Run:
+    """What has been read so far; manifests wait, since runtimes count for the services of all files."""
 
-    Raises:
-        UnreadableError: a path is not there.
-    """
-    seen: set[str] = set()
-    for path in paths:
-        if path != STDIN and not Path(path).exists():
-            raise UnreadableError(f"there is no {path}: name files, folders, or - for stdin")
-        for name in _below(path) if path != STDIN and Path(path).is_dir() else [path]:
-            if name not in seen:
-                seen.add(name)
-                yield name
+    known: Knowledge
+    texts: dict[str, str] = field(default_factory=dict)
+    manifests: list[Manifest] = field(default_factory=list)
+    found: list[Finding] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+    def take(self, name: str) -> None:
+        """Read a file; one that cannot be read keeps no other from being looked at."""
+        path, kind = shown(name), kind_of(name)
+        try:
+            data = read_file(name)
+        except UnreadableError as error:
+            self.unreadable.append(str(error))
+            return
+        text = data.decode("utf-8-sig", "surrogateescape")
+        try:
+            if kind is Kind.TRITON:
+                model = read_model_file(Path(name), data)
+                self.found += _all(OF_MODELS, path, model, self.known)
+            elif kind is Kind.IMAGE:
+                self.found += _all(OF_IMAGES, path, tuple(instructions(text)), self.known)
+            elif not self._manifest(path, text):
+                return
+        except UnreadableError as error:
+            self.unreadable.append(f"{path}: {error}")
+        self.texts[path] = text
+
+    def _manifest(self, path: str, text: str) -> bool:
+        manifest = read_manifest(path, text)
+        if manifest is None or not (manifest.objects or manifest.unreadable):
+            return False
+        self.manifests.append(manifest)
+        if manifest.unreadable:
+            self.unreadable.append(f"{path}: {manifest.unreadable}")
+        return True
 
 
-def _below(folder: str) -> Iterator[str]:
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if f not in _PASSED_OVER)
-        yield from (str(Path(place) / name) for name in sorted(names) if is_looked_at(name))
-
-
-def is_looked_at(name: str) -> bool:
-    """Return whether a file with this name may hold what a rule knows."""
-    return name.endswith(_YAML)
-
-
-def _shown(name: str) -> str:
-    return "<stdin>" if name == STDIN else name
-
-
-def _read(name: str) -> str:
-    try:
-        if name == STDIN:
-            data = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            path = Path(name)
-            if not path.is_file():
-                raise UnreadableError(f"{name}: no regular file")
-            with path.open("rb") as stream:
-                data = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise UnreadableError(f"cannot read {name}: {error.strerror}") from None
-    if len(data) > LARGEST:
-        raise UnreadableError(f"{_shown(name)}: larger than {LARGEST >> 20} MiB, which no manifest is")
-    return data.decode("utf-8-sig", "surrogateescape")
+def _all(rules: Sequence[Rule[Any]], path: str, subject: Any, known: Knowledge) -> Iterator[Finding]:
+    for rule in rules:
+        yield from rule.findings(path, subject, known)

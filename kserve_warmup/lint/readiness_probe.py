@@ -22,7 +22,7 @@ def advice(container: Container) -> str:
         return f"probe /v2/models/{name}/ready"
     if container.kind in (ServerType.TRITON, ServerType.MLSERVER):
         return "probe /v2/models/NAME/ready with the model's name on the server"
-    return "probe the model's own ready endpoint, or that of kserve-warmup gate before the server"
+    return "probe what says that the model is ready, such as /v2/models/NAME/ready, or let kserve-warmup gate say it"
 
 
 def _port_only(container: Container) -> str:

@@ -113,7 +113,7 @@ class ServingObject:
     def containers(self) -> Iterator[Container]:
         """Yield the containers that take requests; side containers are none."""
         for component, pod in self.pods():
-            for place in serving_containers(pod, knative=bool(self.knative)):
+            for place in serving_containers(pod, knative=self.knative is not False):
                 yield self._container(place, component)
         if not self.is_runtime:
             yield from self._models()
@@ -153,7 +153,8 @@ def _auto_selected(runtime: ServingObject) -> list[str]:
 def serving_containers(pod: Place, *, knative: bool = False) -> list[Place]:
     """Return the containers of a pod that take requests: KServe's by name, or the only one.
 
-    On Knative it is the one with a port. A model's own container is a runtime's, and what stands beside it is a side container.
+    On Knative, or where that is the cluster's choice, it is the one with a port: probes of others are refused there. A
+    model's own container is a runtime's, and what stands beside it is none.
     """
     found = list(pod["containers"])
     if has_model(pod) or not found:

@@ -20,7 +20,8 @@ def check(service: ServingObject, _: Knowledge) -> Iterator[Problem]:
                     yield Problem(
                         probe.position,
                         f"Knative refuses the {kind} of a container beside the one with the port, unless "
-                        "multi-container-probing is enabled in config-features: let kserve-warmup gate hold the pod's one port, or warm up in the server (WarmupModel)",
+                        "multi-container-probing is enabled in config-features: let "
+                        "kserve-warmup gate hold the pod's one port, or warm up in the server (WarmupModel)",
                     )
 
 

@@ -56,7 +56,7 @@ BUDGET = Rule(
     "startup-budget",
     Severity.ERROR,
     "the startup probe ends a start that was measured to need longer",
-    """With `--report FILE`: the time to ready that was measured against `initialDelaySeconds` + `failureThreshold` times
+    """With `--report FILE`: the measured time to ready against `initialDelaySeconds` + `failureThreshold` times
 `periodSeconds` (Kubernetes' defaults: 0, 3 and 10). A warm-up that is cut off is lost, and the next start is no
 quicker.""",
     budget,
@@ -81,8 +81,8 @@ def liveness(container: Container, known: Knowledge) -> Iterator[Problem]:
             yield Problem(probe.position, said, severity=Severity.ERROR)
     elif given < WARMUP_SECONDS:
         said = (
-            f"the liveness probe restarts a container that does not answer within {given} s of its start, and a warm-up "
-            f"may take {WARMUP_SECONDS} s; {how}"
+            f"the liveness probe restarts a container that does not answer within {given} s of its start, and a "
+            f"warm-up may take {WARMUP_SECONDS} s; {how}"
         )
         yield Problem(probe.position, said)
 

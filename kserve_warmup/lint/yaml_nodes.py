@@ -94,7 +94,11 @@ def documents(text: str) -> Iterator[Place]:
     Raises:
         UnreadableError: it is no YAML; says where and, if it looks like a template, how to render it.
     """
-    loader = _LOADER(text)
+    try:
+        loader = _LOADER(text)
+    except (UnicodeEncodeError, yaml.YAMLError):
+        msg = "no YAML: it holds bytes or characters that no YAML has"
+        raise UnreadableError(msg) from None
     try:
         while loader.check_node():
             yield Place(loader.get_node())
