@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 
 from kserve_warmup.cli.console import warn
 from kserve_warmup.errors import WarmupError
+
+SEVERITIES = ("error", "warning", "info", "never")
 
 
 def run(
@@ -42,13 +45,9 @@ def run(
     from kserve_warmup.lint.measured_start import read_knowledge
     from kserve_warmup.lint.rule_list import RULES
 
-    if severity not in ("error", "warning", "info", "never"):
-        raise WarmupError(f"--severity {severity!r}: write error, warning, info or never")
-    if form not in FORMATS:
-        raise WarmupError(f"--format {form!r}: write {', '.join(FORMATS)}")
-    for name in ignore or ():
-        if name not in RULES:
-            raise WarmupError(f"--ignore {name!r}: there is no such rule; there are {', '.join(RULES)}")
+    _check("--severity", [severity], SEVERITIES)
+    _check("--format", [form], FORMATS)
+    _check("--ignore", ignore or (), RULES)
     if fix and "-" in paths:
         msg = "--fix edits files, and stdin is none: name the files"
         raise WarmupError(msg)
@@ -66,6 +65,12 @@ def run(
         raise typer.Exit(2)
     if severity != "never" and worst is not None and worst >= _severity(severity):
         raise typer.Exit(1)
+
+
+def _check(option: str, given: Iterable[str], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise WarmupError(f"{option} {name!r}: write one of {', '.join(known)}")
 
 
 def _severity(name: str) -> int:

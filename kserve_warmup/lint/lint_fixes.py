@@ -15,13 +15,14 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:
-    """Return a text with edits made; of those that overlap the first only."""
+    """Return a text with edits made, in its own kind of line ends; of those that overlap the first only."""
     parts: list[str] = []
+    line_end = "\r\n" if "\r\n" in text else "\n"
     end = 0
     for edit in sorted(set(edits), key=lambda e: (e.start, e.end)):
         if edit.start < end:
             continue
-        parts += [text[end : edit.start], edit.text]
+        parts += [text[end : edit.start], edit.text.replace("\n", line_end)]
         end = edit.end
     return "".join([*parts, text[end:]])
 

@@ -23,8 +23,8 @@ _MODES = {"Serverless": True, "Knative": True, "RawDeployment": False, "Standard
 class Container:
     """A container that takes requests.
 
-    ``place`` is its mapping. ``resolved`` is false where fields that are missing may come from a runtime that is not
-    among the files.
+    ``place`` is its mapping, and ``base`` that of the runtime from which it takes what it does not say. ``resolved`` is
+    false where that runtime is not among the files.
     """
 
     place: Place
@@ -34,6 +34,11 @@ class Container:
     resolved: bool = True
     runtime: str = ""
     model_format: str = ""
+    base: Place = Place()  # noqa: RUF009  (frozen)
+
+    def probe(self, name: str) -> Place:
+        """Return a probe: its own, or the runtime's."""
+        return self.place[name] or self.base[name]
 
     @property
     def words(self) -> list[str]:
@@ -110,8 +115,16 @@ class ServingObject:
         for name in self.components:
             yield name, self.place["spec"][name]
 
+    @property
+    def shared(self) -> bool:
+        """Return whether its models share pods that ModelMesh runs, which none of this holds for."""
+        mesh = self.annotation("serving.kserve.io/deploymentMode").text == "ModelMesh"
+        return mesh or (self.is_runtime and self.place["spec"]["multiModel"].text == "true")
+
     def containers(self) -> Iterator[Container]:
         """Yield the containers that take requests; side containers are none."""
+        if self.shared:
+            return
         for component, pod in self.pods():
             for place in serving_containers(pod, knative=self.knative is not False):
                 yield self._container(place, component)
@@ -132,9 +145,10 @@ class ServingObject:
             model_format = place["modelFormat"]["name"].text if name == "model" else name
             runtime = place["runtime"].text
             found = self._runtime(runtime, model_format)
-            kind = next((c.kind for c in found.containers()), None) if found else None
-            guessed = kind or FRAMEWORKS.get(model_format, ServerType.UNKNOWN)
-            yield Container(place, self, "predictor", guessed, found is not None, runtime, model_format)
+            base = next(found.containers(), None) if found else None
+            kind = base.kind if base else FRAMEWORKS.get(model_format, ServerType.UNKNOWN)
+            inherited = base.place if base else Place()
+            yield Container(place, self, "predictor", kind, found is not None, runtime, model_format, inherited)
 
     def _runtime(self, name: str, model_format: str) -> ServingObject | None:
         for other in self.others:

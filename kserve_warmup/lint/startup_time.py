@@ -69,7 +69,7 @@ quicker.""",
 def liveness(container: Container, known: Knowledge) -> Iterator[Problem]:
     """Yield a problem if a liveness probe begins before the model is warm and may end the start."""
     probe = container.place["livenessProbe"]
-    if not probe or container.place["startupProbe"]:
+    if not probe or container.probe("startupProbe") or not container.resolved:
         return
     given = patience(probe)
     how = "add a startupProbe, which holds the liveness probe off until the model is warm"
@@ -107,7 +107,7 @@ take by itself; with it, one that gives less than what was measured, as an error
 def deadline(container: Container, known: Knowledge) -> Iterator[Problem]:
     """Yield a problem if the rollout is given up before the model can be ready."""
     given = container.owner.annotation(ANNOTATION, container.component)
-    startup = container.place["startupProbe"]
+    startup = container.probe("startupProbe")
     if not given and not container.owner.knative:
         return
     seconds = _seconds(given.text) if given else DEADLINE

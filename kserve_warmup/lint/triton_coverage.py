@@ -81,8 +81,8 @@ MEMBERS = Rule(
     "triton-ensemble",
     Severity.WARNING,
     "an ensemble whose members are cold, or that is to be warmed itself",
-    """An ensemble only passes tensors on: Triton refuses `model_warmup` in it (an error), and it is as warm as the models
-that it names.""",
+    """An ensemble only passes tensors on: Triton refuses `model_warmup` in it (an error), and it is as warm as the
+models that it names.""",
     ensemble,
     failing={"both/config.pbtxt": _ENSEMBLE, "digits/config.pbtxt": _PLAIN},
     passing={"both/config.pbtxt": _ENSEMBLE, **example()},
@@ -100,7 +100,7 @@ def uncovered(model: TritonModel, _: Knowledge) -> Iterator[Problem]:
     left = sorted(size for size in wanted - sizes if 0 < size <= model.config.max_batch_size)
     if left:
         shown = ", ".join(map(str, left[:_SHOWN])) + (" …" if len(left) > _SHOWN else "")
-        said = f"the dynamic batcher can make batches of {shown}, which no block has; write a block of each"
+        said = f"the dynamic batcher can make batches of {shown}, which no block has: write one of each"
         yield Problem(model.within(0, "batch_size"), f"{who} does work anew for each batch size, and {said}")
 
 

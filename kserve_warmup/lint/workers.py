@@ -20,8 +20,8 @@ def check(container: Container, _: Knowledge) -> Iterator[Problem]:
         number, position = found
         yield Problem(
             position,
-            f"{number} workers of {container.kind.value}: those that are spawned load and warm nothing "
-            "before they take requests; use WarmupModel (kserve-warmup serve), which warms each, or one worker and replicas",
+            f"{number} workers of {container.kind.value}: those that are spawned warm nothing "
+            "before they take requests; use WarmupModel (kserve-warmup serve), which warms each, or one worker",
         )
 
 

@@ -27,8 +27,8 @@ def service(container: str, *, annotations: str = "", predictor: str = "") -> di
     lines = "".join(f"        {line}\n" for line in container.splitlines())
     return {
         "service.yaml": "apiVersion: serving.kserve.io/v1beta1\nkind: InferenceService\nmetadata:\n  name: digits\n"
-        f"  annotations: {{{annotations}}}\nspec:\n  predictor:\n{predictor}    containers:\n      - name: kserve-container\n"
-        f"{lines}"
+        f"  annotations: {{{annotations}}}\nspec:\n  predictor:\n{predictor}    containers:\n"
+        f"      - name: kserve-container\n{lines}"
     }
 
 
