@@ -20,8 +20,12 @@ def advice(container: Container) -> str:
     if container.kind is ServerType.KSERVE:
         name = "{{.Name}}" if container.owner.is_runtime else "NAME"
         return f"probe /v2/models/{name}/ready"
-    if container.kind in (ServerType.TRITON, ServerType.MLSERVER):
+    if container.kind in (ServerType.TRITON, ServerType.MLSERVER, ServerType.OPENVINO):
         return "probe /v2/models/NAME/ready with the model's name on the server"
+    if container.kind is ServerType.VLLM:
+        return "probe /health, which answers once the engine runs, or let kserve-warmup gate say when it is warm"
+    if container.kind in (ServerType.TENSORFLOW, ServerType.TORCHSERVE):
+        return "let kserve-warmup gate say when the model is warm: no endpoint of the server's own does"
     return "probe what says that the model is ready, such as /v2/models/NAME/ready, or let kserve-warmup gate say it"
 
 
@@ -54,7 +58,8 @@ MISSING = Rule(
     """KServe then gives it a TCP probe of the first port, or 8080 (`deployment_reconciler.go`, `setDefaultPodSpec`),
 and so does Knative's queue-proxy. A port that is open says nothing of the model: the replica gets requests
 while it is cold. Triton is told as info only: unless `--model-control-mode` is set it opens no port before its
-models are loaded and warm.""",
+models are loaded and warm. A probe alone warms nothing: WarmupModel, `model_warmup` or the gate does, and the
+probe tells it.""",
     missing,
     failing={
         "runtime.yaml": """\

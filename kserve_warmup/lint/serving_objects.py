@@ -127,7 +127,9 @@ class ServingObject:
             return
         for component, pod in self.pods():
             for place in serving_containers(pod, knative=self.knative is not False):
-                yield self._container(place, component)
+                # a service's only container is given KServe's name (predictor_custom.go, Default), a runtime's is not
+                if not self.is_runtime or place["name"].text == SERVER:
+                    yield self._container(place, component)
         if not self.is_runtime:
             yield from self._models()
 
@@ -186,11 +188,12 @@ def has_model(pod: Place) -> bool:
 
 
 def serving_objects(documents: list[Place]) -> list[ServingObject]:
-    """Return KServe's objects among documents; lists (``kind: List``) are looked into."""
+    """Return KServe's objects among documents; lists (``kind: List``) and OpenShift's templates are looked into."""
     found = []
     for document in documents:
-        if document["kind"].text.endswith("List") and document["items"]:
-            found += serving_objects(list(document["items"]))
+        inner = document["items"] or (document["objects"] if document["kind"].text == "Template" else Place())
+        if inner:
+            found += serving_objects(list(inner))
         elif document["apiVersion"].text.startswith(GROUP) and document["kind"].text in (*RUNTIMES, SERVICE):
             found.append(ServingObject(document, document["kind"].text))
     return found

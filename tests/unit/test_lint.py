@@ -28,7 +28,7 @@ def runtime(tmp_path, monkeypatch):
 
 
 def test_a_finding_is_one_line_with_its_place_and_ends_with_1(runtime, capsys):
-    assert run("runtime.yaml") == 1
+    assert run(runtime.name) == 1
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("runtime.yaml:6:7: warning: no readinessProbe")
     assert first.endswith("(probe-missing)")
@@ -89,7 +89,7 @@ def test_a_rule_can_be_off_and_a_name_that_is_none_is_refused(runtime, capsys):
 
 
 def test_json_holds_each_finding(runtime, capsys):
-    run("runtime.yaml", "--format", "json")
+    run(runtime.name, "--format", "json")
     [finding] = json.loads(capsys.readouterr().out)["findings"]
     assert (finding["path"], finding["line"], finding["column"], finding["rule"]) == (
         "runtime.yaml",
@@ -161,3 +161,10 @@ def test_a_measured_time_to_ready_is_read_from_reports(tmp_path, capsys):
     (tmp_path / "report.json").write_text("{}")
     assert run(tmp_path / "service.yaml", "--report", tmp_path / "report.json") == 2
     assert "report.json" in capsys.readouterr().err
+
+
+def test_runtimes_in_openshifts_templates_are_looked_at(runtime, capsys):
+    inner = RUNTIME.replace("\n", "\n  ").rstrip()
+    runtime.write_text(f"apiVersion: template.openshift.io/v1\nkind: Template\nobjects:\n- {inner}\n")
+    assert run(runtime) == 1
+    assert ":9:9: warning" in capsys.readouterr().out

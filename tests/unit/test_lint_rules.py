@@ -176,3 +176,41 @@ def test_a_file_that_is_too_long_is_a_warning_and_a_missing_one_an_error(tmp_pat
 def test_caches_are_told_that_the_server_may_write(lines, told, tmp_path):
     write(tmp_path, {"Dockerfile": f"FROM python:3.12\n{lines}\n"})
     assert [f.rule for f in found(tmp_path)] == (["cache-writable"] if told else [])
+
+
+MESH = {
+    "mode": service("image: x", annotations="serving.kserve.io/deploymentMode: ModelMesh"),
+    "runtime": {
+        "runtime.yaml": "apiVersion: serving.kserve.io/v1alpha1\nkind: ServingRuntime\nmetadata: {name: ovms}\n"
+        "spec:\n  containers:\n    - {name: ovms, image: openvino/model_server}\n  builtInAdapter: {serverType: ovms}\n"
+    },
+}
+
+
+@pytest.mark.parametrize("files", MESH.values(), ids=MESH)
+def test_what_modelmesh_runs_is_passed_over(files, tmp_path):
+    write(tmp_path, files)
+    assert found(tmp_path) == ()
+
+
+@pytest.mark.parametrize("mode", ["", "serving.kserve.io/deploymentMode: Knative"])
+def test_of_several_containers_the_one_with_the_port_is_asked_for_a_probe_wherever_knative_may_run_it(mode, tmp_path):
+    side = "image: x\n"
+    files = service(side, annotations=mode)
+    files["service.yaml"] += (
+        "      - name: transformer-container\n        image: y\n        ports: [{containerPort: 8080}]\n"
+    )
+    write(tmp_path, files)
+    [finding] = found(tmp_path)
+    assert (finding.rule, finding.position.line) == ("probe-missing", 10)
+
+
+def test_a_runtimes_startup_probe_holds_a_models_liveness_probe_off(tmp_path):
+    runtime = RULES["probe-missing"].passing["runtime.yaml"]
+    live = "    model:\n      runtime: ours\n      livenessProbe: {httpGet: {path: /v2/health/live, port: 8080}}\n"
+    text = RULES["runtime-unseen"].failing["service.yaml"].replace("    model:\n", live)
+    write(tmp_path, {"a.yaml": text, "b.yaml": runtime})
+    assert [f.rule for f in found(tmp_path)] == ["liveness-kills-warmup"]
+    startup = "      startupProbe: {httpGet: {path: /ready, port: 8080}, failureThreshold: 30}\n"
+    write(tmp_path, {"b.yaml": runtime + startup})
+    assert found(tmp_path) == ()
