@@ -16,6 +16,9 @@ RUNTIMES = ("ServingRuntime", "ClusterServingRuntime")
 SERVICE = "InferenceService"
 COMPONENTS = ("predictor", "transformer", "explainer")
 
+MOST_LISTS = 4
+"""How deep lists in lists are looked into; an anchor may hold itself."""
+
 _MODES = {"Serverless": True, "Knative": True, "RawDeployment": False, "Standard": False}
 
 
@@ -187,13 +190,13 @@ def has_model(pod: Place) -> bool:
     return any(pod[name] for name in ("model", *FRAMEWORKS))
 
 
-def serving_objects(documents: list[Place]) -> list[ServingObject]:
+def serving_objects(documents: list[Place], depth: int = 0) -> list[ServingObject]:
     """Return KServe's objects among documents; lists (``kind: List``) and OpenShift's templates are looked into."""
     found = []
     for document in documents:
         inner = document["items"] or (document["objects"] if document["kind"].text == "Template" else Place())
-        if inner:
-            found += serving_objects(list(inner))
+        if inner and depth < MOST_LISTS:
+            found += serving_objects(list(inner), depth + 1)
         elif document["apiVersion"].text.startswith(GROUP) and document["kind"].text in (*RUNTIMES, SERVICE):
             found.append(ServingObject(document, document["kind"].text))
     return found

@@ -70,8 +70,12 @@ class Place:
         return self.node.start_mark.index, self.node.end_mark.index
 
 
-def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
-    if not isinstance(node, yaml.MappingNode):
+MOST_MERGES = 16
+"""How deep ``<<`` is followed; an anchor may hold itself."""
+
+
+def _pairs(node: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
+    if not isinstance(node, yaml.MappingNode) or depth > MOST_MERGES:
         return
     merged: list[Any] = []
     for key, value in node.value:
@@ -80,8 +84,7 @@ def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
         else:
             yield key, value
     for base in merged:
-        if base is not node:
-            yield from _pairs(base)
+        yield from _pairs(base, depth + 1)
 
 
 def _at(mark: Any) -> Position:

@@ -202,7 +202,7 @@ def test_of_several_containers_the_one_with_the_port_is_asked_for_a_probe_wherev
     )
     write(tmp_path, files)
     [finding] = found(tmp_path)
-    assert (finding.rule, finding.position.line) == ("probe-missing", 10)
+    assert (finding.rule, finding.position.line) == ("probe-missing", 11)
 
 
 def test_a_runtimes_startup_probe_holds_a_models_liveness_probe_off(tmp_path):
