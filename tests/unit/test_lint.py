@@ -4,6 +4,7 @@ import json
 import stat
 import sys
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 
 import pytest
 
@@ -155,12 +156,21 @@ def test_what_is_not_safe_to_mend_is_left_as_it_is(runtime):
     assert runtime.read_text() == text
 
 
-def test_a_measured_time_to_ready_is_read_from_reports(tmp_path, capsys):
-    probes = RULES["startup-budget"].failing["service.yaml"]
-    (tmp_path / "service.yaml").write_text(probes)
-    (tmp_path / "report.json").write_text("{}")
-    assert run(tmp_path / "service.yaml", "--report", tmp_path / "report.json") == 2
-    assert "report.json" in capsys.readouterr().err
+REPORTS = Path(__file__).parents[1] / "data" / "reports"
+
+
+@pytest.mark.parametrize(("failures", "code"), [(1, 1), (2, 1), (3, 0)])
+def test_a_startup_probe_is_held_against_the_longest_start_that_was_measured(failures, code, tmp_path, capsys):
+    file = tmp_path / "service.yaml"
+    file.write_text(RULES["startup-budget"].failing["service.yaml"] + f"          failureThreshold: {failures}\n")
+    assert run(file, "--report", REPORTS / "verify.json", "--report", REPORTS / "bake.json") == code
+    told = "20 s to ready were measured (verify.json, bake.json)" in capsys.readouterr().out
+    assert told == bool(code)
+
+
+def test_a_report_without_a_time_to_ready_is_refused(runtime, capsys):
+    assert run(runtime, "--report", REPORTS / "demo.json") == 2
+    assert "demo.json holds no time to ready" in capsys.readouterr().err
 
 
 def test_runtimes_in_openshifts_templates_are_looked_at(runtime, capsys):
