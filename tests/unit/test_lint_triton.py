@@ -94,3 +94,21 @@ def test_no_text_is_more_than_an_unreadable_one(data, tmp_path_factory):
 def test_a_text_that_holds_itself_comes_to_an_end(text):
     manifest = read_manifest("a.yaml", text)
     assert list(lint_manifests([manifest], Knowledge())) == []
+
+
+def test_a_member_whose_blocks_never_run_is_cold_and_one_elsewhere_is_not_known(tmp_path):
+    rule = RULES["triton-ensemble"]
+    for name, content in {**rule.passing, **RULES["triton-batch-zero"].failing}.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert {rule for rule, _ in told(tmp_path)} == {"triton-ensemble", "triton-batch-zero"}
+    (tmp_path / "digits" / "config.pbtxt").unlink()
+    assert told(tmp_path) == []
+
+
+def test_an_ensemble_with_blocks_of_its_own_is_an_error(tmp_path):
+    text = str(RULES["triton-ensemble"].passing["both/config.pbtxt"])
+    model(tmp_path, "both", text + 'model_warmup { name: "a" batch_size: 1 count: 2 }\n')
+    [finding] = lint([str(tmp_path)], Knowledge()).findings
+    assert (finding.severity, finding.position.line) == (Severity.ERROR, text.count("\n") + 1)
