@@ -43,7 +43,7 @@ def _milder(container: Container) -> Severity | None:
 
 def missing(container: Container, _: Knowledge) -> Iterator[Problem]:
     """Yield a problem if the container has no readiness probe, and no runtime that could give it one."""
-    if container.place["readinessProbe"] or container.runtime or container.model_format:
+    if container.place["readinessProbe"] or container.gated or container.runtime or container.model_format:
         return
     what = f"no readinessProbe: KServe asks TCP port {container.port}, {_port_only(container)}"
     if container.owner.knative:
@@ -59,7 +59,8 @@ MISSING = Rule(
 and so does Knative's queue-proxy. A port that is open says nothing of the model: the replica gets requests
 while it is cold. Triton is told as info only: unless `--model-control-mode` is set it opens no port before its
 models are loaded and warm. A probe alone warms nothing: WarmupModel, `model_warmup` or the gate does, and the
-probe tells it.""",
+probe tells it. A pod with a `kserve-warmup gate` that has a probe of its own is not told: it is ready once all
+of its containers are.""",
     missing,
     failing={
         "runtime.yaml": """\
@@ -92,7 +93,7 @@ spec:
 
 def unseen(container: Container, _: Knowledge) -> Iterator[Problem]:
     """Yield a problem if the probe is a runtime's, and that is not among the files."""
-    if container.place["readinessProbe"] or container.resolved:
+    if container.place["readinessProbe"] or container.gated or container.resolved:
         return
     whose = (
         f"runtime {container.runtime}"
@@ -147,7 +148,7 @@ def tcp(container: Container, _: Knowledge) -> Iterator[Problem]:
     """Yield a problem if the readiness probe asks for a port alone."""
     probe = container.place["readinessProbe"]
     handler = probe["tcpSocket"]
-    if not probe or any(probe[name] for name in _HANDLERS):
+    if not probe or container.gated or any(probe[name] for name in _HANDLERS):
         return
     place = handler or probe
     said = f"the readiness probe asks for an open port, {_port_only(container)}; {advice(container)}"
@@ -210,7 +211,7 @@ spec:
 def server_wide(container: Container, _: Knowledge) -> Iterator[Problem]:
     """Yield a problem if the readiness probe asks an endpoint that says yes whatever the model does."""
     path = container.place["readinessProbe"]["httpGet"]["path"]
-    if not says_yes_while_cold(container.kind, path.text or "/", container.words) or not path:
+    if not path or container.gated or not says_yes_while_cold(container.kind, path.text, container.words):
         return
     better = model_path(container.kind, container.words)
     edits = (Edit(*path.span, f'"{better}"'),) if better else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,8 @@ class Container:
     """A container that takes requests.
 
     ``place`` is its mapping, and ``base`` that of the runtime from which it takes what it does not say. ``resolved`` is
-    false where that runtime is not among the files.
+    false where that runtime is not among the files. ``gated`` says that a gate beside it holds the pod's readiness: a
+    pod is ready once all of its containers are.
     """
 
     place: Place
@@ -38,6 +40,7 @@ class Container:
     runtime: str = ""
     model_format: str = ""
     base: Place = Place()  # noqa: RUF009  (frozen)
+    gated: bool = False
 
     def probe(self, name: str) -> Place:
         """Return a probe: its own, or the runtime's."""
@@ -53,20 +56,11 @@ class Container:
         """Return its image."""
         return self.place["image"].text
 
-    def env(self, name: str) -> Place:
-        """Return the value of an environment variable."""
-        for entry in self.place["env"]:
-            if entry["name"].text == name:
-                return entry["value"]
-        return Place()
-
     @property
     def warms_up(self) -> bool:
         """Return whether it says that kserve-warmup is in it."""
-        named = [e["name"].text for e in self.place["env"]]
-        return any("kserve-warmup" in w or "kserve_warmup" in w for w in self.words) or any(
-            name.startswith("KSERVE_WARMUP_") for name in named
-        )
+        named = any(e["name"].text.startswith("KSERVE_WARMUP_") for e in self.place["env"])
+        return named or any("kserve-warmup" in w or "kserve_warmup" in w for w in self.words)
 
     @property
     def port(self) -> int:
@@ -122,7 +116,11 @@ class ServingObject:
     def shared(self) -> bool:
         """Return whether its models share pods that ModelMesh runs, which none of this holds for."""
         mesh = self.annotation("serving.kserve.io/deploymentMode").text == "ModelMesh"
-        return mesh or (self.is_runtime and self.place["spec"]["multiModel"].text == "true")
+        if not self.is_runtime:
+            return mesh
+        # a service's only container is given KServe's name (predictor_custom.go, Default), a runtime's is not
+        spec = self.place["spec"]
+        return mesh or spec["multiModel"].text == "true" or all(c["name"].text != SERVER for c in spec["containers"])
 
     def containers(self) -> Iterator[Container]:
         """Yield the containers that take requests; side containers are none."""
@@ -130,15 +128,11 @@ class ServingObject:
             return
         for component, pod in self.pods():
             for place in serving_containers(pod, knative=self.knative is not False):
-                # a service's only container is given KServe's name (predictor_custom.go, Default), a runtime's is not
-                if not self.is_runtime or place["name"].text == SERVER:
-                    yield self._container(place, component)
+                words = [*place["command"].texts, *place["args"].texts]
+                kind = server_type(place["image"].text, words)
+                yield Container(place, self, component, kind, gated=gated(pod))
         if not self.is_runtime:
             yield from self._models()
-
-    def _container(self, place: Place, component: str) -> Container:
-        words = [*place["command"].texts, *place["args"].texts]
-        return Container(place, self, component, server_type(place["image"].text, words))
 
     def _models(self) -> Iterator[Container]:
         """Yield the models of a predictor, whose container a runtime gives."""
@@ -152,8 +146,9 @@ class ServingObject:
             found = self._runtime(runtime, model_format)
             base = next(found.containers(), None) if found else None
             kind = base.kind if base else FRAMEWORKS.get(model_format, ServerType.UNKNOWN)
+            held = gated(predictor) or (found is not None and gated(found.place["spec"]))
             inherited = base.place if base else Place()
-            yield Container(place, self, "predictor", kind, found is not None, runtime, model_format, inherited)
+            yield Container(place, self, "predictor", kind, found is not None, runtime, model_format, inherited, held)
 
     def _runtime(self, name: str, model_format: str) -> ServingObject | None:
         for other in self.others:
@@ -183,6 +178,15 @@ def serving_containers(pod: Place, *, knative: bool = False) -> list[Place]:
     if knative:
         return ([c for c in found if c["ports"]] or [c for c in found if c["name"].text == SERVER])[:1]
     return [c for c in found if c["name"].text in (SERVER, TRANSFORMER)]
+
+
+def gated(pod: Place) -> bool:
+    """Return whether a container of the pod is a gate of ours with a readiness probe of its own."""
+    for container in pod["containers"]:
+        words = " ".join([*container["command"].texts, *container["args"].texts])
+        if container["readinessProbe"]["httpGet"] and re.search(r"\bkserve[-_]warmup\s+gate\b", words):
+            return True
+    return False
 
 
 def has_model(pod: Place) -> bool:

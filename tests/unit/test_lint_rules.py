@@ -214,3 +214,24 @@ def test_a_runtimes_startup_probe_holds_a_models_liveness_probe_off(tmp_path):
     startup = "      startupProbe: {httpGet: {path: /ready, port: 8080}, failureThreshold: 30}\n"
     write(tmp_path, {"b.yaml": runtime + startup})
     assert found(tmp_path) == ()
+
+
+GATE = """\
+      - name: gate
+        image: registry/gate
+        command: [kserve-warmup, gate]
+        args: ["http://localhost:8080", --samples=/samples]
+        readinessProbe: {httpGet: {path: /ready, port: 8085}}
+"""
+
+
+@pytest.mark.parametrize("probe", ["", "readinessProbe: {tcpSocket: {port: 8080}}"])
+def test_a_gate_with_a_probe_holds_the_whole_pod_so_the_servers_own_is_not_told(probe, tmp_path):
+    files = service(f"image: x\n{probe}", annotations="serving.kserve.io/deploymentMode: Standard")
+    write(tmp_path, files)
+    assert len(found(tmp_path)) == 1
+    write(tmp_path, {"service.yaml": files["service.yaml"] + GATE})
+    assert found(tmp_path) == ()
+    unprobed = "".join(line for line in GATE.splitlines(keepends=True) if "Probe" not in line)
+    write(tmp_path, {"service.yaml": files["service.yaml"] + unprobed})
+    assert len(found(tmp_path)) == 1
