@@ -186,6 +186,11 @@ MESH = {
     },
 }
 
+MESH["several models"] = {
+    "runtime.yaml": MESH["runtime"]["runtime.yaml"].replace("name: ovms,", "name: kserve-container,")
+    + "  multiModel: true\n"
+}
+
 
 @pytest.mark.parametrize("files", MESH.values(), ids=MESH)
 def test_what_modelmesh_runs_is_passed_over(files, tmp_path):
