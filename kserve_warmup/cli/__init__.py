@@ -25,6 +25,7 @@ COMMANDS = (
     "verify",
     "report",
     "manifests",
+    "lint",
 )
 
 PASS_OPTIONS_ON = {"serve": {"ignore_unknown_options": True, "allow_extra_args": True}}
