@@ -188,7 +188,7 @@ def wait_warm(gate: ServerProcess, own: int, warmups: int) -> None:
 
 def restarts(gate: ServerProcess, own: int, users: int, ports: list[int], running: ServerProcess) -> dict[str, Any]:
     """Kill the server and start it again, under load; return how many requests there were and what became of them."""
-    stopped, answered, lost, longest = threading.Event(), [], [], []
+    stopped, answered, lost, cut, longest = threading.Event(), [], [], [], []
 
     def user(kind: str) -> None:
         mine = client(kind, users, keep=True)
@@ -196,7 +196,9 @@ def restarts(gate: ServerProcess, own: int, users: int, ports: list[int], runnin
             try:
                 longest.append(timed(mine.send))
                 answered.append(kind)
-            except Exception as error:  # noqa: BLE001, PERF203  (whatever it is, the request is lost)
+            except http.client.IncompleteRead as error:  # noqa: PERF203  (killed between its answer's head and body)
+                cut.append(f"{kind}: {error!r}")
+            except Exception as error:  # noqa: BLE001  (whatever it is, the request is lost)
                 lost.append(f"{kind}: {error!r}")
 
     threads = [threading.Thread(target=user, args=(kind,)) for kind in ("small", "gRPC") for _ in range(USERS)]
@@ -214,7 +216,8 @@ def restarts(gate: ServerProcess, own: int, users: int, ports: list[int], runnin
         thread.join()
     running.stop()
     by_kind = {kind: answered.count(kind) for kind in ("small", "gRPC")}
-    return {"restarts": RESTARTS, "answered": by_kind, "lost": lost, "longest_seconds": max(longest) / 1e3}
+    found = {"restarts": RESTARTS, "answered": by_kind, "lost": lost, "cut_within_the_answer": cut}
+    return found | {"longest_seconds": max(longest) / 1e3}
 
 
 def serve() -> None:
