@@ -191,7 +191,7 @@ def _check(wanted: Wanted, found: Found | None, layout: Layout, out: Path | None
             raise WarmupError("--image is missing: name the server's image, or an existing runtime with --from FILE")
     elif layout is Layout.HELM:
         raise WarmupError("--from patches a runtime: give --format yaml or kustomize")
-    elif wanted.ready_path is None and "v2" not in found.protocols and (found.protocols or wanted.kind is Kind.ANY):
+    elif wanted.ready_path is None and (found.declares_others or (wanted.kind is Kind.ANY and not found.protocols)):
         msg = "its protocolVersions have no v2, so nobody knows where it says that a model is ready"
         raise WarmupError(f"{found.name}: {msg}: give --ready-path")
     if out is None and layout is Layout.KUSTOMIZE and not explain:

@@ -75,6 +75,11 @@ class Found:
     model_format: str | None
 
     @property
+    def declares_others(self) -> bool:
+        """Whether it says what it speaks, and v2, which has a readiness of each model's own, is not in it."""
+        return bool(self.protocols) and "v2" not in self.protocols
+
+    @property
     def name(self) -> str:
         """Return its name."""
         return str(self.document["metadata"]["name"])
