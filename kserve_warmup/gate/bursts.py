@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from kserve_warmup.protocols.codec import codec_of
 from kserve_warmup.replay import Limits, Transport, replay
-from kserve_warmup.report import Level
+from kserve_warmup.report import Level, WarmupReport
 from kserve_warmup.samples.sample import Sample
 from kserve_warmup.samples.strata import by_stratum
 from kserve_warmup.token_latency import slowest
@@ -27,6 +27,9 @@ MOST_ROUNDS = 100
 
 SINGLE_SHARE = 0.75
 """Of the budget, for single requests where bursts follow; they have the rest."""
+
+_OUTRUN = 1.5
+"""Times as long as several at once: what one request took that was the first of its process."""
 
 logger = logging.getLogger("kserve_warmup.gate")
 
@@ -123,6 +126,16 @@ async def send(
     if failed := sum(s.failures for level in found for s in level.strata):
         logger.warning("%s: %d of %d bursts failed", model, failed, sum(level.calls for level in found))
     return tuple(found)
+
+
+def outrun(report: WarmupReport, levels: Iterable[Level]) -> bool:
+    """Return whether several requests at once took less than one alone had.
+
+    One alone had then met nothing but processes that were still cold, each as slow as the other, of a server that has
+    several: that was no steady state.
+    """
+    alone = {s.key: s.steady_ms or 0.0 for s in report.strata}
+    return any(alone.get(s.key, 0.0) > _OUTRUN * s.steady_ms for level in levels for s in level.strata if s.steady_ms)
 
 
 def note(levels: Sequence[Level]) -> str | None:

@@ -143,14 +143,8 @@ class Gate:
                 await self._answered(samples, transport)
             begin = time.monotonic()
             end = begin + self.settings.max_seconds
-            report = await replay(
-                transport.samples,
-                transport,
-                self.settings,
-                samples.model,
-                deadline=begin + bursts.single_share(transport.usable, self.concurrency) * self.settings.max_seconds,
-                on_call=self._count,
-            )
+            share = bursts.single_share(transport.usable, self.concurrency)
+            report = await self._alone(transport, samples.model, begin + share * self.settings.max_seconds)
             sending = bursts.levels(transport.usable, self.concurrency)
             levels = await bursts.send(
                 sending,
@@ -161,9 +155,16 @@ class Gate:
                 longest=transport.longest,
                 on_call=self._count,
             )
+            if bursts.outrun(report, levels):
+                report = report.then(await self._alone(transport, samples.model, end))
             return replace(report, note=bursts.note(levels), levels=levels)
         finally:
             await transport.close()
+
+    async def _alone(self, transport: WireTransport, model: str, end: float) -> WarmupReport:
+        """Send one request after the other, those that have failed before no more."""
+        samples = [sample for sample in transport.samples if sample.id not in transport.failed]
+        return await replay(samples, transport, self.settings, model, deadline=end, on_call=self._count)
 
     async def _answered(self, samples: ModelSamples, transport: WireTransport) -> None:
         """Wait for an answer to a request; who warms once, or would serve cold, no longer than a warm-up may take."""

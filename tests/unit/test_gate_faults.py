@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -26,6 +27,10 @@ from kserve_warmup.transports.wire import WireTransport
 GOOD, BAD = v1_sample(1, 1, 1), v1_sample(1, 1, 2)
 
 
+FIRST_SECONDS = 0.8
+"""Of a process's first request."""
+
+
 class TritonLike(BaseHTTPRequestHandler):
     """Answers as a Triton whose statistics, metadata and metrics fail now and then, and refuses one sample."""
 
@@ -33,6 +38,7 @@ class TritonLike(BaseHTTPRequestHandler):
     asked: Counter[str | bytes]
     count = 5
     fails_next: set[str]
+    cold = 0  # processes that have not answered yet
 
     def do_GET(self) -> None:
         self.asked[self.path] += 1
@@ -47,6 +53,9 @@ class TritonLike(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.asked[body] += 1
+        if self.cold:
+            type(self).cold -= 1
+            time.sleep(FIRST_SECONDS)
         self._answer(500 if body == BAD.body else 200, b"{}")
 
     def _answer(self, status: int, body: bytes) -> None:
@@ -68,9 +77,9 @@ def server():
         web.shutdown()
 
 
-def guard(address: Address, *steps: Callable[[Gate], bool]) -> Gate:
+def guard(address: Address, *steps: Callable[[Gate], bool], samples: tuple[Sample, ...] = (GOOD, BAD)) -> Gate:
     """Run a gate before the server, until each of ``steps`` has become true, one after the other."""
-    sets = [ModelSamples("digits", (GOOD, BAD))]
+    sets = [ModelSamples("digits", samples)]
     gate = Gate(HttpServer(address, sets), sets, GateSettings(max_calls=20, max_seconds=20), f"http://{address}", None)
 
     async def run() -> None:
@@ -84,6 +93,15 @@ def guard(address: Address, *steps: Callable[[Gate], bool]) -> Gate:
 
     asyncio.run(asyncio.wait_for(run(), 30))
     return gate
+
+
+def test_two_processes_that_were_cold_one_after_the_other_are_no_steady_state(server):
+    address, handler = server
+    handler.cold = 2
+    gate = guard(address, lambda gate: gate.state.reports != (), samples=(GOOD,))
+    (stratum,) = gate.state.reports[0].strata
+    assert stratum.first_ms >= FIRST_SECONDS * 1e3
+    assert stratum.steady_ms < FIRST_SECONDS * 1e3 / 2
 
 
 @pytest.mark.parametrize("path", ["/v2/models/digits/stats", "/v2/models/digits", "/metrics"])
