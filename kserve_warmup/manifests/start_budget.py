@@ -13,7 +13,7 @@ from kserve_warmup.report import WarmupReport
 from kserve_warmup.results import Result, read_results
 from kserve_warmup.verify.verify_result import Verification
 
-LEAST = 10
+LEAST = 30
 """Seconds that any budget has: a node that starts many pods at once is slow for a while."""
 
 MOST_SECONDS = 24 * 3600
@@ -146,10 +146,10 @@ def budget(of: Measured, margin: float, max_seconds: float | None = None) -> Bud
         raise WarmupError(f"--max-seconds {max_seconds:g}: give seconds above 0, and no more than a day")
     wanted = of.p99 * margin
     told = f"{of.told} times {margin:g}"
-    loads = [s.seconds - s.warmup_seconds for s in of.starts if s.warmup_seconds is not None]
-    if max_seconds is not None and loads and (floor := max(0.0, *loads) * margin + max_seconds) > wanted:
+    loads = [s.seconds - (s.warmup_seconds or 0.0) for s in of.starts]  # where it is not known, all may have been load
+    if max_seconds is not None and (floor := max(0.0, *loads) * margin + max_seconds) > wanted:
         wanted = floor
         told = f"{told}, but not before the warm-up's own limit of {max_seconds:g} s after a load that is as slow"
     period = min(LONGEST_PERIOD, max(1, round(of.p99 / QUESTIONS)))
     whole = math.ceil(max(wanted, LEAST) / period) * period
-    return Budget(whole, period, f"{told} = {whole} s" if wanted > LEAST else f"{told}, at least {LEAST} s")
+    return Budget(whole, period, f"{told} = {whole} s" if wanted >= LEAST else f"{told}, at least {LEAST} s")

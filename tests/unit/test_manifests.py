@@ -301,7 +301,7 @@ def test_values_for_a_chart_hold_what_the_manifests_hold(manifests):
 
 @pytest.mark.parametrize("name", ["kserve", "gate-knative"])
 def test_what_is_written_is_what_was_reviewed(capsys, name):
-    """The golden files show what a person gets; SOURCE: the arguments below, with KSERVE_WARMUP_GOLDEN=1 to renew."""
+    """The golden files show what a person gets; SOURCE: the arguments below."""
     arguments = {
         "kserve": [*KSERVE, "--samples-in=artifact", "--storage-uri=s3://bucket/digits"],
         "gate-knative": [*ANY, *GATE, CLAIM, "--mode=knative"],
