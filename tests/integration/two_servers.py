@@ -11,10 +11,11 @@ import urllib.request
 import kserve
 from fastapi import FastAPI
 from kserve.model_server import args
-from kserve_server import v1_body
 from predictors import OwnLoad, answer
 
 from kserve_warmup import WarmupSettings
+
+BODY = b'{"instances": [[0.5, 0.0]]}'
 
 
 class Counting(OwnLoad):
@@ -38,7 +39,7 @@ def user(name, port):
         except OSError:
             time.sleep(0.1)
     head = {"content-type": "application/json"}
-    urllib.request.urlopen(urllib.request.Request(f"{url}/v1/models/{name}:predict", v1_body(), head), timeout=30)
+    urllib.request.urlopen(urllib.request.Request(f"{url}/v1/models/{name}:predict", BODY, head), timeout=30)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
