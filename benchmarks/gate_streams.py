@@ -112,7 +112,7 @@ def start(kind: str, folder: Path, samples: SampleSet, requests: int) -> dict[st
         taken: dict[str, list[float]] = {}
         for turn in range(requests):
             for one in known:
-                for name, milliseconds in one.latencies(turn, Asking(running, {}, PACE_SECONDS)).items():
+                for name, milliseconds in one.latencies(turn, Asking(running, {}, PACE_SECONDS, timeout=60.0)).items():
                     taken.setdefault(name, []).append(milliseconds)
     rows = {name: Latencies(tuple(series)) for name, series in taken.items()}
     lead = rows[next(iter(known[0].rows))]
